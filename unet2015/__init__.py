@@ -1,0 +1,65 @@
+"""The U-Net of 2015, done right.
+
+Ronneberger, Fischer, Brox: "U-Net: Convolutional Networks for Biomedical Image Segmentation",
+MICCAI 2015, https://arxiv.org/abs/1505.04597.
+
+Names are imported when first used, so that ``from unet2015 import border_weight_map`` does not
+import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .augment import deform
+    from .checkpoint import load_model, save_model
+    from .errors import InputError
+    from .instances import label_cells
+    from .loss import weighted_cross_entropy
+    from .metrics import seg_score
+    from .prediction import predict_tiles
+    from .unet import UNet
+    from .weightmap import border_weight_map, separate_touching
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "InputError": "errors",
+    "UNet": "unet",
+    "border_weight_map": "weightmap",
+    "deform": "augment",
+    "label_cells": "instances",
+    "load_model": "checkpoint",
+    "predict_tiles": "prediction",
+    "save_model": "checkpoint",
+    "seg_score": "metrics",
+    "separate_touching": "weightmap",
+    "weighted_cross_entropy": "loss",
+}
+
+__all__ = [
+    "InputError",
+    "UNet",
+    "__version__",
+    "border_weight_map",
+    "deform",
+    "label_cells",
+    "load_model",
+    "predict_tiles",
+    "save_model",
+    "seg_score",
+    "separate_touching",
+    "weighted_cross_entropy",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

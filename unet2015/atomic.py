@@ -1,0 +1,33 @@
+"""Files that are either complete or absent."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Give a temporary name beside `path` that becomes `path` when the block ends well.
+
+    Parameters
+    ----------
+    path : Path or str
+        The final name. Its folder must exist. An existing file is replaced.
+
+    Yields
+    ------
+    Path
+        The name to write to, in the same folder and with the same suffixes, so that writers which
+        look at the suffix behave. It is deleted if the block raises.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.partial.{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

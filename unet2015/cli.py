@@ -1,0 +1,103 @@
+"""The command line: finds the command, turns user mistakes into one sentence and exit code 2.
+
+Each command lives in a module of `unet2015.commands` with a dataclass ``Options``, from which tyro
+makes the flags, and a function ``run(options)``. A module is imported only when its command is
+called, so that ``unet2015 --help`` is instant and ``unet2015 weightmap`` never loads torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .errors import InputError
+
+COMMANDS = {
+    "demo": "synthetic cells: train, predict, label and score, in a few minutes",
+    "train": "train the network on a Cell Tracking Challenge folder or on image/label pairs",
+    "predict": "segment images, stacks and whole sequences tile by tile",
+    "evaluate": "score a result folder against the reference",
+    "weightmap": "compute border weight maps w(x) from label images",
+}
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after the program's name; ``sys.argv[1:]`` by default.
+
+    Returns
+    -------
+    int
+        0 for success, 2 for a mistake of the user (one sentence on standard error), 130 for Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        print(f"unet2015 {__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        return _fail(f"no command {words[0]!r}: choose one of {', '.join(COMMANDS)}.")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        _run(words[0], words[1:])
+    except InputError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(_describe(error))
+    except KeyboardInterrupt:
+        print("unet2015: interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _run(command: str, arguments: Sequence[str]) -> None:
+    import tyro
+
+    module = importlib.import_module(f".commands.{command}", __package__)
+    options = tyro.cli(
+        module.Options,
+        prog=f"unet2015 {command}",
+        description=module.__doc__,
+        args=list(arguments),
+    )
+    module.run(options)
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: unet2015 COMMAND [OPTIONS]",
+            "",
+            "The U-Net of 2015: valid convolutions, overlap tiles, border weight maps.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "unet2015 COMMAND --help shows the options of a command, unet2015 --version the version.",
+        ]
+    )
+
+
+def _describe(error: OSError) -> str:
+    if error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    return str(error)
+
+
+def _fail(message: str) -> int:
+    print(f"unet2015: {message}", file=sys.stderr)
+    return EXIT_USER_ERROR

@@ -1,0 +1,1 @@
+"""Data sets: annotated frames in, training samples out."""
