@@ -1,0 +1,18 @@
+"""What all tests share: one thread, and where real data are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Small networks gain nothing from threads, and busy machines lose much by them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder with the data sets of data/README.md, or a skipped test."""
+    for folder in (os.environ.get("UNET2015_DATA"), Path(__file__).parents[1] / "data"):
+        if folder and (Path(folder) / "PhC-C2DH-U373").is_dir():
+            return Path(folder)
+    pytest.skip("no real data: set UNET2015_DATA or put the data sets into data/")

@@ -1,0 +1,42 @@
+import math
+
+import pytest
+import torch
+
+from unet2015 import weighted_cross_entropy
+
+
+def test_the_mean_is_weighted():
+    logits = torch.tensor([[[[0.0, 0.0]], [[0.0, math.log(3)]]]])  # p(1) = 1/2 and 3/4
+    target = torch.tensor([[[1, 0]]])
+    weight = torch.tensor([[[1.0, 3.0]]])
+    expected = (1 * math.log(2) + 3 * math.log(4)) / 4
+    assert weighted_cross_entropy(logits, target, weight).item() == pytest.approx(expected)
+
+
+def test_it_is_finite_with_a_zero_gradient_when_all_weights_are_zero():
+    logits = torch.randn(1, 2, 4, 4, requires_grad=True)
+    loss = weighted_cross_entropy(logits, torch.ones(1, 4, 4), torch.zeros(1, 4, 4))
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()
+
+
+def test_pixels_of_weight_zero_do_not_matter():
+    torch.manual_seed(0)
+    logits, weight = torch.randn(1, 2, 5, 5), torch.rand(1, 5, 5)
+    weight[:, 2:] = 0
+    target = torch.zeros(1, 5, 5, dtype=torch.uint8)
+    changed = target.clone()
+    changed[:, 2:] = 1
+    assert weighted_cross_entropy(logits, target, weight) == weighted_cross_entropy(
+        logits, changed, weight
+    )
+
+
+def test_it_is_computed_in_float32_under_autocast():
+    logits = torch.tensor([[[[20.0]], [[-3.0]]]], dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = weighted_cross_entropy(logits, torch.ones(1, 1, 1), torch.ones(1, 1, 1))
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(23.0, abs=1e-5)

@@ -1,0 +1,95 @@
+import math
+
+import pytest
+import torch
+
+from unet2015 import InputError, UNet
+
+
+def parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_the_paper_s_network_has_its_parameters_and_layers():
+    network = UNet()
+    assert parameters(network) == 31_030_658
+    kinds = torch.nn.Conv2d | torch.nn.ConvTranspose2d
+    assert sum(isinstance(module, kinds) for module in network.modules()) == 23
+
+
+def test_the_released_network_has_a_wider_last_up_convolution_and_relus_after_them():
+    network = UNet(preset="release")
+    assert parameters(network) == 31_100_354
+    assert isinstance(network.up[0][1], torch.nn.ReLU)
+    assert len(UNet(base_channels=1).up[0]) == 1
+
+
+@pytest.mark.parametrize("preset", ["paper", "release"])
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((572, 572), (388, 388)), ((444, 892), (260, 708)), ((188, 204), (4, 20))],
+)
+def test_output_sizes_of_the_paper_and_the_release(size, expected, preset):
+    network = UNet(base_channels=2, preset=preset).eval()
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 1, *size)).shape == (1, 2, *expected)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+def test_every_depth_works_at_its_smallest_size(depth):
+    network = UNet(in_channels=3, num_classes=4, base_channels=2, depth=depth).eval()
+    size = network.valid_input_size(1)
+    with torch.inference_mode():
+        out = network(torch.zeros(2, 3, size, size + network.step))
+    assert out.shape == (2, 4, size - 2 * network.border, size + network.step - 2 * network.border)
+
+
+def test_an_output_pixel_sees_exactly_the_border_around_it():
+    torch.manual_seed(0)
+    network = UNet(base_channels=2, depth=2, dropout=0.0).double().eval()
+    size = network.valid_input_size(4)
+    image = torch.rand(1, 1, size, size, dtype=torch.double, requires_grad=True)
+    network(image)[0, 1].sum().backward()
+    reached = image.grad[0, 0] != 0
+    assert reached[:, 0].any() or reached[:, 1].any(), "the outermost columns matter"
+    assert network(image).shape[-1] == size - 2 * network.border
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 570, 572), (1, 2, 572, 572), (1, 572, 572)])
+def test_a_shape_that_does_not_fit_is_refused(shape):
+    with pytest.raises(InputError):
+        UNet(base_channels=1)(torch.zeros(shape))
+
+
+def test_initial_weights_keep_the_variance():
+    torch.manual_seed(0)
+    network = UNet(base_channels=32, depth=2)
+    for layer in (network.contracting[1][2], network.expanding[1][0], network.classifier):
+        incoming = layer.in_channels * math.prod(layer.kernel_size)
+        assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / incoming), rel=0.2)
+    up = network.up[1][0]
+    assert up.weight.std().item() == pytest.approx(math.sqrt(2 / up.in_channels), rel=0.1)
+    assert not any(m.bias.any() for m in network.modules() if isinstance(m, torch.nn.Conv2d))
+
+
+def test_dropout_acts_on_the_last_two_contracting_levels_and_the_last_skip():
+    torch.manual_seed(0)
+    network = UNet(base_channels=4, depth=2, dropout=0.5).train()
+    dropped = []
+    network.dropout.register_forward_hook(lambda _m, _i, out: dropped.append(out))
+    joined = []
+    network.expanding[1].register_forward_hook(lambda _m, inputs, _o: joined.append(inputs[0]))
+    network(torch.rand(1, 1, 60, 60))
+    assert [tuple(out.shape[1:2]) for out in dropped] == [(8,), (16,)]
+    skip = joined[0][:, 8:]
+    assert (skip == 0).float().mean() > 0.3
+    first = network.eval()(torch.ones(1, 1, 60, 60))
+    assert torch.equal(first, network(torch.ones(1, 1, 60, 60)))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"depth": 0}, {"base_channels": 0}, {"dropout": 1.0}, {"preset": "2016"}]
+)
+def test_impossible_networks_are_refused(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        UNet(**wrong)

@@ -1,0 +1,39 @@
+"""The weighted energy of Eq. 1."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Pixel-wise soft-max cross-entropy, weighted by w(x), over the sum of the weights.
+
+    Parameters
+    ----------
+    logits : Tensor
+        Shape (batch, classes, height, width).
+    target : Tensor
+        Class of each pixel, integer, shape (batch, height, width).
+    weight : Tensor
+        w(x) of Eq. 2, shape (batch, height, width); 0 for pixels that are to be ignored.
+
+    Returns
+    -------
+    Tensor
+        A scalar in float32; 0 when all weights are 0.
+
+    Notes
+    -----
+    Eq. 1 is the sum of ``w(x) log p_l(x)(x)`` over the pixels; the minus sign is implied. Like the
+    authors' later code we divide by the sum of the weights, so that neither the size of a tile nor
+    the amount of border in it changes the step. **The learning rate depends on that choice.**
+
+    The soft-max is computed in float32 even under autocast: bfloat16 has three digits.
+    """
+    with torch.autocast(device_type=logits.device.type, enabled=False):
+        energy = functional.cross_entropy(logits.float(), target.long(), reduction="none")
+        weight = weight.float()
+        total = weight.sum()
+        return (weight * energy).sum() / torch.where(total > 0, total, torch.ones_like(total))

@@ -1,0 +1,160 @@
+"""The overlap-tile strategy of Fig. 2 as pure geometry.
+
+An image is covered by tiles of one size. Each tile has a region that is *read*, which reaches
+`border` pixels further on every side and may lie partly outside the image, where it is filled by
+mirroring, and a region that is *written*. Every pixel of the image is written by exactly one tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+
+
+class Tile(NamedTuple):
+    """One step of the overlap-tile strategy, in pixels of the image.
+
+    Attributes
+    ----------
+    top, left : int
+        Where the network's output for this tile begins.
+    height, width : int
+        How much of that output is written: less than all of it where tiles overlap and where the
+        image ends.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def write(self) -> tuple[slice, slice]:
+        """Rows and columns of the image that this tile alone writes."""
+        return (
+            slice(self.top, self.top + self.height),
+            slice(self.left, self.left + self.width),
+        )
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """How an image is cut into tiles.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of the image.
+    output : (int, int)
+        Height and width of the network's output for one tile.
+    border : int
+        Pixels that the network needs around its output.
+    step : int
+        Tile offsets are multiples of this: 2**depth for a U-Net, so that tiles agree with the
+        whole-image result; 1 for a network that is shift invariant.
+    """
+
+    shape: tuple[int, int]
+    output: tuple[int, int]
+    border: int
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.shape) < 1:
+            raise InputError(f"the image has {self.shape} pixels: there is nothing to predict.")
+        if min(self.output) < self.step or self.border < 0:
+            raise InputError(
+                f"a tile with an output of {self.output} pixels and a border of {self.border} "
+                f"cannot move in steps of {self.step}: take a larger tile."
+            )
+
+    @property
+    def input(self) -> tuple[int, int]:
+        """Height and width of what is read for one tile."""
+        return self.output[0] + 2 * self.border, self.output[1] + 2 * self.border
+
+    def read(self, tile: Tile) -> tuple[range, range]:
+        """Rows and columns that the network sees for `tile`; they may lie outside the image."""
+        top, left = tile.top - self.border, tile.left - self.border
+        return range(top, top + self.input[0]), range(left, left + self.input[1])
+
+    def __len__(self) -> int:
+        return len(self._intervals(0)) * len(self._intervals(1))
+
+    def __iter__(self) -> Iterator[Tile]:
+        for top, height in self._intervals(0):
+            for left, width in self._intervals(1):
+                yield Tile(top, left, height, width)
+
+    def _intervals(self, axis: int) -> list[tuple[int, int]]:
+        """Offset and written length of the tiles along one axis."""
+        size, output = self.shape[axis], self.output[axis]
+        stride = output // self.step * self.step
+        # A last tile that reaches the end needs no successor, though it is longer than the stride.
+        offsets = range(0, max(size - output, 0) + stride, stride)
+        return [
+            (offset, (size if offset == offsets[-1] else offset + stride) - offset)
+            for offset in offsets
+        ]
+
+
+class Source(Protocol):
+    """An image that can be read by region: an array in memory, or a file that does not fit."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+
+    def read(self, rows: slice, columns: slice) -> NDArray[Any]:
+        """Pixels of a region inside the image, shape (channels, rows, columns)."""
+
+
+def mirror(positions: range, size: int) -> NDArray[np.intp]:
+    """Positions inside an axis that mirroring at its ends gives for `positions`.
+
+    The edge pixel itself is not repeated, as in the authors' code (NumPy's ``reflect``), and the
+    reflection goes on to and fro where the axis is shorter than the border.
+
+    Parameters
+    ----------
+    positions : range
+        Positions, which may be negative or beyond the end.
+    size : int
+        Length of the axis in pixels.
+
+    Examples
+    --------
+    >>> mirror(range(-2, 6), 4).tolist()
+    [2, 1, 0, 1, 2, 3, 2, 1]
+    """
+    period = max(2 * (size - 1), 1)
+    folded = np.asarray(positions) % period
+    return np.minimum(folded, period - folded) if size > 1 else np.zeros_like(folded)
+
+
+def read_mirrored(source: Source, rows: range, columns: range) -> NDArray[Any]:
+    """Read a region that may lie partly outside the image, mirroring what is missing.
+
+    Parameters
+    ----------
+    source : Source
+        The image; only the part that is needed is read.
+    rows, columns : range
+        The region, which may begin below 0 and end beyond the image.
+
+    Returns
+    -------
+    ndarray
+        Shape (channels, len(rows), len(columns)), in the source's dtype.
+    """
+    _, height, width = source.shape
+    row, column = mirror(rows, height), mirror(columns, width)
+    top, left = int(row.min()), int(column.min())
+    pixels = source.read(slice(top, int(row.max()) + 1), slice(left, int(column.max()) + 1))
+    return pixels[:, (row - top)[:, None], (column - left)[None, :]]
