@@ -1,0 +1,149 @@
+import builtins
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from unet2015 import InputError, augment, deform
+from unet2015.augment import AugmentationConfig, Variation, draw, tile_coordinates
+
+
+def deform_in_plain_python(image, displacement):
+    """Linear interpolation at x + u(x), u the cubic spline through the nodes, mirrored edges."""
+    height, width = image.shape
+    result = np.zeros(image.shape)
+    for row in range(height):
+        for column in range(width):
+            at = [
+                [row * (displacement.shape[1] - 1) / (height - 1)],
+                [column * (displacement.shape[2] - 1) / (width - 1)],
+            ]
+            moved = [
+                position + ndimage.map_coordinates(nodes, at, order=3, mode="mirror")[0]
+                for position, nodes in zip((row, column), displacement, strict=True)
+            ]
+            result[row, column] = linear(image, *moved)
+    return result
+
+
+def linear(image, row, column):
+    total = 0.0
+    top, left = int(np.floor(row)), int(np.floor(column))
+    for r, share_r in ((top, top + 1 - row), (top + 1, row - top)):
+        for c, share_c in ((left, left + 1 - column), (left + 1, column - left)):
+            total += share_r * share_c * image[fold(r, image.shape[0]), fold(c, image.shape[1])]
+    return total
+
+
+def fold(position, size):
+    position %= 2 * (size - 1)
+    return min(position, 2 * (size - 1) - position)
+
+
+def arrays(seed, shape=(23, 31)):
+    rng = np.random.default_rng(seed)
+    image = ndimage.gaussian_filter(rng.normal(size=shape), 2)
+    return [image, (image > 0).astype(np.uint16), image.astype(np.float32)]
+
+
+@given(st.integers(0, 10**6), st.floats(0, 12))
+@settings(max_examples=15, deadline=None)
+def test_deforming_equals_the_definition(seed, sigma):
+    displacement = np.random.default_rng(seed).normal(0, sigma, (2, 3, 3))
+    image = arrays(seed)[0]
+    expected = deform_in_plain_python(image, displacement)
+    assert np.allclose(deform([image], displacement, [1])[0], expected, atol=1e-9)
+
+
+@given(st.integers(0, 10**6), st.integers(2, 5), st.integers(2, 5))
+@settings(max_examples=25, deadline=None)
+def test_the_scipy_twin_gives_what_elasticdeform_gives(seed, down, across):
+    pytest.importorskip("elasticdeform")
+    displacement = np.random.default_rng(seed).normal(0, 4, (2, down, across))
+    inputs, orders = arrays(seed), [3, 0, 1]
+    for ours, twin in zip(
+        deform(inputs, displacement, orders),
+        augment.deform_with_scipy(inputs, displacement, orders),
+        strict=True,
+    ):
+        assert ours.dtype == twin.dtype
+        assert np.allclose(ours, twin, atol=1e-5)
+
+
+def test_no_displacement_changes_nothing():
+    inputs = arrays(0)
+    for before, after in zip(inputs, deform(inputs, np.zeros((2, 3, 3)), [1, 0, 1]), strict=True):
+        assert np.allclose(before, after)
+
+
+def test_a_constant_displacement_shifts():
+    image = arrays(1)[0]
+    shift = np.stack([np.full((3, 3), 2.0), np.full((3, 3), -3.0)])
+    assert np.allclose(deform([image], shift, [1])[0][:-2, 3:], image[2:, :-3])
+
+
+def test_without_elasticdeform_it_warns_once_and_works(monkeypatch, caplog):
+    real_import = builtins.__import__
+
+    def refuse(name, *args, **kwargs):
+        if name == "elasticdeform":
+            raise ImportError("numpy.core.multiarray failed to import")
+        return real_import(name, *args, **kwargs)
+
+    displacement = np.random.default_rng(0).normal(0, 4, (2, 3, 3))
+    expected = deform(arrays(0), displacement, [1, 0, 1])
+    augment._deformer.cache_clear()
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with caplog.at_level(logging.WARNING):
+        found = [deform(arrays(0), displacement, [1, 0, 1]) for _ in range(2)][1]
+    augment._deformer.cache_clear()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert all(np.allclose(a, b) for a, b in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("images", "nodes", "orders"),
+    [
+        ([np.zeros((4, 4)), np.zeros((4, 5))], (2, 3, 3), [1, 1]),
+        ([np.zeros((4, 4, 4))], (2, 3, 3), [1]),
+        ([np.zeros((4, 4))], (3, 3), [1]),
+        ([np.zeros((4, 4))], (2, 1, 3), [1]),
+        ([np.zeros((4, 4))], (2, 3, 3), [1, 0]),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(images, nodes, orders):
+    with pytest.raises(InputError):
+        deform(images, np.zeros(nodes), orders)
+
+
+def test_a_tile_without_rotation_is_deformed_like_an_array_of_its_size():
+    image = arrays(2, (41, 41))[0]
+    displacement = np.random.default_rng(3).normal(0, 3, (2, 3, 3))
+    seen = tile_coordinates(Variation(displacement, 0.0, 1.0, 0.0), (20.0, 20.0), 41)
+    ours = ndimage.map_coordinates(image, seen, order=1, mode="mirror")
+    assert np.allclose(ours, deform([image], displacement, [1])[0])
+
+
+def test_a_quarter_turn_turns_the_tile():
+    image = arrays(4, (21, 21))[0]
+    seen = tile_coordinates(Variation(np.zeros((2, 3, 3)), 90.0, 1.0, 0.0), (10.0, 10.0), 21)
+    turned = ndimage.map_coordinates(image, seen, order=1, mode="mirror")
+    assert np.allclose(turned, np.rot90(image, -1)) or np.allclose(turned, np.rot90(image))
+
+
+def test_variations_follow_the_generator_and_the_amounts():
+    config = AugmentationConfig()
+    first, again = (draw(config, np.random.default_rng(5)) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    generator = np.random.default_rng(0)
+    many = [draw(config, generator) for _ in range(400)]
+    nodes = np.stack([one.displacement for one in many])
+    assert nodes.shape[1:] == (2, 3, 3)
+    assert nodes.std() == pytest.approx(10, rel=0.05)
+    assert max(abs(one.rotation) for one in many) <= config.rotation
+    assert {one.displacement.any() for one in many} == {True}
+    still = draw(AugmentationConfig(deformation_sigma=0, rotation=0, gain=0, offset=0), generator)
+    assert (still.displacement.any(), still.rotation, still.gain, still.offset) == (0, 0, 1, 0)

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import tifffile
+from scipy import ndimage
+
+from unet2015 import InputError
+from unet2015.datasets.ctc import load_sequence, unannotated
+from unet2015.datasets.frames import annotated_frame
+from unet2015.datasets.pairs import load_pairs
+from unet2015.datasets.synthetic import simulate, write_sequence
+from unet2015.images import write_image
+
+
+def write_ctc(data, labels, markers):
+    for folder in ("01", "01_GT/SEG", "01_GT/TRA"):
+        (data / folder).mkdir(parents=True)
+    image = np.arange(labels.size, dtype=np.uint8).reshape(labels.shape)
+    write_image(data / "01/t003.tif", image)
+    write_image(data / "01/t004.tif", image)
+    write_image(data / "01_GT/SEG/man_seg003.tif", labels)
+    write_image(data / "01_GT/TRA/man_track003.tif", markers)
+
+
+def test_a_cell_that_only_its_marker_knows_is_ignored_around_the_marker():
+    labels = np.zeros((40, 60), np.uint16)
+    labels[5:15, 5:15] = 4
+    markers = np.zeros_like(labels)
+    markers[8:11, 8:11] = 1  # under the mask, by another number
+    markers[19:22, 39:42] = 2  # under no mask
+    ignore = unannotated(labels, markers, reach=8)
+    rows, columns = np.indices(labels.shape)
+    distance = np.hypot(
+        np.clip(abs(rows - 20) - 1, 0, None), np.clip(abs(columns - 40) - 1, 0, None)
+    )
+    assert np.array_equal(ignore, distance <= 8)
+
+
+def test_what_is_annotated_is_never_ignored_and_complete_frames_ignore_nothing():
+    labels = np.zeros((20, 20), np.uint16)
+    labels[:, :8] = 1
+    markers = np.zeros_like(labels)
+    markers[10, 9] = 5
+    ignore = unannotated(labels, markers, reach=6)
+    assert ignore[10, 9]
+    assert not ignore[:, :8].any()
+    markers[10, 9] = 0
+    assert not unannotated(labels, markers, reach=6).any()
+
+
+def test_a_sequence_gives_its_annotated_frames(tmp_path):
+    labels = np.zeros((30, 40), np.uint16)
+    labels[4:16, 4:16] = 7
+    markers = np.zeros_like(labels)
+    markers[20:22, 30:32] = 1
+    write_ctc(tmp_path, labels, markers)
+    (frame,) = load_sequence(tmp_path, "01")
+    assert frame.name.endswith("01/t003")
+    assert frame.image.shape == (1, 30, 40)
+    assert np.array_equal(frame.labels, labels)
+    reach = 2 * np.sqrt(144 / np.pi)
+    near = ndimage.distance_transform_edt(markers == 0) <= reach
+    assert np.array_equal(frame.ignore, near & (labels == 0))
+
+
+def test_a_broken_sequence_is_refused_in_one_sentence(tmp_path):
+    labels = np.zeros((30, 40), np.uint16)
+    with pytest.raises(InputError, match="does not exist"):
+        load_sequence(tmp_path / "nowhere", "01")
+    write_ctc(tmp_path, labels, labels)
+    with pytest.raises(InputError, match="does not exist"):
+        load_sequence(tmp_path, "02")
+    with pytest.raises(InputError, match="contains a cell"):
+        load_sequence(tmp_path, "01")
+    labels[3:9, 3:9] = 1
+    tifffile.imwrite(tmp_path / "01_GT/SEG/man_seg003.tif", labels[:20])
+    (tmp_path / "01_GT/TRA/man_track003.tif").unlink()
+    with pytest.raises(InputError, match="30 x 40 and its labels are 20 x 40"):
+        load_sequence(tmp_path, "01")
+    (tmp_path / "01_GT/SEG/man_seg003.tif").unlink()
+    with pytest.raises(InputError, match=r"holds no man_segNNN\.tif"):
+        load_sequence(tmp_path, "01")
+
+
+def test_pairs_are_matched_by_their_stems(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    labels = np.eye(8, dtype=np.uint16)
+    for stem, suffix in (("b", ".png"), ("a", ".tif")):
+        write_image(tmp_path / f"images/{stem}{suffix}", labels * np.uint16(ord(stem)))
+        write_image(tmp_path / f"labels/{stem}.png", labels)
+    frames = load_pairs(tmp_path)
+    assert [frame.image.max() for frame in frames] == [ord("a"), ord("b")]
+    (tmp_path / "labels/a.png").unlink()
+    with pytest.raises(InputError, match="a is in only one of"):
+        load_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros((4, 4), np.float32) + 0.5, "fractions"),
+        (np.zeros((4, 4, 3), np.uint8), "colour"),
+        (np.zeros((2, 4, 5), np.uint8), "one plane"),
+        (np.full((4, 4), -1), "negative"),
+        (np.zeros((5, 4), np.uint8), "one size"),
+    ],
+)
+def test_labels_that_are_none_are_refused(labels, message):
+    with pytest.raises(InputError, match=message):
+        annotated_frame("frame", np.zeros((4, 4)), labels)
+
+
+def test_simulated_cells_touch_are_whole_and_keep_their_numbers(tmp_path):
+    frames = list(simulate(3, (120, 150), 14, np.random.default_rng(1)))
+    again = list(simulate(3, (120, 150), 14, np.random.default_rng(1)))
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(frames, again, strict=True))
+    touching = 0
+    for frame in frames:
+        labels = frame.labels
+        for cell in np.unique(labels[labels > 0]):
+            assert ndimage.label(labels == cell)[1] == 1
+        touching += (
+            (labels[:, 1:] != labels[:, :-1]) & (labels[:, 1:] > 0) & (labels[:, :-1] > 0)
+        ).sum()
+    assert touching > 50
+    overlap = (frames[0].labels == frames[1].labels)[frames[0].labels > 0].mean()
+    assert overlap > 0.7
+    write_sequence(tmp_path, "01", iter(frames))
+    loaded = load_sequence(tmp_path, "01")
+    assert len(loaded) == 3
+    assert not any(frame.ignore.any() for frame in loaded)

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from unet2015 import InputError
+from unet2015.normalisation import fit, normalise, statistics
+
+
+def image(dtype):
+    return np.random.default_rng(0).integers(10, 200, (2, 9, 7)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32, np.float64])
+def test_standard_gives_mean_0_and_deviation_1_in_each_channel(dtype):
+    scaled = normalise(image(dtype), "standard")
+    assert scaled.dtype == np.float32
+    assert np.allclose(scaled.mean(axis=(1, 2)), 0, atol=1e-5)
+    assert np.allclose(scaled.std(axis=(1, 2)), 1, atol=1e-5)
+
+
+def test_minmax_gives_0_to_1_in_each_channel():
+    scaled = normalise(image(np.uint16), "minmax")
+    assert np.allclose(scaled.min(axis=(1, 2)), 0)
+    assert np.allclose(scaled.max(axis=(1, 2)), 1)
+
+
+@pytest.mark.parametrize(("dtype", "greatest"), [(np.uint8, 255), (np.uint16, 65535), (float, 1)])
+def test_range_divides_by_the_greatest_value_of_the_type(dtype, greatest):
+    assert np.allclose(normalise(image(dtype), "range"), image(dtype) / greatest)
+
+
+@pytest.mark.parametrize("scheme", ["standard", "minmax", "range"])
+def test_a_constant_image_stays_finite(scheme):
+    assert np.isfinite(normalise(np.full((1, 4, 4), 7, np.uint8), scheme)).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_pixels_that_are_no_numbers_are_refused(bad):
+    pixels = image(np.float32)
+    pixels[1, 2, 3] = bad
+    with pytest.raises(InputError, match="NaN or infinite"):
+        normalise(pixels, "minmax")
+
+
+def test_an_unknown_scheme_is_refused():
+    with pytest.raises(InputError, match="standard, minmax, range"):
+        fit("magic", statistics(image(np.uint8)), np.dtype(np.uint8))

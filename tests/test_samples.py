@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from unet2015.augment import AugmentationConfig
+from unet2015.datasets.frames import annotated_frame
+from unet2015.samples import class_weights, prepare, random_sample
+from unet2015.tiles import mirror
+from unet2015.weightmap import ClassCounts, WeightMapConfig, border_weight_map
+
+STILL = AugmentationConfig(deformation_sigma=0, rotation=0, gain=0, offset=0)
+
+
+def frames():
+    rng = np.random.default_rng(0)
+    labels = np.zeros((30, 36), np.int64)
+    labels[5:20, 5:14] = 1
+    labels[5:20, 14:25] = 2
+    ignore = np.zeros(labels.shape, bool)
+    ignore[25:] = True
+    return [annotated_frame("a", rng.integers(0, 255, labels.shape), labels, ignore)]
+
+
+def test_targets_have_the_ridge_and_weights_the_border_term_and_the_classes():
+    (frame,), classes = prepare(frames(), "standard", WeightMapConfig(), balance=1.0)
+    assert set(np.unique(frame.target)) == {0, 1}
+    assert not frame.target[5:20, 14].any(), "the ridge between the touching cells"
+    valid = frame.weight[:25]
+    assert not frame.weight[25:].any()
+    counts = ClassCounts(int(frame.target.sum()), int(25 * 36 - frame.target.sum()))
+    assert classes == class_weights(counts, 1.0)
+    border = border_weight_map(frames()[0].labels, class_weights=None)[:25]
+    expected = border + np.where(frame.target[:25], *classes)
+    assert np.allclose(valid, expected, atol=1e-5)
+    assert abs(frame.image.mean()) < 1e-5
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_class_weights_have_mean_1(balance):
+    counts = ClassCounts(130, 870)
+    foreground, background = class_weights(counts, balance)
+    assert 130 * foreground + 870 * background == pytest.approx(1000)
+    assert foreground / background == pytest.approx((870 / 130) ** balance)
+    assert class_weights(ClassCounts(0, 5), balance) == (1, 1)
+
+
+def test_an_unvaried_tile_is_a_window_of_the_mirrored_frame():
+    prepared, _ = prepare(frames(), "standard", WeightMapConfig(), 1.0)
+    frame = prepared[0]
+    generator = np.random.default_rng(0)
+
+    class WholePixels:
+        """A generator whose positions are whole pixels, so that nothing is interpolated."""
+
+        def __getattr__(self, name):
+            return getattr(generator, name)
+
+        def uniform(self, low, high):
+            return float(round(generator.uniform(low, high)))
+
+    for seed in range(5):
+        generator = np.random.default_rng(seed)
+        sample = random_sample(prepared, 45, 10, STILL, WholePixels())
+        replay = np.random.default_rng(seed)
+        replay.integers(1)
+        replay.normal(size=(2, 3, 3))
+        for _ in range(3):
+            replay.uniform()
+        top, left = (round(replay.uniform(0, size - 1)) - 22 for size in frame.target.shape)
+        rows, columns = mirror(range(top, top + 45), 30), mirror(range(left, left + 45), 36)
+        assert np.allclose(sample.image[0], frame.image[0][np.ix_(rows, columns)], atol=1e-5)
+        inner = np.ix_(rows[10:-10], columns[10:-10])
+        assert np.array_equal(sample.target, frame.target[inner])
+        assert np.allclose(sample.weight, frame.weight[inner], atol=1e-5)
+
+
+def test_image_target_and_weight_are_varied_alike():
+    prepared, _ = prepare(frames(), "standard", WeightMapConfig(), 1.0)
+    frame = prepared[0]._replace(image=prepared[0].target[None].astype(np.float32))
+    still_grey = AugmentationConfig(gain=0, offset=0)
+    for seed in range(5):
+        sample = random_sample([frame], 45, 10, still_grey, np.random.default_rng(seed))
+        seen = sample.image[0, 10:-10, 10:-10]
+        assert np.array_equal(seen[seen % 1 == 0], sample.target[seen % 1 == 0])

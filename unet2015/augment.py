@@ -1,0 +1,225 @@
+"""Data augmentation (Sec. 3.1): elastic deformation, rotation, shift, grey values.
+
+"We generate smooth deformations using random displacement vectors on a coarse 3 by 3 grid. The
+displacements are sampled from a Gaussian distribution with 10 pixels standard deviation. Per-pixel
+displacements are then computed using bicubic interpolation."
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from .errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How training tiles are varied. The grid and its displacements are the paper's (Sec. 3.1).
+
+    The paper names rotation and grey values without amounts; those are ours.
+    """
+
+    deformation_grid: int = 3
+    """Nodes of the displacement grid along each axis."""
+    deformation_sigma: float = 10.0
+    """Standard deviation of the displacements in pixels; 0 switches the deformation off."""
+    rotation: float = 180.0
+    """Largest rotation in degrees, either way."""
+    gain: float = 0.2
+    """Largest relative change of the contrast."""
+    offset: float = 0.2
+    """Largest change of the brightness, in units of the normalised image."""
+
+
+class Variation(NamedTuple):
+    """One random draw: what happens to one training tile."""
+
+    displacement: NDArray[np.float64]
+    """Displacement vectors (row, column) in pixels at the nodes, shape (2, nodes, nodes)."""
+    rotation: float
+    """Degrees."""
+    gain: float
+    """Factor of the grey values."""
+    offset: float
+    """Added to the grey values."""
+
+
+def draw(config: AugmentationConfig, generator: np.random.Generator) -> Variation:
+    """Draw one random variation.
+
+    Parameters
+    ----------
+    config : AugmentationConfig
+        The amounts.
+    generator : numpy.random.Generator
+        The only source of randomness.
+    """
+    nodes = (2, config.deformation_grid, config.deformation_grid)
+    return Variation(
+        displacement=generator.normal(scale=config.deformation_sigma, size=nodes),
+        rotation=generator.uniform(-config.rotation, config.rotation),
+        gain=1 + generator.uniform(-config.gain, config.gain),
+        offset=generator.uniform(-config.offset, config.offset),
+    )
+
+
+def deform(
+    arrays: Sequence[NDArray[Any]], displacement: ArrayLike, orders: Sequence[int]
+) -> list[NDArray[Any]]:
+    """Deform images, labels and weight maps with the same smooth field.
+
+    Parameters
+    ----------
+    arrays : sequence of ndarray
+        Arrays of one height and width, shape (height, width) each.
+    displacement : array_like
+        Displacement vectors in pixels, (row, column) first, at the nodes of a coarse grid that
+        spans the arrays from the first to the last pixel, shape (2, nodes, nodes). The paper draws
+        them from a Gaussian with a standard deviation of 10 pixels on 3 x 3 nodes.
+    orders : sequence of int
+        Spline order for each array: 0 (nearest) for labels, 1 (linear) for images and weights, 3
+        (cubic) where it must be smooth.
+
+    Returns
+    -------
+    list of ndarray
+        Shapes and dtypes as in `arrays`. Pixel x of the result is the input at x + displacement;
+        beyond the edges the input is mirrored.
+
+    Raises
+    ------
+    InputError
+        If the arrays differ in shape or `displacement` and `orders` do not fit them.
+
+    Notes
+    -----
+    The cubic spline passes through the nodes, so that their standard deviation keeps its meaning.
+    The work is done by elasticdeform; where that cannot be imported, a twin built on SciPy gives
+    the same result.
+    """
+    nodes = np.asarray(displacement, dtype=np.float64)
+    shapes = {array.shape for array in arrays}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 2:
+        raise InputError(f"deform takes 2-D arrays of one shape, not {sorted(shapes)}.")
+    if nodes.ndim != 3 or nodes.shape[0] != 2 or min(nodes.shape[1:]) < 2:
+        raise InputError(
+            f"displacement has the shape {nodes.shape}: give (2, nodes, nodes), at least 2 nodes."
+        )
+    if len(orders) != len(arrays):
+        raise InputError(f"{len(orders)} orders for {len(arrays)} arrays: give one for each.")
+    return _deformer()(list(arrays), nodes, list(orders))
+
+
+Deformer = Callable[[list[NDArray[Any]], NDArray[np.float64], list[int]], list[NDArray[Any]]]
+
+
+@functools.cache
+def _deformer() -> Deformer:
+    try:
+        import elasticdeform
+    except ImportError as error:
+        logger.warning("elasticdeform cannot be imported (%s): deforming with SciPy.", error)
+        return deform_with_scipy
+
+    def with_elasticdeform(
+        arrays: list[NDArray[Any]], displacement: NDArray[np.float64], orders: list[int]
+    ) -> list[NDArray[Any]]:
+        deformed: list[NDArray[Any]] = elasticdeform.deform_grid(
+            arrays, displacement, order=orders, mode="mirror"
+        )
+        return deformed
+
+    return with_elasticdeform
+
+
+def deform_with_scipy(
+    arrays: list[NDArray[Any]], displacement: NDArray[np.float64], orders: list[int]
+) -> list[NDArray[Any]]:
+    """Do what `deform` does, with SciPy alone."""
+    shape = arrays[0].shape
+    coordinates = np.indices(shape, dtype=np.float64) + displacement_field(displacement, shape)
+    return [
+        ndimage.map_coordinates(array, coordinates, order=order, mode="mirror")
+        for array, order in zip(arrays, orders, strict=True)
+    ]
+
+
+def displacement_field(
+    displacement: NDArray[np.float64], shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Displacement of every pixel, interpolated bicubically from the nodes.
+
+    Parameters
+    ----------
+    displacement : ndarray
+        Vectors at the nodes, shape (2, nodes, nodes).
+    shape : (int, int)
+        Height and width that the grid of nodes spans.
+
+    Returns
+    -------
+    ndarray
+        Shape (2, height, width), in pixels.
+
+    Notes
+    -----
+    Cubic splines are separable and linear in the values at the nodes, so the field is a product of
+    two small matrices and the nodes.
+    """
+    down = _spline_basis(displacement.shape[1], shape[0])
+    across = _spline_basis(displacement.shape[2], shape[1])
+    field: NDArray[np.float64] = down @ displacement @ across.T
+    return field
+
+
+@functools.lru_cache(maxsize=16)
+def _spline_basis(nodes: int, size: int) -> NDArray[np.float64]:
+    """What each of `nodes` equidistant nodes contributes to each of `size` pixels."""
+    positions = np.linspace(0, nodes - 1, size)
+    return np.stack(
+        [
+            ndimage.map_coordinates(one, [positions], order=3, mode="mirror")
+            for one in np.eye(nodes)
+        ],
+        axis=1,
+    )
+
+
+def tile_coordinates(
+    variation: Variation, centre: tuple[float, float], size: int
+) -> NDArray[np.float64]:
+    """Where in the image the pixels of a varied square tile come from.
+
+    Parameters
+    ----------
+    variation : Variation
+        The rotation, and the displacements at nodes that span the tile.
+    centre : (float, float)
+        Row and column of the image that the tile is centred on.
+    size : int
+        Height and width of the tile in pixels.
+
+    Returns
+    -------
+    ndarray
+        Rows and columns of the image, shape (2, size, size).
+    """
+    field = displacement_field(variation.displacement, (size, size))
+    offsets = np.arange(size) - (size - 1) / 2
+    angle = math.radians(variation.rotation)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    down, across = offsets[:, None], offsets[None, :]
+    field[0] += cosine * down - sine * across + centre[0]
+    field[1] += sine * down + cosine * across + centre[1]
+    return field

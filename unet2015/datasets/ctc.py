@@ -1,0 +1,137 @@
+"""Sequences of the Cell Tracking Challenge (CTC), http://celltrackingchallenge.net.
+
+A data set folder holds, for sequence 01: the images ``01/tNNN.tif``; the gold truth
+``01_GT/SEG/man_segNNN.tif``, cell masks of *some* cells in *some* frames; and the tracking markers
+``01_GT/TRA/man_trackNNN.tif``, a small disc in *every* cell of every frame.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..errors import InputError
+from ..images import read_image
+from .frames import AnnotatedFrame, annotated_frame, integer_labels, require_cells
+
+REACH_OF_MISSING_CELL = 2.0
+"""An unannotated cell is assumed to lie within this many typical radii of its marker."""
+
+_FRAME = re.compile(r"t(\d{3,4})\.tiff?$")
+_MASK = re.compile(r"man_seg(\d{3,4})\.tiff?$")
+
+
+def is_sequence(folder: Path) -> bool:
+    """Whether `folder` holds the images of a CTC sequence: ``t000.tif``, ``t001.tif``, ..."""
+    return folder.is_dir() and any(_FRAME.match(path.name) for path in folder.iterdir())
+
+
+def frame_number(path: Path) -> str:
+    """Digits in the name of a sequence's image, ``017`` for ``t017.tif``."""
+    match = _FRAME.match(path.name)
+    if match is None:
+        raise InputError(f"{path} is not named like a frame of a CTC sequence (t000.tif).")
+    return match.group(1)
+
+
+def sequence_frames(folder: Path) -> list[Path]:
+    """Images of a CTC sequence in the order of time."""
+    frames = [path for path in folder.iterdir() if _FRAME.match(path.name)]
+    return sorted(frames, key=lambda path: int(frame_number(path)))
+
+
+def load_sequence(data: Path | str, sequence: str) -> list[AnnotatedFrame]:
+    """Read the frames of a sequence that have gold truth.
+
+    Parameters
+    ----------
+    data : Path or str
+        The folder of the data set, such as ``data/PhC-C2DH-U373``.
+    sequence : str
+        ``01`` or ``02``.
+
+    Returns
+    -------
+    list of AnnotatedFrame
+        Gold masks are partial in places. A cell that only its tracking marker knows must not be
+        learned as background: the surroundings of its marker are in `ignore`.
+
+    Raises
+    ------
+    InputError
+        If a folder or file is missing or unreadable, shapes differ, or no cell is annotated.
+    """
+    data = Path(data)
+    truth = data / f"{sequence}_GT"
+    for folder in (data, data / sequence, truth / "SEG"):
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder} does not exist: a CTC data set has folders such as 01 and 01_GT/SEG."
+            )
+    masks = sorted(path for path in (truth / "SEG").iterdir() if _MASK.match(path.name))
+    if not masks:
+        raise InputError(f"{truth / 'SEG'} holds no man_segNNN.tif: there is nothing to learn.")
+    labels = [integer_labels(path, read_image(path)) for path in masks]
+    reach = REACH_OF_MISSING_CELL * _typical_radius(labels)
+    frames = [
+        _read_frame(data, sequence, mask, cells, reach)
+        for mask, cells in zip(masks, labels, strict=True)
+    ]
+    require_cells(frames, truth / "SEG")
+    return frames
+
+
+def _read_frame(
+    data: Path, sequence: str, mask: Path, labels: NDArray[Any], reach: float
+) -> AnnotatedFrame:
+    number = mask.stem.removeprefix("man_seg")
+    markers = data / f"{sequence}_GT" / "TRA" / f"man_track{number}.tif"
+    ignore = None
+    if markers.is_file():
+        ignore = unannotated(labels, integer_labels(markers, read_image(markers)), reach)
+    image = read_image(data / sequence / f"t{number}.tif")
+    return annotated_frame(f"{data.name}/{sequence}/t{number}", image, labels, ignore)
+
+
+def unannotated(labels: NDArray[Any], markers: NDArray[Any], reach: float) -> NDArray[np.bool_]:
+    """Find the surroundings of cells that have a marker but no mask.
+
+    Parameters
+    ----------
+    labels : ndarray
+        Gold masks, shape (height, width).
+    markers : ndarray
+        Tracking markers of the same shape. Their numbers need not be those of the masks.
+    reach : float
+        How far such a cell may extend from its marker, in pixels.
+
+    Returns
+    -------
+    ndarray of bool
+        Background pixels within `reach` of a marker of which less than half is under any mask.
+    """
+    if markers.shape != labels.shape:
+        raise InputError(
+            f"tracking markers of {markers.shape} pixels do not fit masks of {labels.shape}."
+        )
+    size = np.bincount(markers.ravel())
+    covered = np.bincount(markers[labels > 0], minlength=len(size))
+    missing = 2 * covered < size
+    missing[0] = False
+    if not missing.any():
+        return np.zeros(labels.shape, dtype=bool)
+    near: NDArray[np.bool_] = ndimage.distance_transform_edt(~missing[markers]) <= reach
+    return near & (labels == 0)
+
+
+def _typical_radius(label_images: list[NDArray[Any]]) -> float:
+    """Radius in pixels of a disc with the median area of the cells, 0 if there are none."""
+    areas = np.concatenate(
+        [np.unique(labels[labels > 0], return_counts=True)[1] for labels in label_images]
+    )
+    return float(np.sqrt(np.median(areas) / np.pi)) if len(areas) else 0.0

@@ -1,0 +1,156 @@
+"""Training samples: from annotated frames to randomly varied tiles with targets and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .augment import AugmentationConfig, draw, tile_coordinates
+from .datasets.frames import AnnotatedFrame
+from .normalisation import Scheme, normalise
+from .weightmap import (
+    ClassCounts,
+    ClassWeights,
+    WeightMapConfig,
+    border_weight_map,
+    count_classes,
+    separate_touching,
+)
+
+
+class TrainingFrame(NamedTuple):
+    """What a frame contributes to training, computed once ("pre-computed", Sec. 3)."""
+
+    image: NDArray[np.float32]
+    """Normalised, shape (channels, height, width)."""
+    target: NDArray[np.uint8]
+    """1 in cells, 0 in the background and on the ridges between cells; shape (height, width)."""
+    weight: NDArray[np.float32]
+    """w(x) of Eq. 2, 0 where the annotation says nothing; shape (height, width)."""
+
+
+class Sample(NamedTuple):
+    """One training tile."""
+
+    image: NDArray[np.float32]
+    """Shape (channels, tile, tile)."""
+    target: NDArray[np.uint8]
+    """Shape (output, output) with output = tile - 2 * border."""
+    weight: NDArray[np.float32]
+    """Shape (output, output)."""
+
+
+def prepare(
+    frames: Sequence[AnnotatedFrame], scheme: Scheme, config: WeightMapConfig, balance: float
+) -> tuple[list[TrainingFrame], ClassWeights]:
+    """Compute targets and weight maps, with the classes balanced over all frames.
+
+    Parameters
+    ----------
+    frames : sequence of AnnotatedFrame
+        The whole training set.
+    scheme : {"standard", "minmax", "range"}
+        How images are normalised.
+    config : WeightMapConfig
+        w0 and sigma of the border term.
+    balance : float
+        How far the classes are balanced: w_c goes with their frequency to the power of minus
+        `balance`, with mean 1 over all frames.
+
+    Returns
+    -------
+    (list of TrainingFrame, ClassWeights)
+        The frames in the same order, and the class weights that they share.
+    """
+    separated = [separate_touching(frame.labels) for frame in frames]
+    counts = [
+        count_classes(labels, frame.ignore) for labels, frame in zip(separated, frames, strict=True)
+    ]
+    classes = class_weights(
+        ClassCounts(*(sum(column) for column in zip(*counts, strict=True))), balance
+    )
+    prepared = [
+        TrainingFrame(
+            image=normalise(frame.image, scheme),
+            target=(labels > 0).astype(np.uint8),
+            weight=border_weight_map(
+                labels, config.w0, config.sigma, classes, ignore=frame.ignore, separate=False
+            ),
+        )
+        for labels, frame in zip(separated, frames, strict=True)
+    ]
+    return prepared, classes
+
+
+def class_weights(counts: ClassCounts, balance: float) -> ClassWeights:
+    """Weigh each class by its frequency to the power of minus `balance`, with mean 1.
+
+    Parameters
+    ----------
+    counts : ClassCounts
+        Pixels of each class in the training set.
+    balance : float
+        0 for equal weights, 1 for inverse frequencies.
+
+    Examples
+    --------
+    >>> class_weights(ClassCounts(foreground=100, background=900), balance=1.0)
+    ClassWeights(foreground=5.0, background=0.5555555555555556)
+    """
+    if min(counts) == 0:
+        return ClassWeights(1.0, 1.0)
+    raw = [count**-balance for count in counts]
+    mean = sum(count * weight for count, weight in zip(counts, raw, strict=True)) / sum(counts)
+    return ClassWeights(*(weight / mean for weight in raw))
+
+
+def random_sample(
+    frames: Sequence[TrainingFrame],
+    tile: int,
+    border: int,
+    config: AugmentationConfig,
+    generator: np.random.Generator,
+) -> Sample:
+    """Cut a random tile from a random frame and vary it.
+
+    Parameters
+    ----------
+    frames : sequence of TrainingFrame
+        The training set.
+    tile : int
+        Height and width of the network's input.
+    border : int
+        What the network takes off each side.
+    config : AugmentationConfig
+        How much to vary.
+    generator : numpy.random.Generator
+        The only source of randomness.
+
+    Notes
+    -----
+    The tile is centred anywhere in the frame and sees it continued by mirroring, as in prediction.
+    So every pixel of a frame is seen equally often.
+
+    Image and weights are interpolated linearly and the target takes the nearest pixel, as in the
+    authors' later code. Targets and weights are computed only where the network has an output.
+    """
+    frame = frames[int(generator.integers(len(frames)))]
+    height, width = frame.target.shape
+    variation = draw(config, generator)
+    centre = (generator.uniform(0, height - 1), generator.uniform(0, width - 1))
+    seen = tile_coordinates(variation, centre, tile)
+    judged = seen[:, border : tile - border, border : tile - border]
+    image = np.stack([_interpolate(channel, seen, order=1) for channel in frame.image])
+    return Sample(
+        image=image * np.float32(variation.gain) + np.float32(variation.offset),
+        target=_interpolate(frame.target, judged, order=0),
+        weight=_interpolate(frame.weight, judged, order=1),
+    )
+
+
+def _interpolate(array: NDArray[Any], coordinates: NDArray[np.float64], order: int) -> NDArray[Any]:
+    return ndimage.map_coordinates(array, coordinates, order=order, mode="mirror")
