@@ -1,0 +1,64 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from unet2015 import InputError, UNet, __version__, load_model, save_model
+from unet2015.checkpoint import MODEL_FILE, Model
+
+
+def small_model():
+    return Model(
+        UNet(in_channels=2, num_classes=3, base_channels=2, depth=2, preset="release"),
+        "minmax",
+        ("background", "nucleus", "body"),
+        {"training": {"iterations": 7}},
+    )
+
+
+def test_a_model_comes_back_as_it_was(tmp_path):
+    model = small_model()
+    save_model(tmp_path / MODEL_FILE, model)
+    for path in (tmp_path / MODEL_FILE, tmp_path):
+        loaded = load_model(path)
+        assert loaded.network.config == model.network.config
+        assert not loaded.network.training
+        assert (loaded.normalisation, loaded.class_names) == ("minmax", model.class_names)
+        assert loaded.settings == model.settings
+        assert loaded.version == __version__
+        for name, tensor in model.network.state_dict().items():
+            assert torch.equal(tensor, loaded.network.state_dict()[name])
+
+
+def test_what_is_not_a_model_is_refused(tmp_path):
+    other = tmp_path / "other.safetensors"
+    save_file({"a": torch.zeros(1)}, other)
+    junk = tmp_path / "junk.safetensors"
+    torch.save(UNet(base_channels=1).state_dict(), junk)
+    cut = tmp_path / "cut.safetensors"
+    save_model(cut, small_model())
+    cut.write_bytes(cut.read_bytes()[:-100])
+    for path, message in [
+        (other, "not a model of unet2015"),
+        (junk, "damaged or not a unet2015 file"),
+        (cut, "damaged or not a unet2015 file"),
+        (tmp_path / "none.safetensors", "does not exist"),
+        (tmp_path, "holds no model.safetensors"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            load_model(path)
+
+
+def test_a_model_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / MODEL_FILE
+    save_model(path, small_model())
+    before = path.read_bytes()
+
+    def full_disk(_tensors, target, **_):
+        target.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("unet2015.checkpoint.save_file", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_model(path, small_model())
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

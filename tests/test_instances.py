@@ -1,0 +1,42 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from unet2015.instances import foreground, label_cells
+
+
+@given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)), st.integers(0, 6))
+def test_numbers_follow_the_scan_and_components_are_eight_connected(mask, min_size):
+    labels = label_cells(mask, min_size)
+    seen = labels[labels > 0]
+    _, first = np.unique(seen, return_index=True)
+    assert seen[np.sort(first)].tolist() == list(range(1, len(first) + 1))
+    expected = flood(mask)
+    for component in expected:
+        values = {int(labels[pixel]) for pixel in component}
+        assert len(values) == 1
+        assert (values == {0}) == (len(component) < min_size)
+    assert len(first) == sum(len(component) >= min_size for component in expected)
+
+
+def flood(mask):
+    left = set(zip(*np.nonzero(mask), strict=True))
+    components = []
+    while left:
+        queue = [left.pop()]
+        component = set(queue)
+        while queue:
+            row, column = queue.pop()
+            near = {(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & left
+            left -= near
+            component |= near
+            queue += near
+        components.append(component)
+    return components
+
+
+def test_the_most_probable_class_decides():
+    probabilities = np.array([[[0.4, 0.6]], [[0.3, 0.2]], [[0.3, 0.2]]], np.float32)
+    assert foreground(probabilities).tolist() == [[False, False]]
+    assert foreground(probabilities[[1, 0, 2]]).tolist() == [[True, True]]

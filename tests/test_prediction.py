@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from unet2015 import InputError, UNet
+from unet2015.checkpoint import Model
+from unet2015.device import Engine
+from unet2015.normalisation import normalise
+from unet2015.prediction import ArraySource, predict, predict_tiles, tile_grid
+from unet2015.tiles import TileGrid
+
+CPU = Engine(torch.device("cpu"))
+
+
+def model(depth, in_channels=1, seed=0):
+    torch.manual_seed(seed)
+    return Model(UNet(in_channels, base_channels=4, depth=depth), "standard")
+
+
+def whole(image, model):
+    """The image padded by NumPy to one valid size and put through the network in one piece."""
+    network = model.network.eval()
+    padded = normalise(image, model.normalisation)
+    for axis in (1, 2):
+        size = image.shape[axis]
+        after = network.valid_input_size(size) - size - network.border
+        widths = [(network.border, after) if a == axis else (0, 0) for a in range(3)]
+        padded = np.pad(padded, widths, mode="reflect" if size > 1 else "edge")
+    with torch.inference_mode():
+        probabilities = torch.softmax(network(torch.from_numpy(padded)[None])[0], dim=0)
+    return probabilities.numpy()[:, : image.shape[1], : image.shape[2]]
+
+
+@given(
+    height=st.integers(1, 50),
+    width=st.integers(1, 50),
+    depth=st.integers(1, 3),
+    steps=st.integers(2, 8),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40, deadline=None)
+def test_tiles_give_the_whole_image_result(height, width, depth, steps, seed):
+    image = np.random.default_rng(seed).integers(0, 255, (1, height, width), dtype=np.uint8)
+    net = model(depth, seed=seed)
+    tile = net.network.valid_input_size(steps * net.network.step)
+    assert np.abs(predict(image, net, tile) - whole(image, net)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 130), (91, 93), (210, 100)])
+@pytest.mark.parametrize("tile", [236, 316, None])
+def test_tiles_give_the_whole_image_result_at_the_paper_s_depth(shape, tile):
+    image = np.random.default_rng(1).normal(size=(2, *shape))
+    net = model(4, in_channels=2)
+    assert np.abs(predict(image, net, tile) - whole(image, net)).max() <= 1e-5
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+@settings(max_examples=30)
+def test_default_tiles_are_valid_and_cover_a_small_image_at_once(height, width):
+    network = model(4).network
+    grid = tile_grid((height, width), network)
+    for size in grid.input:
+        network.output_size(size)
+    assert len(grid) == 1 or max(height, width) > 1024
+
+
+def test_little_memory_makes_small_tiles(monkeypatch):
+    monkeypatch.setattr("unet2015.prediction._free_memory", lambda: 200 * 2**20)
+    network = UNet(base_channels=16)
+    grid = tile_grid((3000, 2000), network)
+    assert 4 * 6 * 16 * grid.input[0] * grid.input[1] <= 50 * 2**20
+    monkeypatch.setattr("unet2015.prediction._free_memory", lambda: 0)
+    assert tile_grid((3000, 2000), network).output == (20, 20)
+
+
+def test_any_network_with_a_known_border_can_be_tiled():
+    image = np.random.default_rng(0).random((1, 50, 61), dtype=np.float32)
+    blur = nn.Conv2d(1, 2, 5, bias=False)
+    grid = TileGrid((50, 61), (17, 23), border=2)
+    found = np.zeros((2, 50, 61), np.float32)
+    for tile, values in predict_tiles(ArraySource(image), blur, grid, CPU):
+        found[:, *tile.write] = values
+    padded = np.pad(image, ((0, 0), (2, 2), (2, 2)), mode="reflect")
+    expected = torch.softmax(blur(torch.from_numpy(padded)[None])[0], 0).detach().numpy()
+    assert np.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "tile", "message"),
+    [
+        ((2, 30, 30), None, "has 2 channels, the model takes 1"),
+        ((1, 30, 30), 570, "nearest to yours: 556 and 572"),
+        ((1, 30, 30), 188, "larger tile"),
+        ((1, 0, 30), None, "nothing to predict"),
+        ((1, 1, 30, 30), None, "channels, height, width"),
+    ],
+)
+def test_what_does_not_fit_is_refused(shape, tile, message):
+    with pytest.raises(InputError, match=message):
+        predict(np.zeros(shape, np.uint8), model(4), tile)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_gives_the_same_cells():
+    image = np.random.default_rng(1).integers(0, 255, (1, 300, 200), dtype=np.uint8)
+    net = model(4)
+    expected = predict(image, net)
+    found = predict(image, net, engine=Engine(torch.device("cuda")))
+    assert np.abs(found - expected).max() < 1e-3

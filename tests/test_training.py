@@ -1,0 +1,158 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from unet2015 import InputError, load_model
+from unet2015.datasets.frames import annotated_frame
+from unet2015.device import Engine
+from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, read_log
+from unet2015.training import Settings, TrainingConfig, check, learning_rate, train
+from unet2015.unet import UNetConfig
+
+CPU = Engine(torch.device("cpu"))
+SMALL = Settings(
+    UNetConfig(base_channels=4, depth=2),
+    TrainingConfig(tile=60, iterations=12, interval=4, warmup=2, learning_rate=0.01),
+)
+
+
+def changed(**training):
+    return dataclasses.replace(SMALL, training=dataclasses.replace(SMALL.training, **training))
+
+
+def frames():
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices((64, 64))
+    labels = np.zeros((64, 64), np.uint8)
+    for number, (row, column) in enumerate([(16, 16), (16, 40), (44, 30)], 1):
+        labels[np.hypot(rows - row, columns - column) < 12] = number
+    image = 100 + 60 * (labels > 0) + rng.normal(0, 5, labels.shape)
+    return [annotated_frame("discs", image.astype(np.uint8), labels)]
+
+
+def weights(folder):
+    return load_model(folder).network.state_dict()
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_at(monkeypatch, iteration):
+    real = learning_rate
+
+    def dying(config, now):
+        if now == iteration:
+            raise Killed
+        return real(config, now)
+
+    monkeypatch.setattr("unet2015.training.learning_rate", dying)
+
+
+@pytest.mark.parametrize("killed_at", [2, 5, 8, 11])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, killed_at):
+    train(frames(), tmp_path / "whole", SMALL, CPU)
+    with monkeypatch.context() as patch:
+        kill_at(patch, killed_at)
+        with pytest.raises(Killed):
+            train(frames(), tmp_path / "cut", SMALL, CPU)
+    assert len(read_log(tmp_path / "cut")) == killed_at // 4
+    train(frames(), tmp_path / "cut", SMALL, CPU, resume=True)
+    expected, found = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    logs = [[line[:3] for line in read_log(tmp_path / folder)] for folder in ("whole", "cut")]
+    assert logs[0] == logs[1]
+    assert [line[0] for line in logs[0]] == [4, 8, 12]
+
+
+def test_a_kill_between_the_log_and_the_checkpoint_leaves_no_double_line(tmp_path, monkeypatch):
+    def die(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unet2015.runs.write_tensors", die)
+        with pytest.raises(Killed):
+            train(frames(), tmp_path, SMALL, CPU)
+    train(frames(), tmp_path, SMALL, CPU, resume=True)
+    assert [line.iteration for line in read_log(tmp_path)] == [4, 8, 12]
+
+
+def test_the_seed_determines_the_run(tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(frames(), tmp_path / name, changed(seed=seed, iterations=4), CPU)
+    a, b, c = (weights(tmp_path / name) for name in "abc")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_it_learns(tmp_path):
+    training = changed(iterations=80, interval=20, momentum=0.9, learning_rate=0.1).training
+    train(frames(), tmp_path, Settings(UNetConfig(1, 2, 8, 2, 0.0), training), CPU)
+    losses = [line.loss for line in read_log(tmp_path)]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_the_validation_score_is_logged_and_leaves_the_training_as_it_was(tmp_path):
+    seen = []
+
+    def validate(model):
+        seen.append(model.network.training)
+        torch.rand(5)
+        return 0.25
+
+    train(frames(), tmp_path / "with", SMALL, CPU, validate=validate)
+    train(frames(), tmp_path / "without", SMALL, CPU)
+    assert seen == [False] * 3
+    assert [line.validation_seg for line in read_log(tmp_path / "with")] == [0.25] * 3
+    a, b = weights(tmp_path / "with"), weights(tmp_path / "without")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_is_not_overwritten_and_not_resumed_under_other_settings(tmp_path):
+    train(frames(), tmp_path, SMALL, CPU)
+    before = (tmp_path / CHECKPOINT_FILE).read_bytes()
+    with pytest.raises(InputError, match="--resume"):
+        train(frames(), tmp_path, SMALL, CPU)
+    with pytest.raises(InputError, match=r"training\.learning_rate = 0\.01, not 0\.5"):
+        train(frames(), tmp_path, changed(learning_rate=0.5), CPU, resume=True)
+    assert (tmp_path / CHECKPOINT_FILE).read_bytes() == before
+
+
+def test_a_diverging_loss_stops_the_run_and_leaves_no_broken_model(tmp_path):
+    wild = changed(learning_rate=1e6, clip_norm=1e6, warmup=0)
+    with pytest.raises(InputError, match="Lower --learning-rate"):
+        train(frames(), tmp_path, wild, CPU)
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
+    assert not (tmp_path / LOG_FILE).exists()
+
+
+def test_the_learning_rate_rises_and_falls_along_a_cosine():
+    config = TrainingConfig(learning_rate=2.0, warmup=4, iterations=20)
+    rates = [learning_rate(config, i) for i in range(20)]
+    assert rates[:5] == [0.5, 1.0, 1.5, 2.0, 2.0]
+    assert rates[12] == pytest.approx(1.0)
+    assert rates[19] == pytest.approx(1 + math.cos(math.pi * 15 / 16))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"tile": 61}, "nearest to yours: 60 and 64"),
+        ({"iterations": 0}, "iterations"),
+        ({"learning_rate": math.nan}, "learning_rate"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"class_balance": 2.0}, "class_balance"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_at_once(wrong, message):
+    with pytest.raises(InputError, match=message):
+        check(changed(**wrong), frames())
+
+
+def test_channels_that_do_not_fit_are_refused():
+    settings = dataclasses.replace(SMALL, network=UNetConfig(in_channels=3))
+    with pytest.raises(InputError, match="set --in-channels 1"):
+        check(dataclasses.replace(settings, training=TrainingConfig()), frames())

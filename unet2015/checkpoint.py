@@ -1,0 +1,124 @@
+"""Model files: the network and how its input is normalised, as safetensors. Never a pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from . import __version__
+from .atomic import atomic_path
+from .errors import InputError
+from .normalisation import Scheme
+from .unet import UNet, UNetConfig
+
+MODEL_FILE = "model.safetensors"
+"""The name of the model in the folder of a training run."""
+FORMAT = "unet2015 model 1"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and everything that is needed to use it.
+
+    Attributes
+    ----------
+    network : UNet
+        In evaluation mode when it comes from `load_model`.
+    normalisation : {"standard", "minmax", "range"}
+        How images are scaled before they enter the network.
+    class_names : tuple of str
+        One name for each class; the first is the background.
+    settings : dict
+        How it was trained, for the record.
+    version : str
+        The version of this package that wrote it.
+    """
+
+    network: UNet
+    normalisation: Scheme
+    class_names: tuple[str, ...] = ("background", "cell")
+    settings: dict[str, Any] = field(default_factory=dict)
+    version: str = __version__
+
+
+def save_model(path: Path | str, model: Model) -> None:
+    """Write a model file; an existing one is replaced only when the new one is complete."""
+    described = {
+        "architecture": dataclasses.asdict(model.network.config),
+        "normalisation": model.normalisation,
+        "class_names": list(model.class_names),
+        "settings": model.settings,
+        "version": model.version,
+    }
+    write_tensors(path, model.network.state_dict(), {"format": FORMAT, "model": described})
+
+
+def load_model(path: Path | str) -> Model:
+    """Read a model file.
+
+    Parameters
+    ----------
+    path : Path or str
+        A model file, or the folder of a training run that holds one.
+
+    Raises
+    ------
+    InputError
+        If there is no such file or it is not a model of this package.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not (path / MODEL_FILE).is_file():
+            raise InputError(f"{path} holds no {MODEL_FILE}: give the folder of a training run.")
+        path = path / MODEL_FILE
+    tensors, metadata = read_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} is not a model of unet2015 ({FORMAT!r} is missing in it).")
+    described = metadata["model"]
+    if described["normalisation"] not in get_args(Scheme):
+        raise InputError(
+            f"{path} wants the normalisation {described['normalisation']!r}, which unet2015 "
+            f"{__version__} does not know: install a newer version."
+        )
+    network = UNet(**dataclasses.asdict(UNetConfig(**described["architecture"])))
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{path} does not hold the network that it describes: {error}") from error
+    return Model(
+        network=network.eval(),
+        normalisation=described["normalisation"],
+        class_names=tuple(described["class_names"]),
+        settings=described["settings"],
+        version=described["version"],
+    )
+
+
+def write_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write named tensors and JSON metadata as one safetensors file, completely or not at all."""
+    with atomic_path(path) as temporary:
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            temporary,
+            metadata={name: json.dumps(value) for name, value in metadata.items()},
+        )
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote: tensors on the CPU, and the metadata."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: give a model file or the folder of a run.")
+    try:
+        with safe_open(path, framework="pt") as stored:
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            metadata = {name: json.loads(text) for name, text in (stored.metadata() or {}).items()}
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is damaged or not a unet2015 file ({error}).") from error
+    return tensors, metadata

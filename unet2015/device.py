@@ -1,0 +1,94 @@
+"""Where and in which precision the network runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from .errors import InputError
+
+logger = logging.getLogger(__name__)
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class Engine(NamedTuple):
+    """A device, and the precision in which convolutions are computed on it."""
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """Context in which convolutions run in `dtype`."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """Bring a network to the device, in the memory format that suits it."""
+        # The overloads of `to` do not list the memory format.
+        return network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Channels last where the reduced precision units want it."""
+        reduced = self.dtype != torch.float32 or self.device.type == "cuda"
+        return torch.channels_last if reduced else torch.contiguous_format
+
+    def __str__(self) -> str:
+        return f"{self.device.type}, {str(self.dtype).removeprefix('torch.')}"
+
+
+def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") -> Engine:
+    """Choose device and precision: a GPU if there is one, bfloat16 where the hardware has it.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda"}
+        ``auto`` takes the GPU when there is one.
+    precision : {"auto", "float32", "bfloat16"}
+        ``auto`` takes bfloat16 where it is faster: in hardware.
+
+    Raises
+    ------
+    InputError
+        If a GPU is asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no CUDA device here: use --device cpu or auto.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if precision == "auto":
+        precision = "bfloat16" if _has_bfloat16(device) else "float32"
+    return Engine(torch.device(device), getattr(torch, precision))
+
+
+def _has_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+def compiled(network: nn.Module, engine: Engine, calls: int) -> nn.Module:
+    """Compile a network if that pays, or give it back as it is.
+
+    Compilation takes half a minute. It gains time on a GPU and on processors with bfloat16 units;
+    in float32 on a CPU it gains nothing (measured), so that is left alone.
+
+    Parameters
+    ----------
+    network : nn.Module
+        On the engine's device.
+    engine : Engine
+        Where it runs.
+    calls : int
+        How often it will be called.
+    """
+    if calls < 500 or (engine.device.type == "cpu" and engine.dtype == torch.float32):
+        return network
+    torch._dynamo.config.suppress_errors = True  # whatever cannot be compiled runs as it is
+    logger.info("compiling the network; the first steps take a while.")
+    return torch.compile(network)  # type: ignore[return-value]

@@ -1,0 +1,157 @@
+"""The folder of a training run: what is in it, and how a run goes on where it stopped."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .atomic import atomic_path
+from .checkpoint import MODEL_FILE, Model, read_tensors, save_model, write_tensors
+from .errors import InputError
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+LOG_FILE = "log.csv"
+FORMAT = "unet2015 checkpoint 1"
+
+
+class LogLine(NamedTuple):
+    """A line of ``log.csv``: one interval of training."""
+
+    iteration: int
+    """Iterations done."""
+    loss: float
+    """Mean over the interval."""
+    learning_rate: float
+    """At the end of the interval."""
+    validation_seg: float | None
+    """SEG of the validation sequence, if there is one."""
+    seconds: float
+    """Time of the interval, validation excluded."""
+    waiting_share: float
+    """Share of that time in which the network waited for data."""
+
+
+class Run:
+    """A folder with ``model.safetensors``, ``checkpoint.safetensors`` and ``log.csv``.
+
+    Parameters
+    ----------
+    folder : Path
+        Created if need be.
+    settings : dict
+        Everything that determines the result; a run goes on only under the same settings.
+    resume : bool
+        Whether a run that is already in the folder may go on.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a run and `resume` is false, or the settings of that run differ.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any], resume: bool) -> None:
+        self.folder = folder
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
+        if (folder / CHECKPOINT_FILE).exists() and not resume:
+            raise InputError(
+                f"{folder} already holds a training run: go on with it by --resume, "
+                "or choose another folder."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Bring network and optimizer to the state of the last checkpoint.
+
+        Returns
+        -------
+        int
+            The number of iterations that are done; 0 without a checkpoint.
+        """
+        path = self.folder / CHECKPOINT_FILE
+        if not path.exists():
+            self._keep_log_until(0)
+            return 0
+        tensors, metadata = read_tensors(path)
+        if metadata.get("format") != FORMAT:
+            raise InputError(f"{path} is not a checkpoint of unet2015: choose another folder.")
+        _require_equal(self.folder, metadata["settings"], self.settings)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                parameter.copy_(tensors[f"network.{name}"])
+                momentum = tensors[f"momentum.{name}"].to(parameter.device)
+                optimizer.state[parameter]["momentum_buffer"] = momentum
+        done = int(metadata["iteration"])
+        self._keep_log_until(done)
+        return done
+
+    def save(self, model: Model, optimizer: torch.optim.Optimizer, line: LogLine) -> None:
+        """Write the checkpoint, the model and a line of the log, each completely or not at all."""
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in model.network.named_parameters():
+            tensors[f"network.{name}"] = parameter
+            tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"]
+        self._write_log([*read_log(self.folder), line])
+        save_model(self.folder / MODEL_FILE, model)
+        # Last, so that whatever is interrupted before is done again.
+        metadata = {"format": FORMAT, "settings": self.settings, "iteration": line.iteration}
+        write_tensors(self.folder / CHECKPOINT_FILE, tensors, metadata)
+
+    def _keep_log_until(self, done: int) -> None:
+        """Drop the lines of an interval whose checkpoint was never written."""
+        lines = read_log(self.folder)
+        if lines:
+            self._write_log([line for line in lines if line.iteration <= done])
+
+    def _write_log(self, lines: list[LogLine]) -> None:
+        with (
+            atomic_path(self.folder / LOG_FILE) as temporary,
+            temporary.open("w", newline="") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(LogLine._fields)
+            writer.writerows(lines)
+
+
+def read_log(folder: Path) -> list[LogLine]:
+    """Lines of ``log.csv`` in the folder of a run, none if there is no log yet."""
+    path = folder / LOG_FILE
+    if not path.exists():
+        return []
+    with path.open(newline="") as lines:
+        return list(_parse(csv.DictReader(lines)))
+
+
+def _parse(rows: csv.DictReader[str]) -> Iterator[LogLine]:
+    for row in rows:
+        yield LogLine(
+            iteration=int(row["iteration"]),
+            loss=float(row["loss"]),
+            learning_rate=float(row["learning_rate"]),
+            validation_seg=float(row["validation_seg"]) if row["validation_seg"] else None,
+            seconds=float(row["seconds"]),
+            waiting_share=float(row["waiting_share"]),
+        )
+
+
+def _require_equal(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    flat_before, flat_now = dict(_flat(before)), dict(_flat(now))
+    for name in sorted(flat_before.keys() | flat_now.keys()):
+        if flat_before.get(name) != flat_now.get(name):
+            raise InputError(
+                f"the run in {folder} was begun with {name} = {flat_before.get(name)}, not "
+                f"{flat_now.get(name)}: resume it with the same settings, or choose another folder."
+            )
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,296 @@
+"""Training (Sec. 3): stochastic gradient descent with high momentum, one large tile at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from . import sizes
+from .augment import AugmentationConfig
+from .checkpoint import Model
+from .datasets.frames import AnnotatedFrame
+from .device import Engine, compiled
+from .errors import InputError
+from .loss import weighted_cross_entropy
+from .normalisation import Scheme
+from .runs import LogLine, Run
+from .samples import Sample, TrainingFrame, prepare, random_sample
+from .unet import UNet, UNetConfig
+from .weightmap import WeightMapConfig
+
+logger = logging.getLogger(__name__)
+
+EXPLODED = 20.0
+"""A loss above this means that the network is certain of the wrong class nearly everywhere."""
+LOOK_EVERY = 10
+"""Iterations between looks at the loss; each look makes a GPU wait."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the network is trained.
+
+    Momentum and the batch of one image are the paper's (Sec. 3): "we use a high momentum (0.99)
+    such that a large number of the previously seen training samples determine the update". The
+    learning rate, its schedule and the number of iterations are in no source: they are ours, chosen
+    for a loss that is divided by the sum of its weights.
+    """
+
+    momentum: float = 0.99
+    """Momentum of the stochastic gradient descent."""
+    tile: int = 572
+    """Height and width of the training tiles in pixels, a valid input size (Fig. 1)."""
+    iterations: int = 2000
+    """Training steps, one tile each. Ours."""
+    learning_rate: float = 3e-3
+    """Learning rate after the warm-up. Ours."""
+    warmup: int = 100
+    """Iterations in which the learning rate rises from 0; then it falls along a cosine. Ours."""
+    clip_norm: float = 1.0
+    """Gradients longer than this are shortened to it. Ours."""
+    class_balance: float = 0.25
+    """w_c goes with the classes' frequencies to the power of minus this, 1 being full balance.
+    The paper balances (Sec. 3) and does not say how far. Ours."""
+    normalisation: Scheme = "standard"
+    """How images are scaled: to mean 0 and deviation 1, by least and greatest value, by type."""
+    interval: int = 250
+    """Iterations between checkpoints, validations and lines of log.csv."""
+    seed: int = 0
+    """Determines the initial weights, the tiles and the drop-out."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that determines a run, apart from its data."""
+
+    network: UNetConfig = field(default_factory=UNetConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    weight_map: WeightMapConfig = field(default_factory=WeightMapConfig)
+
+
+def train(
+    frames: Sequence[AnnotatedFrame],
+    folder: Path | str,
+    settings: Settings,
+    engine: Engine,
+    resume: bool = False,
+    validate: Callable[[Model], float] | None = None,
+) -> Model:
+    """Train a network, leaving its model, checkpoints and log in a folder.
+
+    Parameters
+    ----------
+    frames : sequence of AnnotatedFrame
+        The training set.
+    folder : Path or str
+        The folder of the run, see `runs.Run`.
+    settings : Settings
+        Network, training, augmentation and weight map.
+    engine : Engine
+        The device and precision to train with.
+    resume : bool
+        Go on with the run in the folder. The result is that of a run without interruption.
+    validate : callable, optional
+        Gives the SEG of a model on a validation sequence; called at each interval.
+
+    Returns
+    -------
+    Model
+        The trained network, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        If the settings cannot work, the folder holds another run, or the loss explodes.
+    """
+    check(settings, frames)
+    run = Run(Path(folder), dataclasses.asdict(settings), resume)
+    config = settings.training
+    prepared, classes = prepare(
+        frames, config.normalisation, settings.weight_map, config.class_balance
+    )
+    logger.info("class weights: foreground %.3g, background %.3g", *classes)
+
+    torch.manual_seed(config.seed)
+    network = UNet(**dataclasses.asdict(settings.network)).to(engine.device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=config.momentum)
+    start = run.restore(network, optimizer)
+    trained = {**run.settings, "class_weights": list(classes)}
+    model = Model(network, config.normalisation, settings=trained)
+
+    step = _Step(network, optimizer, config, engine)
+    tiles = _Timed(_loader(prepared, settings, network.border, start, engine))
+    losses: list[Tensor] = []
+    began = time.perf_counter()
+    with tqdm(total=config.iterations, initial=start, desc="training", unit="it") as bar:
+        for done, sample in enumerate(tiles, start + 1):
+            losses.append(step(done - 1, sample))
+            bar.update()
+            at_interval = done % config.interval == 0 or done == config.iterations
+            if done % LOOK_EVERY == 0 or at_interval:
+                bar.set_postfix(loss=f"{_look(losses[-LOOK_EVERY:], done, config):.4f}")
+            if at_interval:
+                seconds = time.perf_counter() - began
+                line = LogLine(
+                    iteration=done,
+                    loss=_look(losses, done, config),
+                    learning_rate=learning_rate(config, done - 1),
+                    validation_seg=_validate(validate, model, bar),
+                    seconds=round(seconds, 2),
+                    waiting_share=round(tiles.waited / seconds, 4),
+                )
+                run.save(model, optimizer, line)
+                losses.clear()
+                tiles.waited, began = 0.0, time.perf_counter()
+    network.eval()
+    return model
+
+
+def learning_rate(config: TrainingConfig, iteration: int) -> float:
+    """Learning rate of an iteration, counted from 0: a linear rise, then half a cosine to 0."""
+    rise = min(1.0, (iteration + 1) / max(config.warmup, 1))
+    past = max(iteration - config.warmup, 0) / max(config.iterations - config.warmup, 1)
+    return config.learning_rate * rise * (1 + math.cos(math.pi * past)) / 2
+
+
+def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
+    """Refuse settings that cannot work, before any time is spent on them."""
+    config = settings.training
+    for name, least in [("iterations", 1), ("interval", 1), ("warmup", 0), ("seed", 0)]:
+        if getattr(config, name) < least:
+            raise InputError(f"{name} is {getattr(config, name)}: it must be at least {least}.")
+    for name in ("learning_rate", "clip_norm"):
+        if not 0 < getattr(config, name) < math.inf:
+            raise InputError(f"{name} is {getattr(config, name)}: it must be above 0.")
+    if not 0 <= config.momentum < 1:
+        raise InputError(f"momentum is {config.momentum}: it must be at least 0 and below 1.")
+    if not 0 <= config.class_balance <= 1:
+        raise InputError(f"class_balance is {config.class_balance}: it must be from 0 to 1.")
+    sizes.output_size(config.tile, settings.network.depth)
+    for frame in frames:
+        if len(frame.image) != settings.network.in_channels:
+            raise InputError(
+                f"{frame.name} has {len(frame.image)} channels, the network takes "
+                f"{settings.network.in_channels}: set --in-channels {len(frame.image)}."
+            )
+
+
+class _Step:
+    """One step of stochastic gradient descent."""
+
+    def __init__(
+        self,
+        network: UNet,
+        optimizer: torch.optim.Optimizer,
+        config: TrainingConfig,
+        engine: Engine,
+    ) -> None:
+        self.parameters = list(network.parameters())
+        self.network = compiled(engine.place(network).train(), engine, config.iterations)
+        self.optimizer, self.config, self.engine = optimizer, config, engine
+
+    def __call__(self, iteration: int, sample: Sequence[Tensor]) -> Tensor:
+        """Do the step; the loss comes back on the device, infinite if the gradient is."""
+        image, target, weight = (part.to(self.engine.device, non_blocking=True) for part in sample)
+        # Drop-out depends on the iteration alone, so that a resumed run repeats it.
+        torch.manual_seed(self.config.seed * 1_000_003 + iteration)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, iteration)
+        with self.engine.autocast():
+            logits = self.network(image.to(memory_format=self.engine.memory_format))
+        loss = weighted_cross_entropy(logits, target, weight)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        self.optimizer.step()
+        return torch.where(norm.isfinite(), loss.detach(), math.inf)
+
+
+class _Tiles(Dataset[Sample]):
+    """The training tile of each iteration, a function of the seed and the iteration alone."""
+
+    def __init__(self, frames: Sequence[TrainingFrame], settings: Settings, border: int) -> None:
+        self.frames, self.settings, self.border = frames, settings, border
+
+    def __getitem__(self, iteration: int) -> Sample:
+        training = self.settings.training
+        generator = np.random.default_rng((training.seed, iteration))
+        return random_sample(
+            self.frames, training.tile, self.border, self.settings.augmentation, generator
+        )
+
+
+def _loader(
+    frames: Sequence[TrainingFrame], settings: Settings, border: int, start: int, engine: Engine
+) -> DataLoader[Sample]:
+    cores = os.cpu_count() or 1
+    on_gpu = engine.device.type == "cuda"
+    workers = max(min(cores - 1, 8), 0) if on_gpu else min(cores - 1, 1)
+    return DataLoader(
+        _Tiles(frames, settings, border),
+        batch_size=1,
+        sampler=range(start, settings.training.iterations),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=on_gpu,
+        worker_init_fn=_leave_interrupts_to_the_main_process,
+    )
+
+
+def _leave_interrupts_to_the_main_process(_worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Timed:
+    """Iterate over a loader and measure how long that takes."""
+
+    def __init__(self, loader: DataLoader[Sample]) -> None:
+        self.loader = loader
+        self.waited = 0.0
+
+    def __iter__(self) -> Iterator[Sequence[Tensor]]:
+        samples = iter(self.loader)
+        while True:
+            asked = time.perf_counter()
+            sample = next(samples, None)
+            self.waited += time.perf_counter() - asked
+            if sample is None:
+                return
+            yield sample
+
+
+def _look(losses: list[Tensor], done: int, config: TrainingConfig) -> float:
+    """Mean of some losses, if it is a reasonable number."""
+    loss = float(torch.stack(losses).mean())
+    if not loss < EXPLODED:
+        raise InputError(
+            f"the loss is {loss:.3g} after {done} iterations: the training has diverged. "
+            f"Lower --learning-rate (it is {config.learning_rate:g}) or lengthen --warmup."
+        )
+    return loss
+
+
+def _validate(
+    validate: Callable[[Model], float] | None, model: Model, bar: tqdm[object]
+) -> float | None:
+    if validate is None:
+        return None
+    model.network.eval()
+    score = validate(model)
+    model.network.train()
+    bar.write(f"{bar.n} iterations: validation SEG {score:.4f}")
+    return score
