@@ -87,7 +87,7 @@ def _overview() -> str:
             "commands:",
             *lines,
             "",
-            "unet2015 COMMAND --help shows the options of a command, unet2015 --version the version.",
+            "unet2015 COMMAND --help shows the options of a command.",
         ]
     )
 

@@ -1,0 +1,149 @@
+import logging
+
+import numpy as np
+import pytest
+import tifffile
+
+from unet2015 import save_model
+from unet2015.checkpoint import Model, load_model
+from unet2015.cli import main
+from unet2015.datasets.synthetic import simulate, write_sequence
+from unet2015.images import open_image, read_image, write_image
+from unet2015.instances import foreground, label_cells
+from unet2015.prediction import predict
+from unet2015.unet import UNet
+
+SMALL = [
+    *("--base-channels", "2", "--depth", "2"),
+    *("--tile", "60", "--iterations", "4", "--interval", "2"),
+]
+
+
+@pytest.fixture
+def data(tmp_path):
+    for sequence in ("01", "02"):
+        cells = simulate(2, (70, 80), 6, np.random.default_rng(int(sequence)))
+        write_sequence(tmp_path / "data", sequence, cells)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "small.safetensors"
+    save_model(path, Model(UNet(base_channels=2, depth=2), "standard"))
+    return path
+
+
+def cli(*words):
+    return main([str(word) for word in words])
+
+
+def refused(capsys, *words):
+    """Run a command that must fail with one sentence, and give the sentence."""
+    assert cli(*words) == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("unet2015: ")
+    return message
+
+
+def test_training_on_a_sequence_leaves_model_log_and_curve(data, tmp_path):
+    run = tmp_path / "run"
+    words = ("train", data, "--sequences", "01", "--validation-sequences", "02", "-o", run, *SMALL)
+    assert cli(*words) == 0
+    assert {path.name for path in run.iterdir()} == {
+        "model.safetensors", "checkpoint.safetensors", "log.csv", "loss.png"
+    }  # fmt: skip
+    assert load_model(run).settings["training"]["iterations"] == 4
+    assert cli(*words, "--resume") == 0
+
+
+def test_training_on_pairs(data, tmp_path):
+    pairs = tmp_path / "pairs"
+    for folder, source in (("images", "01/t000.tif"), ("labels", "01_GT/SEG/man_seg000.tif")):
+        (pairs / folder).mkdir(parents=True)
+        write_image(pairs / folder / "one.png", read_image(data / source))
+    assert cli("train", pairs, "-o", tmp_path / "run", *SMALL) == 0
+
+
+def test_a_sequence_becomes_masks_of_the_challenge(data, model, tmp_path):
+    assert cli("predict", data / "02", "-m", model, "-o", tmp_path / "02_RES") == 0
+    masks = sorted((tmp_path / "02_RES").iterdir())
+    assert [mask.name for mask in masks] == ["mask000.tif", "mask001.tif"]
+    image = read_image(data / "02/t001.tif")
+    expected = label_cells(foreground(predict(image, load_model(model))))
+    assert read_image(masks[1]).dtype == np.uint16
+    assert np.array_equal(read_image(masks[1]), expected)
+
+
+def test_axes_and_pixel_size_are_kept(model, tmp_path):
+    stack = np.random.default_rng(0).integers(0, 255, (2, 3, 20, 30), dtype=np.uint8)
+    sizes = {"Y": (0.5, "µm"), "X": (0.25, "µm"), "Z": (2.0, "µm")}
+    write_image(tmp_path / "stack.tif", stack, "TZYX", sizes)
+    out = tmp_path / "probability.tif"
+    assert cli("predict", tmp_path / "stack.tif", "-m", model, "-o", out) == 0
+    with open_image(out) as result:
+        assert (result.axes, result.shape, result.dtype) == ("TZYX", stack.shape, np.float32)
+        assert result.pixel_size["X"] == pytest.approx((0.25, "µm"))
+        expected = predict(stack[1, 2], load_model(model))[1]
+        assert np.allclose(result.read((1, 2))[0], expected, atol=1e-6)
+
+
+def test_several_images_give_files_of_the_same_names_in_a_folder(model, tmp_path):
+    for name in ("a.tif", "b.png"):
+        write_image(tmp_path / name, np.eye(25, dtype=np.uint8))
+    words = ("predict", tmp_path / "a.tif", tmp_path / "b.png", "-m", model, "--labels")
+    assert cli(*words, "-o", tmp_path / "out") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tif", "b.tif"]
+    assert read_image(tmp_path / "out/b.tif").dtype == np.uint16
+
+
+def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, capsys):
+    image, out = tmp_path / "image.tif", tmp_path / "out.tif"
+    write_image(image, np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
+    write_image(tmp_path / "rgb.tif", np.zeros((3, 64, 64), np.uint8), "CYX")
+    cut = tmp_path / "cut.tif"
+    cut.write_bytes(image.read_bytes()[:-500])
+    write_image(tmp_path / "nan.tif", np.full((64, 64), np.nan, np.float32))
+    before = image.read_bytes()
+    for inputs, target, extra, message in [
+        ([tmp_path / "no.tif"], out, (), "does not exist"),
+        ([cut], out, (), "truncated"),
+        ([tmp_path / "rgb.tif"], out, (), "3 channels"),
+        ([tmp_path / "nan.tif"], out, (), "NaN"),
+        ([image], out, ("--tile", 61), "nearest to yours: 60 and 64"),
+        ([image], out, ("--min-size", -1), "--min-size"),
+        ([image], image, (), "is the input"),
+        ([image, image], tmp_path / "two", (), "would both become"),
+        ([image, cut], out, (), "cannot become one file"),
+        ([image], tmp_path / "no" / "out.tif", (), "does not exist"),
+    ]:
+        assert message in refused(capsys, "predict", *inputs, "-m", model, "-o", target, *extra)
+    assert "does not exist" in refused(capsys, "predict", image, "-m", tmp_path / "m", "-o", out)
+    assert image.read_bytes() == before
+    assert not out.exists()
+    assert not list(tmp_path.rglob("*partial*"))
+
+
+def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    for words, message in [
+        ((tmp_path / "no",), "does not exist"),
+        ((data,), "--sequences 01"),
+        ((data, "--sequences", "03"), "does not exist"),
+        ((data, "--sequences", "01", "--tile", "570"), "nearest to yours"),
+        ((data, "--sequences", "01", "--device", "cuda"), "no CUDA device"),
+    ]:
+        assert message in refused(capsys, "train", *words, "-o", run)
+    tifffile.imwrite(data / "01_GT/SEG/man_seg001.tif", np.zeros((70, 80, 3), np.uint8))
+    assert "man_seg001" in refused(capsys, "train", data, "--sequences", "01", "-o", run)
+    assert not run.exists()
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert "file" in refused(capsys, "train", data, "--sequences", "02", "-o", blocked, *SMALL)
+
+
+def test_the_library_stays_quiet(data, model, capsys, caplog):
+    with caplog.at_level(logging.WARNING):
+        predict(read_image(data / "01/t000.tif"), load_model(model))
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err, caplog.records) == ("", "", [])

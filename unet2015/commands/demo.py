@@ -1,0 +1,105 @@
+"""The whole story on synthetic cells: simulate, weigh, train, predict, label and score.
+
+Leaves in --out: the simulated data set, the weight map of a frame in the manner of Fig. 3, the
+training run, the predicted cells of larger, unseen frames, pictures and the table results.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from tqdm import tqdm
+from tyro.conf import arg
+
+from ..atomic import atomic_path
+from ..checkpoint import Model
+from ..datasets.ctc import load_sequence
+from ..datasets.synthetic import simulate, write_sequence
+from ..device import DeviceName, Engine, choose_engine
+from ..errors import InputError
+from ..images import write_image
+from ..instances import foreground, label_cells
+from ..metrics import SegScore, seg_score, sequence_seg
+from ..pictures import draw_result
+from ..prediction import predict
+from ..runs import CHECKPOINT_FILE
+from ..training import Settings, TrainingConfig, train
+from ..unet import UNetConfig
+from .train import report
+
+logger = logging.getLogger(__name__)
+
+SETTINGS = Settings(
+    network=UNetConfig(base_channels=12, depth=3),
+    training=TrainingConfig(iterations=900, tile=252, interval=100),
+)
+TRAINING_SHAPE, TRAINING_CELLS = (256, 256), 40
+UNSEEN_SHAPE, UNSEEN_CELLS = (500, 640), 195
+TILE = 316
+"""Smaller than the unseen frames, so that the demo shows the overlap-tile strategy."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``unet2015 demo``."""
+
+    out: Annotated[Path, arg(aliases=["-o"])] = Path("demo")
+    """Folder for everything that the demo makes."""
+    seed: int = 0
+    """Determines the cells and the training."""
+    device: DeviceName = "auto"
+    """Where to compute."""
+
+
+def run(options: Options) -> None:
+    """Run the demo."""
+    out, data = options.out, options.out / "data"
+    if (out / "run" / CHECKPOINT_FILE).exists():
+        raise InputError(f"{out} already holds a demo: remove it or choose another --out.")
+    engine = choose_engine(options.device)
+    logger.info("1/4  simulating touching cells into %s", data)
+    generator = np.random.default_rng(options.seed)
+    write_sequence(data, "01", simulate(8, TRAINING_SHAPE, TRAINING_CELLS, generator))
+    write_sequence(data, "02", simulate(3, UNSEEN_SHAPE, UNSEEN_CELLS, generator))
+
+    logger.info("2/4  training on sequence 01 (%s)", engine)
+    model = train(load_sequence(data, "01"), out / "run", SETTINGS, engine)
+    report(out / "run")
+
+    logger.info("3/4  predicting the larger, unseen sequence 02 in tiles of %d pixels", TILE)
+    scores = _predict_and_score(out, model, engine)
+
+    logger.info("4/4  scoring")
+    table = _table(scores)
+    with atomic_path(out / "results.md") as temporary:
+        temporary.write_text(table)
+    logger.info("\n%s\nImages, pictures and this table are in %s.", table, out)
+
+
+def _predict_and_score(out: Path, model: Model, engine: Engine) -> dict[str, SegScore]:
+    results = out / "02_RES"
+    results.mkdir(parents=True, exist_ok=True)
+    scores = {}
+    for frame in tqdm(load_sequence(out / "data", "02"), desc="predicting", unit="frame"):
+        probabilities = predict(frame.image, model, TILE, engine)
+        cells = label_cells(foreground(probabilities)).astype(np.uint16)
+        number = frame.name[-3:]
+        write_image(results / f"mask{number}.tif", cells)
+        write_image(out / f"probability{number}.tif", probabilities[1])
+        draw_result(
+            frame.image[0], probabilities[1], frame.labels, cells, out / f"result{number}.png"
+        )
+        scores[number] = seg_score(frame.labels, cells)
+    return scores
+
+
+def _table(scores: dict[str, SegScore]) -> str:
+    lines = ["| unseen frame | cells | SEG |", "| --- | --- | --- |"]
+    lines += [f"| {name} | {len(s.values)} | {s.mean:.4f} |" for name, s in scores.items()]
+    cells = sum(len(score.values) for score in scores.values())
+    lines.append(f"| all | {cells} | {sequence_seg(scores.values()):.4f} |")
+    return "\n".join(lines) + "\n"

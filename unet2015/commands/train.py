@@ -1,0 +1,118 @@
+"""Train the U-Net of 2015.
+
+DATA is a data set of the Cell Tracking Challenge (with --sequences), or a folder with images/ and
+labels/ of the same names. The run goes to the folder --out: model.safetensors for `unet2015
+predict`, checkpoint.safetensors for --resume, log.csv and loss.png.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
+
+from ..augment import AugmentationConfig
+from ..checkpoint import Model
+from ..datasets.ctc import load_sequence
+from ..datasets.frames import AnnotatedFrame
+from ..datasets.pairs import load_pairs
+from ..device import DeviceName, Engine, Precision, choose_engine
+from ..errors import InputError
+from ..instances import foreground, label_cells
+from ..metrics import seg_score, sequence_seg
+from ..pictures import draw_loss
+from ..prediction import predict
+from ..runs import read_log
+from ..training import Settings, TrainingConfig, train
+from ..unet import UNetConfig
+from ..weightmap import WeightMapConfig
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``unet2015 train``."""
+
+    data: Positional[Path]
+    """Folder of the data set."""
+    out: Annotated[Path, arg(aliases=["-o"])]
+    """Folder for the run."""
+    sequences: tuple[str, ...] = ()
+    """CTC sequences to train on, such as 01."""
+    validation_sequences: tuple[str, ...] = ()
+    """CTC sequences to score at every interval, such as 02; they are not trained on."""
+    resume: FlagCreatePairsOff[bool] = False
+    """Go on with the run in --out where it stopped."""
+    device: DeviceName = "auto"
+    """Where to compute."""
+    precision: Precision = "auto"
+    """Precision of the convolutions; auto takes bfloat16 where the hardware has it."""
+    network: OmitArgPrefixes[UNetConfig] = field(default_factory=UNetConfig)
+    training: OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
+    augmentation: OmitArgPrefixes[AugmentationConfig] = field(default_factory=AugmentationConfig)
+    weight_map: OmitArgPrefixes[WeightMapConfig] = field(default_factory=WeightMapConfig)
+
+
+def run(options: Options) -> None:
+    """Train as `options` say."""
+    frames = _load(options.data, options.sequences)
+    validation = [
+        frame
+        for sequence in options.validation_sequences
+        for frame in load_sequence(options.data, sequence)
+    ]
+    engine = choose_engine(options.device, options.precision)
+    logger.info("%d annotated frames; computing on %s.", len(frames), engine)
+    settings = Settings(options.network, options.training, options.augmentation, options.weight_map)
+    train(
+        frames,
+        options.out,
+        settings,
+        engine,
+        options.resume,
+        _validation(validation, engine) if validation else None,
+    )
+    report(options.out)
+
+
+def report(folder: Path) -> None:
+    """Draw the loss curve of a run and say where everything is."""
+    lines = read_log(folder)
+    draw_loss(lines, folder / "loss.png")
+    seconds = sum(line.seconds for line in lines)
+    waited = sum(line.seconds * line.waiting_share for line in lines)
+    logger.info(
+        "%d iterations in %.1f minutes, %.1f %% of them waiting for data. Model, log and loss "
+        "curve are in %s.",
+        lines[-1].iteration,
+        seconds / 60,
+        100 * waited / seconds,
+        folder,
+    )
+
+
+def _load(data: Path, sequences: Sequence[str]) -> list[AnnotatedFrame]:
+    if not data.is_dir():
+        raise InputError(f"{data} does not exist: give the folder of a data set.")
+    if sequences:
+        return [frame for sequence in sequences for frame in load_sequence(data, sequence)]
+    if (data / "01_GT").is_dir() or (data / "02_GT").is_dir():
+        raise InputError(f"{data} is a CTC data set: say what to train on by --sequences 01.")
+    return load_pairs(data)
+
+
+def _validation(frames: Sequence[AnnotatedFrame], engine: Engine) -> Callable[[Model], float]:
+    def seg(model: Model) -> float:
+        return sequence_seg(
+            seg_score(
+                frame.labels, label_cells(foreground(predict(frame.image, model, engine=engine)))
+            )
+            for frame in frames
+        )
+
+    return seg

@@ -1,0 +1,96 @@
+"""Pictures for people: the loss curve, and a result beside its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from skimage.segmentation import find_boundaries
+
+from .atomic import atomic_path
+from .runs import LogLine
+
+REFERENCE_COLOUR = "#1b9e77"
+RESULT_COLOUR = "#d95f02"
+
+
+def draw_loss(lines: Sequence[LogLine], path: Path | str) -> None:
+    """Draw the loss of a run over the iterations, and the validation SEG where there is one.
+
+    Parameters
+    ----------
+    lines : sequence of LogLine
+        The log of the run.
+    path : Path or str
+        The PNG to write.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    iterations = [line.iteration for line in lines]
+    axes.plot(iterations, [line.loss for line in lines], ".-", color=RESULT_COLOUR)
+    axes.set(xlabel="iteration", ylabel="weighted cross-entropy", ylim=(0, None), xlim=(0, None))
+    scored = [(line.iteration, line.validation_seg) for line in lines if line.validation_seg]
+    if scored:
+        right = axes.twinx()
+        right.plot(*zip(*scored, strict=True), ".-", color=REFERENCE_COLOUR)
+        right.set_ylabel("validation SEG", color=REFERENCE_COLOUR)
+        right.set_ylim(0, 1)
+        axes.yaxis.label.set_color(RESULT_COLOUR)
+    _save(figure, path)
+
+
+def draw_result(
+    image: NDArray[Any],
+    probability: NDArray[np.float32],
+    reference: NDArray[Any],
+    result: NDArray[Any],
+    path: Path | str,
+) -> None:
+    """Draw an image, its foreground probability, and the outlines of reference and result.
+
+    Parameters
+    ----------
+    image : ndarray
+        Grey values, shape (height, width).
+    probability : ndarray
+        Of the foreground, shape (height, width).
+    reference, result : ndarray
+        Numbered cells, shape (height, width).
+    path : Path or str
+        The PNG to write.
+    """
+    height, width = image.shape
+    figure = Figure(figsize=(15, 15 * height / width / 3 + 0.5), layout="constrained")
+    outlined = np.repeat(_to_grey(image)[..., None], 3, axis=2)
+    for labels, colour in ((reference, REFERENCE_COLOUR), (result, RESULT_COLOUR)):
+        outlined[find_boundaries(labels, mode="inner")] = _rgb(colour)
+    pictures = {
+        "image": _to_grey(image),
+        "foreground probability": probability,
+        "reference (green) and result (orange)": outlined,
+    }
+    for axes, (title, picture) in zip(figure.subplots(1, 3), pictures.items(), strict=True):
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        axes.set_title(title)
+        axes.set_axis_off()
+    _save(figure, path)
+
+
+def _to_grey(image: NDArray[Any]) -> NDArray[np.float64]:
+    low, high = np.percentile(image, (0.5, 99.5))
+    return np.clip((image - low) / max(high - low, 1e-9), 0, 1)
+
+
+def _rgb(colour: str) -> NDArray[np.float64]:
+    return np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+
+
+def _save(figure: Figure, path: Path | str) -> None:
+    FigureCanvasAgg(figure)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
