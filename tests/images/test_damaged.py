@@ -1,0 +1,169 @@
+"""Files cut short, empty, of other kinds: one sentence, never wrong pixels."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+
+from unet2015 import InputError
+from unet2015.images import open_image, read_image, write_image
+
+STACK = np.random.default_rng(0).integers(0, 99, (5, 40, 50)).astype(np.uint16)
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {"metadata": None},
+    "one directory": {"imagej": True, "truncate": True, "metadata": {"axes": "TYX"}},
+    "shaped": {},
+    "imagej": {"imagej": True, "compression": "zlib", "metadata": {"axes": "TYX"}},
+    "ome": {"ome": True, "compression": "zlib", "metadata": {"axes": "TYX"}},
+    "lzw strips": {"compression": "lzw", "rowsperstrip": 7},
+    "big tiles": {"bigtiff": True, "tile": (16, 16), "compression": "zstd"},
+    "uncompressed tiles": {"byteorder": ">", "tile": (16, 16)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cut_anywhere(tmp_path: Path, kind: str) -> None:
+    whole = tmp_path / "whole.tif"
+    tifffile.imwrite(whole, STACK, photometric="minisblack", **KINDS[kind])
+    data = whole.read_bytes()
+    cut = tmp_path / "cut.tif"
+    rng = np.random.default_rng(0)
+    messages = []
+    sizes = [*range(0, 20), *rng.integers(20, len(data), 60), len(data) - 1]
+    for size in sizes:
+        cut.write_bytes(data[:size])
+        try:
+            pixels = read_image(cut)
+        except InputError as error:
+            messages.append(str(error))
+        else:
+            np.testing.assert_array_equal(pixels, STACK)
+    assert len(messages) > 0.9 * len(sizes)
+    assert all(str(cut) in message and "\n" not in message for message in messages)
+
+
+@pytest.mark.parametrize("left", [0, 1, 10, 100])
+def test_lost_directory(tmp_path: Path, left: int) -> None:
+    """As libtiff writes, with directories behind the pixels: tifffile just finds fewer pages."""
+    whole = tmp_path / "whole.tif"
+    tifffile.imwrite(whole, STACK, photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(whole) as tiff:
+        end = tiff.pages[3].offset + left
+    (tmp_path / "cut.tif").write_bytes(whole.read_bytes()[:end])
+    with pytest.raises(InputError, match="truncated"):
+        open_image(tmp_path / "cut.tif")
+
+
+def test_truncation_is_seen_when_opening(tmp_path: Path) -> None:
+    for name, options in KINDS.items():
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, STACK, photometric="minisblack", **options)
+        path.write_bytes(path.read_bytes()[:-40])
+        with pytest.raises(InputError, match="truncated"):
+            open_image(path)
+
+
+def test_file_that_shrinks_while_open(tmp_path: Path) -> None:
+    path = tmp_path / "shrinking.tif"
+    tifffile.imwrite(path, STACK)
+    with open_image(path) as image:
+        image.read((0,))
+        with open(path, "r+b") as file:
+            file.truncate(1000)
+        with pytest.raises(InputError, match="truncated"):
+            image.read((3,))
+
+
+def test_damaged_strip(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.tif"
+    tifffile.imwrite(path, STACK[0], compression="zlib")
+    with tifffile.TiffFile(path) as tiff:
+        offset, count = tiff.pages.first.dataoffsets[0], tiff.pages.first.databytecounts[0]
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff" * count)
+    with open_image(path) as image, pytest.raises(InputError, match="cannot be read"):
+        image.read()
+
+
+def test_unknown_codec(tmp_path: Path) -> None:
+    path = tmp_path / "codec.tif"
+    tifffile.imwrite(path, STACK[0], compression="zlib")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags["Compression"].overwrite(4711)
+    with pytest.raises(InputError, match=r"codec\.tif"):
+        read_image(path)
+
+
+def test_missing_file_of_an_ome_set(tmp_path: Path) -> None:
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint8" DimensionOrder="XYCZT" SizeX="50" '
+        'SizeY="40" SizeC="1" SizeZ="1" SizeT="2"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+        '<TiffData FirstT="0" IFD="0" PlaneCount="1"><UUID FileName="0.ome.tif">urn:uuid:0</UUID>'
+        '</TiffData><TiffData FirstT="1" IFD="0" PlaneCount="1"><UUID FileName="1.ome.tif">'
+        "urn:uuid:1</UUID></TiffData></Pixels></Image></OME>"
+    )
+    tifffile.imwrite(
+        tmp_path / "0.ome.tif", STACK[0].astype(np.uint8), description=xml, metadata=None
+    )
+    with open_image(tmp_path / "0.ome.tif") as image:
+        assert image.shape == (2, 40, 50)
+        np.testing.assert_array_equal(image.read((0,))[0], STACK[0])
+        with pytest.raises(InputError, match="page 2"):
+            image.read((1,))
+
+
+def test_png(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", STACK[0])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), STACK[0])
+    data = (tmp_path / "a.png").read_bytes()
+    for size in (0, 5, 20, 60, len(data) // 2, len(data) - 20):
+        (tmp_path / "cut.png").write_bytes(data[:size])
+        with pytest.raises(InputError, match=r"cut\.png"):
+            open_image(tmp_path / "cut.png")
+    colour = np.random.default_rng(0).integers(0, 99, (5, 6, 3)).astype(np.uint8)
+    (tmp_path / "rgb.png").write_bytes(imagecodecs.png_encode(colour))
+    with open_image(tmp_path / "rgb.png") as image:
+        assert image.axes == "CYX"
+        np.testing.assert_array_equal(
+            image.read((), slice(1, 3)), colour.transpose(2, 0, 1)[:, 1:3]
+        )
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "absent.tif", "text.tif", "empty.tif", "folder"])
+def test_no_image(tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / "text.tif").write_text("not an image")
+    (tmp_path / "empty.tif").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=name) as caught:
+        open_image(tmp_path / name)
+    assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*zero-size:UserWarning")
+def test_zero_size(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "zero.tif", np.zeros((0, 5), np.uint8))
+    with pytest.raises(InputError, match=r"zero\.tif"):
+        open_image(tmp_path / "zero.tif")
+
+
+def test_complex_values(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "complex.tif", STACK[0].astype(np.complex64))
+    with pytest.raises(InputError, match="complex64"):
+        open_image(tmp_path / "complex.tif")
+
+
+def test_tifffile_is_silent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True)
+    (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:9000])
+    with caplog.at_level(logging.DEBUG), pytest.raises(InputError):
+        read_image(tmp_path / "a.tif")
+    assert not caplog.records

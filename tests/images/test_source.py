@@ -1,0 +1,181 @@
+"""Folders of frames, axes, channels, names, fingerprints."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from unet2015 import InputError
+from unet2015.images import fingerprint, open_image, read_image, select_channels, write_image
+from unet2015.images.blocks import BlockCache
+from unet2015.images.metadata import physical_size
+from unet2015.images.source import canonical_axes
+
+RNG = np.random.default_rng(0)
+FRAMES = RNG.integers(0, 99, (12, 20, 30)).astype(np.uint8)
+
+
+def write_frames(folder: Path, suffix: str = ".tif") -> Path:
+    folder.mkdir()
+    for number, frame in enumerate(FRAMES):
+        write_image(folder / f"t{number}{suffix}", frame, "YX", {"X": (0.5, "µm")})
+    (folder / "res_track.txt").write_text("not an image")
+    (folder / ".t3.tif").write_text("hidden")
+    return folder
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_folder_in_natural_order(tmp_path: Path, suffix: str) -> None:
+    folder = write_frames(tmp_path / "01", suffix)
+    with open_image(folder) as image:
+        assert (image.axes, image.shape, image.name) == ("TYX", FRAMES.shape, "01")
+        assert [frame.stem for frame in image.frames] == [f"t{n}" for n in range(12)]
+        size = (0.5, "µm")
+        assert image.pixel_size == ({"Y": size, "X": size} if suffix == ".tif" else {})
+        for plane in reversed(image.planes):
+            region = image.read(plane, slice(3, 9), slice(2, 30))
+            np.testing.assert_array_equal(region[0], FRAMES[plane][3:9, 2:30])
+
+
+def test_folder_of_volumes(tmp_path: Path) -> None:
+    volumes = RNG.integers(0, 99, (2, 3, 2, 20, 30)).astype(np.uint16)
+    for number, volume in enumerate(volumes):
+        write_image(tmp_path / f"{number}.tif", volume, "ZCYX")
+    with open_image(tmp_path) as image:
+        assert image.axes == "TZCYX"
+    np.testing.assert_array_equal(read_image(tmp_path), volumes)
+
+
+def test_unlike_frames(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "01")
+    write_image(folder / "t12.tif", FRAMES[0][:-1])
+    with pytest.raises(InputError, match=r"t12\.tif.*Y 19"):
+        open_image(folder)
+
+
+def test_frame_that_changes_meanwhile(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "01")
+    with open_image(folder) as image:
+        write_image(folder / "t3.tif", FRAMES[0][:-1])
+        with pytest.raises(InputError, match=r"t3\.tif.*Y 19"):
+            image.read((3,))
+
+
+def test_folder_of_time_lapses(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", FRAMES, "TYX")
+    with pytest.raises(InputError, match="time axis"):
+        open_image(tmp_path)
+
+
+def test_threads_read_alike(tmp_path: Path) -> None:
+    array = RNG.integers(0, 9999, (300, 400)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", array, compression="lzw", tile=(32, 32))
+    corners = [(int(y), int(x)) for y, x in RNG.integers(0, 200, (60, 2))]
+    with open_image(tmp_path / "a.tif") as image, ThreadPoolExecutor(4) as pool:
+        regions = pool.map(
+            lambda c: image.read((), slice(c[0], c[0] + 90), slice(c[1], c[1] + 90))[0], corners
+        )
+        for (y, x), region in zip(corners, regions, strict=True):
+            np.testing.assert_array_equal(region, array[y : y + 90, x : x + 90])
+
+
+def test_bad_arguments_are_refused(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", FRAMES, "TYX")
+    with open_image(tmp_path / "a.tif") as image:
+        for plane, channels in [((), [0]), ((12,), [0]), ((-1,), [0]), ((0,), [1])]:
+            with pytest.raises(IndexError):
+                image.read(plane, channels=channels)
+        with pytest.raises(ValueError, match="step"):
+            image.read((0,), rows=slice(0, 10, 2))
+
+
+def test_names_for_nameless_axes() -> None:
+    assert canonical_axes("Q") == ["Z"]
+    assert canonical_axes("IQ") == ["T", "Z"]
+    assert canonical_axes("TQ") == ["T", "Z"]
+    assert canonical_axes("ZQ") == ["Z", "T"]
+    assert canonical_axes("PTZ") == ["P", "T", "Z"]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "expected"),
+    [
+        (650, "nm", (0.65, "µm")), (0.5, "\\u00B5m", (0.5, "µm")), ("0.5", "micron", (0.5, "µm")),
+        (2, "MM", (2000.0, "µm")), (1, "μm", (1.0, "µm")), (5, "min", (300.0, "s")),
+        (100, "ms", (0.1, "s")), (1, "pixel", None), (0, "µm", None), ("nan", "µm", None),
+        (None, "µm", None), (-1, "µm", None), (1, None, None),
+    ],
+)  # fmt: skip
+def test_units(value: object, unit: object, expected: tuple[float, str] | None) -> None:
+    assert physical_size(value, unit) == expected
+
+
+def test_select_channels(tmp_path: Path) -> None:
+    array = RNG.integers(0, 99, (3, 20, 30)).astype(np.uint8)
+    write_image(tmp_path / "a.ome.tif", array, "CYX", channel_names=["DAPI", "GFP", "7"])
+    with open_image(tmp_path / "a.ome.tif") as image:
+        assert select_channels(image, None, 3) == (0, 1, 2)
+        assert select_channels(image, [2, 0], 2) == (2, 0)
+        assert select_channels(image, ["GFP", "0"], 2) == (1, 0)
+        assert select_channels(image, ["7"], 1) == (2,)
+        for requested, wanted in [(None, 1), (None, 4), ([0, 1], 1), ([3], 1), (["RFP"], 1)]:
+            with pytest.raises(InputError, match=r"3 channels \(DAPI, GFP, 7\), axes C 3, Y 20"):
+                select_channels(image, requested, wanted)
+    write_image(tmp_path / "grey.tif", array[0])
+    with open_image(tmp_path / "grey.tif") as image:
+        assert select_channels(image, None, 1) == (0,)
+        with pytest.raises(InputError, match="1 channel, axes Y 20, X 30, but the model takes 3"):
+            select_channels(image, None, 3)
+
+
+def test_fingerprint_notices_changes(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "01")
+    file = folder / "t3.tif"
+    before = fingerprint(file), fingerprint(folder)
+    assert (fingerprint(file), fingerprint(folder)) == before
+    state = file.stat()
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    assert fingerprint(folder) != before[1]
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert fingerprint(file) != before[0]
+
+
+def test_fingerprint_sees_the_end_of_a_large_file(tmp_path: Path) -> None:
+    file = tmp_path / "large.tif"
+    prints = []
+    for end in (b"a", b"b"):
+        file.write_bytes(bytes(200_000) + end)
+        os.utime(file, ns=(0, 0))
+        prints.append(fingerprint(file))
+    assert prints[0] != prints[1]
+
+
+def test_cache_drops_what_was_used_longest_ago() -> None:
+    made = []
+
+    def get(key: str) -> None:
+        cache.get(key, lambda: made.append(key) or np.zeros(10, np.uint8))
+
+    cache = BlockCache(25)
+    for key in "abacabd":
+        get(key)
+    assert "".join(made) == "abcbd"
+    cache = BlockCache(5)
+    get("x")
+    get("x")
+    assert "".join(made) == "abcbdx"
+
+
+def test_name_without_suffixes(tmp_path: Path) -> None:
+    for name in ("cells.ome.tif", "cells.tif", "cells.png"):
+        write_image(tmp_path / name, FRAMES[0])
+        with open_image(tmp_path / name) as image:
+            assert image.name == "cells"
+            assert "cells" in repr(image)

@@ -1,0 +1,133 @@
+"""Small results: the pixels, what Fiji, QuPath and napari read of them, and refusals."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unet2015 import InputError
+from unet2015.images import check_output, open_image, read_image, write_image
+
+SIZES = {"T": (60.0, "s"), "Z": (2.0, "µm"), "Y": (0.25, "µm"), "X": (0.5, "µm")}
+DTYPES = ("u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    axes=st.sampled_from(["YX", "TYX", "ZYX", "CYX", "TZCYX", "TCYX"]),
+    dtype=st.sampled_from(DTYPES),
+    name=st.sampled_from(["a.tif", "a.ome.tif"]),
+    seed=st.integers(0, 1000),
+)
+def test_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, axes: str, dtype: str, name: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    shape = [int(rng.integers(1, 40)) if axis in "YX" else int(rng.integers(2, 4)) for axis in axes]
+    array = rng.integers(0, 100, shape).astype(dtype)
+    path = tmp_path_factory.mktemp("round") / name
+    kept = "YX" if dtype == "f2" else axes  # OME has no name for float16
+    sizes = {axis: size for axis, size in SIZES.items() if axis in kept}
+    write_image(path, array, axes, SIZES)
+    with open_image(path) as image:
+        assert (image.axes, image.dtype) == (axes, np.dtype(dtype))
+        assert image.pixel_size == sizes
+    np.testing.assert_array_equal(read_image(path), array)
+
+
+def test_imagej_description(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", np.zeros((3, 2, 8, 9), np.float32), "TZYX", SIZES)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert tiff.series[0].axes == "TZYX"
+        expected = {"unit": "um", "spacing": 2.0, "finterval": 60.0, "frames": 3, "slices": 2}
+        assert expected.items() <= tiff.imagej_metadata.items()
+        assert tiff.pages.first.tags["XResolution"].value == (2, 1)
+        assert tiff.pages.first.tags["YResolution"].value == (4, 1)
+
+
+def test_ome_description(tmp_path: Path) -> None:
+    names = ["nucleus", "µ-tubules & <more>"]  # Bio-Formats stumbles over &#181;
+    write_image(tmp_path / "a.tif", np.zeros((2, 8, 9), np.uint32), "CYX", SIZES, names)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert tiff.is_ome
+        assert tiff.series[0].axes == "CYX"
+        assert "&#" not in tiff.ome_metadata
+        pixels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]["Pixels"]
+        assert pixels["PhysicalSizeX"] == 0.5
+        assert pixels["PhysicalSizeYUnit"] == "µm"
+        assert [channel["Name"] for channel in pixels["Channel"]] == names
+        assert tiff.pages.first.tags["XResolution"].value == (20000, 1)
+    with open_image(tmp_path / "a.tif") as image:
+        assert image.channel_names == tuple(names)
+
+
+def test_mask_is_written_as_zeros_and_ones(tmp_path: Path) -> None:
+    mask = np.eye(9, dtype=bool)
+    write_image(tmp_path / "a.tif", mask)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), mask.astype(np.uint8))
+
+
+def test_equal_images_give_equal_bytes(tmp_path: Path) -> None:
+    array = np.arange(200, dtype=np.uint16).reshape(2, 10, 10)
+    for name in ("a.tif", "b.tif", "a.ome.tif", "b.ome.tif"):
+        write_image(tmp_path / name, array, "CYX", SIZES)
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+    assert (tmp_path / "a.ome.tif").read_bytes() == (tmp_path / "b.ome.tif").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "axes", "message"),
+    [
+        ("a.jpg", np.zeros((5, 6), np.uint8), "YX", "suffix"),
+        ("a.png", np.zeros((5, 6), np.float32), "YX", "uint8 or uint16"),
+        ("a.png", np.zeros((2, 5, 6), np.uint8), "TYX", "one plane"),
+        ("a.tif", np.zeros((5, 6), np.int64), "YX", "int64"),
+        ("a.tif", np.zeros((2, 5, 6), np.uint8), "PYX", "PYX"),
+        ("a.zarr", np.zeros((5, 6), np.uint8), "YX", ".tif"),
+        ("absent/a.tif", np.zeros((5, 6), np.uint8), "YX", "does not exist"),
+    ],
+)
+def test_refusals(tmp_path: Path, name: str, array: np.ndarray, axes: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        write_image(tmp_path / name, array, axes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_checks(tmp_path: Path) -> None:
+    source = tmp_path / "in.tif"
+    write_image(source, np.zeros((5, 6), np.uint8))
+    assert check_output(tmp_path / "out.tif", [source]) == tmp_path / "out.tif"
+    with pytest.raises(InputError, match="is the input"):
+        check_output(tmp_path / "." / "in.tif", [source])
+    (tmp_path / "folder.tif").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        check_output(tmp_path / "folder.tif")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_unwritable_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(InputError, match="not writable"):
+        check_output(tmp_path / "out.tif")
+
+
+def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = np.ones((5, 6), np.uint8)
+    write_image(tmp_path / "a.tif", old)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tifffile.FileHandle, "write", full)
+    with pytest.raises(OSError, match=r"No space left.*a\.tif"):
+        write_image(tmp_path / "a.tif", old * 2)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), old)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]

@@ -1,0 +1,27 @@
+"""Microscopy images on disk: regions in, regions out.
+
+`open_image` opens TIFF, OME-TIFF, ImageJ stacks, PNG, Zarr, OME-Zarr and folders of frames alike
+and reads regions of them; `read_image` reads a small one whole. `write_image` writes a small
+result, `stream_image` one of any size, with pyramid levels, from anything that can be sliced.
+"""
+
+from __future__ import annotations
+
+from .fingerprint import fingerprint
+from .opening import IMAGE_SUFFIXES, open_image, read_image
+from .source import Image, PixelSize, select_channels
+from .streaming import stream_image
+from .writing import check_output, write_image
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Image",
+    "PixelSize",
+    "check_output",
+    "fingerprint",
+    "open_image",
+    "read_image",
+    "select_channels",
+    "stream_image",
+    "write_image",
+]

@@ -1,0 +1,262 @@
+"""Pixel sizes and channel names, as OME, ImageJ and plain TIFF write them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+
+from ..errors import InputError
+from .source import PixelSize
+
+_MICROMETRES = {
+    "m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "nm": 1e-3, "pm": 1e-6, "å": 1e-4, "in": 25400.0,
+}  # fmt: skip
+_SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
+_SPELLINGS = {
+    "micron": "µm", "um": "µm", "micrometer": "µm", "micrometre": "µm", "nanometer": "nm",
+    "nanometre": "nm", "millimeter": "mm", "millimetre": "mm", "centimeter": "cm",
+    "centimetre": "cm", "meter": "m", "metre": "m", "angstrom": "å", "inch": "in",
+    "hour": "h", "minute": "min", "second": "s", "sec": "s", "millisecond": "ms",
+    "microsecond": "µs", "us": "µs", "nanosecond": "ns",
+}  # fmt: skip
+
+OME_TYPES = {
+    "int8": "int8", "int16": "int16", "int32": "int32",
+    "uint8": "uint8", "uint16": "uint16", "uint32": "uint32",
+    "float32": "float", "float64": "double",
+}  # fmt: skip
+_CENTIMETRE = 3
+_OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+
+
+def physical_size(value: object, unit: object) -> tuple[float, str] | None:
+    """Convert a length to micrometres, a duration to seconds.
+
+    Parameters
+    ----------
+    value : object
+        A number, or what reads as one.
+    unit : object
+        Its unit in any usual spelling.
+
+    Returns
+    -------
+    tuple of (float, str), or None
+        The value and ``"µm"`` or ``"s"``; None for what is no positive length or duration.
+
+    Examples
+    --------
+    >>> physical_size("650", "nm"), physical_size(2, "minute"), physical_size(1, "pixel")
+    ((0.65, 'µm'), (120.0, 's'), None)
+    """
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    # ImageJ escapes the micro sign, of which Unicode has two.
+    name = str(unit).strip().replace("\\u00B5", "µ").replace("μ", "µ")
+    name = name.lower()
+    name = _SPELLINGS.get(name, _SPELLINGS.get(name.removesuffix("s"), name))
+    if not (math.isfinite(number) and number > 0):
+        return None
+    if name in _MICROMETRES:
+        return round(number * _MICROMETRES[name], 12), "µm"
+    if name in _SECONDS:
+        return round(number * _SECONDS[name], 12), "s"
+    return None
+
+
+def known_sizes(sizes: Mapping[str, tuple[object, object]]) -> dict[str, tuple[float, str]]:
+    """Keep the axes whose value and unit `physical_size` understands."""
+    converted = {axis: physical_size(*size) for axis, size in sizes.items()}
+    return {axis: size for axis, size in converted.items() if size is not None}
+
+
+def read_tiff_metadata(
+    tiff: tifffile.TiffFile,
+) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
+    """Take pixel sizes and channel names from OME-XML, ImageJ's description or the tags.
+
+    Parameters
+    ----------
+    tiff : tifffile.TiffFile
+        An open file.
+
+    Returns
+    -------
+    tuple of dict and tuple
+        As `Image.pixel_size` and `Image.channel_names`.
+    """
+    if tiff.is_ome and tiff.ome_metadata:
+        return read_ome_xml(tiff.ome_metadata)
+    page = tiff.pages.first
+    x, y = (_spacing(page.tags.valueof(code)) for code in (282, 283))
+    if tiff.is_imagej and tiff.imagej_metadata:
+        ij = tiff.imagej_metadata
+        unit = ij.get("unit", "pixel")
+        sizes = {
+            "X": (x, unit),
+            "Y": (y, ij.get("yunit", unit)),
+            "Z": (ij.get("spacing"), ij.get("zunit", unit)),
+            "T": (ij.get("finterval"), ij.get("tunit", "s")),
+        }
+        return known_sizes(sizes), ()
+    # Resolutions by the inch are for printers; microscopes and Bio-Formats write centimetres.
+    if page.tags.valueof(296) == _CENTIMETRE:
+        return known_sizes({"X": (x, "cm"), "Y": (y, "cm")}), ()
+    return {}, ()
+
+
+def _spacing(resolution: Any) -> float | None:
+    """Invert the rational number of pixels a unit."""
+    match resolution:
+        case (count, units) if count and units:
+            return float(units / count)
+    return None
+
+
+def read_ome_xml(xml: str) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
+    """Take pixel sizes and channel names of the first image from OME-XML.
+
+    Parameters
+    ----------
+    xml : str
+        The ImageDescription of an OME-TIFF.
+
+    Returns
+    -------
+    tuple of dict and tuple
+        As `Image.pixel_size` and `Image.channel_names`; empty if the XML cannot be parsed.
+    """
+    try:
+        pixels = ElementTree.fromstring(xml).find("{*}Image/{*}Pixels")
+    except ElementTree.ParseError:
+        pixels = None
+    if pixels is None:
+        return {}, ()
+    sizes: dict[str, tuple[object, object]] = {
+        axis: (
+            pixels.get(f"PhysicalSize{axis}"),
+            pixels.get(f"PhysicalSize{axis}Unit", "µm"),
+        )
+        for axis in "ZYX"
+    }
+    sizes["T"] = pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")
+    names = [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
+    return known_sizes(sizes), tuple(names) if all(names) else ()
+
+
+def tiff_description(
+    axes: str,
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    pixel_size: PixelSize,
+    channel_names: Sequence[str],
+) -> bytes:
+    """Describe the image of a TIFF in OME-XML, or if OME has no such type as tifffile does.
+
+    OME has no name for float16, and Bio-Formats, told that it is a float, shows noise; without
+    OME-XML it reads the right values. Size in Y and X is in the tags of a TIFF anyway; axes are
+    in tifffile's description; size in Z and T and names of channels are lost.
+
+    Parameters
+    ----------
+    axes, shape, dtype, pixel_size, channel_names
+        As for `write_ome_xml`.
+
+    Returns
+    -------
+    bytes
+        The ImageDescription.
+    """
+    if dtype == np.float16:
+        return json.dumps({"shape": list(shape), "axes": axes}).encode()
+    return write_ome_xml(axes, shape, dtype, pixel_size, channel_names)
+
+
+def write_ome_xml(
+    axes: str,
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    pixel_size: PixelSize,
+    channel_names: Sequence[str],
+) -> bytes:
+    """Describe an image with one page a plane, the last of its axes T, Z, C fastest.
+
+    There is neither a date nor a random identifier in it: equal images give equal bytes.
+
+    Parameters
+    ----------
+    axes : str
+        Some of T, Z, C in this order, then ``YX``.
+    shape : sequence of int
+        Their lengths.
+    dtype : numpy.dtype
+        Of the pixels.
+    pixel_size, channel_names
+        As in `Image`; names may be empty.
+
+    Returns
+    -------
+    bytes
+        OME-XML, schema 2016-06, in UTF-8. It is free of character references, since Bio-Formats
+        stumbles over ``&#181;``.
+
+    Raises
+    ------
+    InputError
+        If OME has no such type.
+    """
+    if dtype.name not in OME_TYPES:
+        raise InputError(
+            f"{dtype} pixels cannot be written: a TIFF holds {', '.join(OME_TYPES)}, float16."
+        )
+    from .. import __version__
+
+    length = dict.fromkeys("TZC", "1") | {axis: str(n) for axis, n in zip(axes, shape, strict=True)}
+    root = ElementTree.Element(
+        "OME",
+        {
+            "xmlns": _OME,
+            "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
+            "xsi:schemaLocation": f"{_OME} {_OME}/ome.xsd",
+            "Creator": f"unet2015 {__version__}",
+        },
+    )
+    image = ElementTree.SubElement(root, "Image", {"ID": "Image:0"})
+    sizes = {f"Size{axis}": length[axis] for axis in "XYCZT"}
+    pixels = ElementTree.SubElement(
+        image,
+        "Pixels",
+        {
+            "ID": "Pixels:0",
+            "DimensionOrder": "XYCZT",
+            "Type": OME_TYPES[dtype.name],
+            **sizes,
+            **_ome_sizes(pixel_size),
+        },
+    )
+    for c in range(int(length["C"])):
+        name = {"Name": " ".join(channel_names[c].split())} if channel_names else {}
+        ElementTree.SubElement(
+            pixels, "Channel", {"ID": f"Channel:0:{c}", "SamplesPerPixel": "1", **name}
+        )
+    planes = math.prod(int(length[axis]) for axis in "TZC")
+    ElementTree.SubElement(pixels, "TiffData", {"IFD": "0", "PlaneCount": str(planes)})
+    xml = ElementTree.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>{xml}'.encode()
+
+
+def _ome_sizes(pixel_size: PixelSize) -> dict[str, str]:
+    attributes = {}
+    for axis, (value, unit) in pixel_size.items():
+        key = "TimeIncrement" if axis == "T" else f"PhysicalSize{axis}"
+        attributes[key] = f"{value:.12g}"
+        attributes[f"{key}Unit"] = unit
+    return attributes

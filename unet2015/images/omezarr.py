@@ -1,0 +1,204 @@
+"""Zarr arrays and OME-Zarr images, versions 2 and 3 of Zarr, 0.1 to 0.5 of OME-Zarr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .blocks import BlockCache, assemble
+from .metadata import known_sizes
+from .source import Image, PixelSize, canonical_axes, plane_order
+
+# Chunks smaller than this are read several at once, since each read has a cost of its own.
+_BLOCK = 512
+_WORDS = {"TIME": "T", "CHANNEL": "C"}
+
+
+def open_zarr(path: Path) -> Image:
+    """Open a Zarr folder: an array, an OME-Zarr image (at full resolution), or a group of one.
+
+    Parameters
+    ----------
+    path : Path
+        A folder that holds ``zarr.json``, ``.zarray`` or ``.zgroup``.
+
+    Returns
+    -------
+    Image
+        The axes of an array that does not name them are taken for the last ones of T, C, Z, Y, X,
+        the order of OME-Zarr, but for T, Z, Y, X, C if the last length is 3 or 4.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or holds several images.
+    """
+    try:
+        node = zarr.open(str(path), mode="r")
+        attributes = _ome_attributes(node)
+        if "bioformats2raw.layout" in attributes and "multiscales" not in attributes:
+            node = node["0"]  # the first of a series of images
+            attributes = _ome_attributes(node)
+        if isinstance(node, zarr.Array):
+            return ZarrImage(path, node, _array_axes(node))
+        if "multiscales" in attributes:
+            return _open_multiscales(path, node, attributes)
+        members = sorted(name for name, _ in node.members())
+    except (InputError, OSError):
+        raise
+    except Exception as error:
+        raise _damaged(path, error) from error
+    if len(members) == 1:
+        return open_zarr(path / members[0])
+    raise InputError(
+        f"{path} is a Zarr group with {len(members)} members and no image of its own: give the "
+        f"path of one of them{': ' if members else ''}{', '.join(members[:5])}."
+    )
+
+
+class ZarrImage(Image):
+    """An array of a Zarr store.
+
+    Parameters
+    ----------
+    path : Path
+        The folder, for messages and names.
+    array : zarr.Array
+        The pixels.
+    axes : sequence of str
+        A letter for each of its dimensions, in any order; I and Q for those without a meaning.
+    pixel_size, channel_names
+        As in `Image`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        array: Any,
+        axes: Sequence[str],
+        pixel_size: PixelSize | None = None,
+        channel_names: Sequence[str] = (),
+    ) -> None:
+        counts = [axes.count(axis) for axis in "YXC"]
+        if counts[:2] != [1, 1] or counts[2] > 1 or len(axes) != array.ndim:
+            raise InputError(
+                f"{path} has dimensions {tuple(axes)} of lengths {array.shape}: "
+                "an image has Y, X and at most one C."
+            )
+        self._array = array
+        self._cache = BlockCache()
+        self._channel_axis = axes.index("C") if "C" in axes else None
+        self._rows_axis, self._columns_axis = axes.index("Y"), axes.index("X")
+        others = [i for i, axis in enumerate(axes) if axis not in "CYX"]
+        names = canonical_axes([axes[i] for i in others])
+        order = plane_order(names)
+        self._plane_axes = [others[i] for i in order]
+        presented = [*self._plane_axes, self._channel_axis, self._rows_axis, self._columns_axis]
+        self._box = [
+            chunk * max(1, _BLOCK // chunk) if axis in "YX" else chunk
+            for axis, chunk in zip(axes, array.chunks, strict=True)
+        ]
+        super().__init__(
+            path,
+            "".join(names[i] for i in order) + "C" * ("C" in axes) + "YX",
+            [array.shape[i] for i in presented if i is not None],
+            np.dtype(array.dtype),
+            pixel_size,
+            channel_names,
+        )
+
+    def _read(
+        self, plane: tuple[int, ...], channel: int, rows: slice, columns: slice
+    ) -> NDArray[Any]:
+        index = [0] * self._array.ndim
+        for axis, i in zip(self._plane_axes, plane, strict=True):
+            index[axis] = i
+        if self._channel_axis is not None:
+            index[self._channel_axis] = channel
+        within = [i % size for i, size in zip(index, self._box, strict=True)]
+        number = [i // size for i, size in zip(index, self._box, strict=True)]
+
+        def block(i: int, j: int) -> NDArray[Any]:
+            here = list(number)
+            here[self._rows_axis], here[self._columns_axis] = i, j
+            pixels = self._cache.get(tuple(here), partial(self._load, here))
+            picked: list[int | slice] = list(within)
+            picked[self._rows_axis] = picked[self._columns_axis] = slice(None)
+            region = pixels[tuple(picked)]
+            return region if self._rows_axis < self._columns_axis else region.T
+
+        box = self._box[self._rows_axis], self._box[self._columns_axis]
+        return assemble(rows, columns, box, block, self.dtype)
+
+    def _load(self, number: Sequence[int]) -> NDArray[Any]:
+        box = tuple(
+            slice(i * size, min((i + 1) * size, length))
+            for i, size, length in zip(number, self._box, self._array.shape, strict=True)
+        )
+        try:
+            return np.asarray(self._array[box], self.dtype)
+        except OSError:
+            raise
+        except Exception as error:
+            raise _damaged(self.path, error) from error
+
+    def close(self) -> None:
+        """Do nothing: Zarr keeps no file open."""
+
+
+def _ome_attributes(node: Any) -> dict[str, Any]:
+    attributes = dict(node.attrs)
+    # Version 0.5 keeps everything under "ome", earlier ones did not.
+    return dict(attributes.get("ome", attributes))
+
+
+def _array_axes(array: Any) -> list[str]:
+    named = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    if named:
+        axes = [_letter(name) for name in named]
+        if "Y" in axes and "X" in axes:
+            return axes
+    if array.ndim > 2 and array.shape[-1] in (3, 4):
+        return [*"TZYX"[-(array.ndim - 1) :], "C"]
+    return list("TCZYX"[-array.ndim :])
+
+
+def _letter(name: object) -> str:
+    word = str(name).upper()
+    return word if len(word) == 1 else _WORDS.get(word, "Q")
+
+
+def _open_multiscales(path: Path, group: Any, attributes: Mapping[str, Any]) -> Image:
+    multiscales = attributes["multiscales"][0]
+    level = multiscales["datasets"][0]
+    array = group[level["path"]]
+    axes: list[str] = []
+    units: list[str] = []
+    # Before 0.4 the axes were plain strings, before 0.3 always t, c, z, y, x.
+    for axis in multiscales.get("axes", list("tczyx")[-array.ndim :]):
+        axes.append(_letter(axis["name"] if isinstance(axis, dict) else axis))
+        units.append(axis.get("unit", "") if isinstance(axis, dict) else "")
+    steps = level.get("coordinateTransformations", [])
+    steps = [*steps, *multiscales.get("coordinateTransformations", [])]
+    scales = [step["scale"] for step in steps if step["type"] == "scale"]
+    sizes = {
+        axis: (prod(scale[i] for scale in scales), unit)
+        for i, (axis, unit) in enumerate(zip(axes, units, strict=True))
+        if scales
+    }
+    channels = attributes.get("omero", {}).get("channels", [])
+    names = [str(channel.get("label", "")) for channel in channels]
+    return ZarrImage(path, array, axes, known_sizes(sizes), names if all(names) else ())
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    why = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(f"{path} cannot be read as a Zarr image ({why}): copy or export it again.")

@@ -1,0 +1,95 @@
+"""Open any image by its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .folder import FolderImage, list_frames
+from .png import PngImage
+from .source import Image
+from .tiff import TiffImage
+
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
+IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png")
+"""Suffixes of image files, in lower case; Zarr images are folders."""
+
+
+def open_image(path: Path | str) -> Image:
+    """Open an image without reading its pixels.
+
+    Parameters
+    ----------
+    path : Path or str
+        A TIFF (BigTIFF, OME-TIFF, ImageJ stack, ...) or PNG file; a Zarr array or OME-Zarr folder,
+        version 2 or 3; or a folder of frames (TIFF or PNG of equal shape), which become axis T in
+        natural order of their names.
+
+    Returns
+    -------
+    Image
+        To be used as a context manager.
+
+    Raises
+    ------
+    InputError
+        If the path does not exist, is of an unknown kind, truncated, damaged or empty.
+
+    Examples
+    --------
+    >>> with open_image("cells.ome.tif") as image:              # doctest: +SKIP
+    ...     for plane in image.planes:
+    ...         tile = image.read(plane, slice(0, 572), slice(0, 572), channels=[0])
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give the path of an image file or folder.")
+    if path.is_dir():
+        if is_zarr(path):
+            from .omezarr import open_zarr  # importing zarr takes half a second
+
+            return open_zarr(path)
+        return FolderImage(path, list_frames(path, IMAGE_SUFFIXES), open_image)
+    suffix = path.suffix.lower()
+    if suffix in TIFF_SUFFIXES:
+        return TiffImage(path)
+    if suffix == ".png":
+        return PngImage(path)
+    raise InputError(
+        f"{path} is no image that can be read: use {', '.join(IMAGE_SUFFIXES)}, or a Zarr folder."
+    )
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether a folder is a Zarr array or group, of version 2 or 3."""
+    return any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def read_image(path: Path | str) -> NDArray[Any]:
+    """Read a whole image that fits in memory.
+
+    Parameters
+    ----------
+    path : Path or str
+        As for `open_image`.
+
+    Returns
+    -------
+    ndarray
+        With the shape and axis order of the `Image`: (Y, X) for a grey image or label image,
+        (C, Y, X) for an RGB one, (Z, Y, X) for a stack of pages and so on.
+
+    Raises
+    ------
+    InputError
+        As `open_image`.
+    """
+    with open_image(path) as image:
+        pixels = np.empty((len(image.planes), image.channels, *image.shape[-2:]), image.dtype)
+        for number, plane in enumerate(image.planes):
+            pixels[number] = image.read(plane)
+        return pixels.reshape(image.shape)

@@ -1,0 +1,269 @@
+"""What every image file looks like to the rest of the package."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+
+PixelSize = Mapping[str, tuple[float, str]]
+
+# Axes that files number without saying what they are, in the order in which names are tried: pages
+# without a meaning are slices in Fiji too.
+_NAMELESS = "IQ"
+_SPARE_NAMES = "ZTPRV"
+_STRIPPED_SUFFIXES = (".ome", ".tif", ".tiff", ".btf", ".tf8", ".png", ".zarr")
+
+
+class Image(ABC):
+    """An image file, opened but not read.
+
+    Use it as a context manager, or call `close`. Reading is safe from several threads.
+
+    Attributes
+    ----------
+    path : Path
+        The file or folder.
+    axes : str
+        Names of the axes, always in the order T, Z, C, Y, X and ending in ``YX``, for example
+        ``"YX"``, ``"CYX"`` (also for RGB, whose samples are channels here) or ``"TZCYX"``.
+        Other letters of the file (P for positions, ...) come first.
+    shape : tuple of int
+        The length of each axis.
+    dtype : numpy.dtype
+        Of the pixels, in native byte order.
+    pixel_size : mapping of str to (float, str)
+        Spacing of the axes where the file tells it: micrometres (``"µm"``) for Z, Y and X and
+        seconds (``"s"``) for T, whatever units the file uses.
+    channel_names : tuple of str
+        One name a channel, or empty if the file names none.
+    frames : tuple of Path
+        The files of a folder of frames, in the order of axis T; empty for a single file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        axes: str,
+        shape: Sequence[int],
+        dtype: np.dtype[Any],
+        pixel_size: PixelSize | None = None,
+        channel_names: Sequence[str] = (),
+        frames: Sequence[Path] = (),
+    ) -> None:
+        self.path = path
+        self.axes = axes
+        self.shape = tuple(int(length) for length in shape)
+        self.dtype = dtype.newbyteorder("=")
+        self.pixel_size = {k: v for k, v in (pixel_size or {}).items() if k in axes}
+        self.channel_names = tuple(channel_names) if len(channel_names) == self.channels else ()
+        self.frames = tuple(frames)
+        if 0 in self.shape:
+            raise InputError(f"{path} is empty ({self.describe()}): it has no pixels.")
+        if dtype.kind not in "buif":
+            raise InputError(
+                f"{path} holds {dtype} values: convert it to integers or floating-point numbers."
+            )
+
+    @property
+    def name(self) -> str:
+        """The file's name without folder and suffixes, to name results after."""
+        name = self.path.resolve().name
+        while (suffix := Path(name).suffix).lower() in _STRIPPED_SUFFIXES:
+            name = name.removesuffix(suffix)
+        return name
+
+    @property
+    def channels(self) -> int:
+        """The number of channels, 1 if there is no axis C."""
+        return self.shape[self.axes.index("C")] if "C" in self.axes else 1
+
+    @property
+    def plane_axes(self) -> str:
+        """The axes other than C, Y and X."""
+        return "".join(axis for axis in self.axes if axis not in "CYX")
+
+    @property
+    def plane_shape(self) -> tuple[int, ...]:
+        """The lengths of `plane_axes`."""
+        return tuple(self.shape[self.axes.index(axis)] for axis in self.plane_axes)
+
+    @property
+    def planes(self) -> list[tuple[int, ...]]:
+        """The index of each plane over `plane_axes`, the last axis fastest; ``[()]`` for one."""
+        return list(product(*map(range, self.plane_shape)))
+
+    def read(
+        self,
+        plane: Sequence[int] = (),
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+        channels: Sequence[int] | None = None,
+    ) -> NDArray[Any]:
+        """Read a region of one plane, decoding only the tiles or strips under it.
+
+        Parameters
+        ----------
+        plane : sequence of int
+            One of `planes`.
+        rows, columns : slice
+            Bounds in pixels as in ``array[rows, columns]``, without a step.
+        channels : sequence of int, optional
+            The channels to read, in this order; all by default.
+
+        Returns
+        -------
+        ndarray of (C, height, width)
+            Of `dtype`; C is 1 for an image without channels.
+
+        Raises
+        ------
+        InputError
+            If the file turns out to be truncated or damaged there.
+        """
+        wanted = range(self.channels) if channels is None else channels
+        height, width = self.shape[-2:]
+        rows, columns = _bounds(rows, height), _bounds(columns, width)
+        if len(plane) != len(self.plane_shape) or not all(
+            0 <= index < length for index, length in zip(plane, self.plane_shape, strict=True)
+        ):
+            raise IndexError(f"plane {tuple(plane)} is not in {self.plane_axes}{self.plane_shape}")
+        region = np.empty(
+            (len(wanted), rows.stop - rows.start, columns.stop - columns.start), self.dtype
+        )
+        if region.size:
+            for k, channel in enumerate(wanted):
+                if not 0 <= channel < self.channels:
+                    raise IndexError(f"channel {channel} is not in 0...{self.channels - 1}")
+                region[k] = self._read(tuple(plane), channel, rows, columns)
+        return region
+
+    @abstractmethod
+    def _read(
+        self, plane: tuple[int, ...], channel: int, rows: slice, columns: slice
+    ) -> NDArray[Any]:
+        """Read (height, width) pixels; all arguments are within bounds, the region not empty."""
+
+    def describe(self) -> str:
+        """Axes and lengths in words, such as ``T 3, C 2, Y 512, X 512``."""
+        return ", ".join(f"{axis} {n}" for axis, n in zip(self.axes, self.shape, strict=True))
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path} {self.describe()} {self.dtype}>"
+
+
+def select_channels(
+    image: Image, requested: Sequence[int | str] | None, wanted: int
+) -> tuple[int, ...]:
+    """Find the channels of an image that a model reads.
+
+    Parameters
+    ----------
+    image : Image
+        The image.
+    requested : sequence of int or str, or None
+        What the user asked for: numbers counted from 0, or names; None if nothing.
+    wanted : int
+        How many channels the model takes.
+
+    Returns
+    -------
+    tuple of int
+        `wanted` channel numbers in the order requested.
+
+    Raises
+    ------
+    InputError
+        If a channel does not exist or the count is not the model's; the message shows the image's
+        axes and channels.
+    """
+    names = f" ({', '.join(image.channel_names)})" if image.channel_names else ""
+    have = f"{image.path} has {_count(image.channels)}{names}, axes {image.describe()}"
+    if requested is None:
+        if image.channels != wanted:
+            raise InputError(
+                f"{have}, but the model takes {wanted}: choose with --channels, counting from 0."
+                if image.channels > wanted
+                else f"{have}, but the model takes {wanted}: use an image with {_count(wanted)}."
+            )
+        return tuple(range(wanted))
+    if len(requested) != wanted:
+        raise InputError(
+            f"{_count(len(requested))} chosen, but the model takes {wanted} ({have}): "
+            f"choose {wanted}."
+        )
+    return tuple(_channel_number(image, channel, have) for channel in requested)
+
+
+def _channel_number(image: Image, channel: int | str, have: str) -> int:
+    if channel in image.channel_names:
+        return image.channel_names.index(str(channel))
+    number = int(channel) if str(channel).isdecimal() else -1
+    if not 0 <= number < image.channels:
+        raise InputError(f"There is no channel {channel}: {have}, counting from 0.")
+    return number
+
+
+def _count(channels: int) -> str:
+    return f"{channels} channel{'s' * (channels != 1)}"
+
+
+def _bounds(region: slice, length: int) -> slice:
+    start, stop, step = region.indices(length)
+    if step != 1:
+        raise ValueError(f"regions have no step, got {region}")
+    return slice(start, max(start, stop))
+
+
+def canonical_axes(axes: Sequence[str]) -> list[str]:
+    """Give nameless axes a name that is not taken.
+
+    Parameters
+    ----------
+    axes : sequence of str
+        The axes of a file other than channels, Y and X, some of them I or Q, which say nothing.
+
+    Returns
+    -------
+    list of str
+        The same with other letters for I and Q and for repeated ones: Z first, the last axis
+        first, as Fiji takes pages without a meaning for slices.
+
+    Examples
+    --------
+    >>> canonical_axes("Q"), canonical_axes("QQ"), canonical_axes("TI")
+    (['Z'], ['T', 'Z'], ['T', 'Z'])
+    """
+    named = list(axes)
+    for i in range(len(named) - 1, -1, -1):
+        if named[i] in _NAMELESS or named[i] in named[:i]:
+            named[i] = next(name for name in _SPARE_NAMES if name not in named)
+    return named
+
+
+def plane_order(axes: Sequence[str]) -> list[int]:
+    """Sort the axes of planes: unusual ones as they come, then T, then Z; gives positions."""
+    return sorted(range(len(axes)), key=lambda i: " TZ".find(axes[i]) if axes[i] in "TZ" else 0)

@@ -1,0 +1,178 @@
+"""Results of any size, written tile by tile with pyramid levels."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+from tqdm import tqdm
+
+from ..errors import InputError
+from .metadata import known_sizes, tiff_description
+from .pyramid import TILE, Block, Sliceable, blocks, level_shapes, megapixels, tiles
+from .source import PixelSize
+from .writing import check_axes, check_output, named_errors, tiff_resolution
+
+if TYPE_CHECKING:
+    import zarr
+
+# Pieces read at once: a row of eight tiles (8 MiB of float32), in a scratch store cut to match.
+_PIECE = (TILE, 8 * TILE)
+# tifffile collects so many bytes before it compresses them; its default is 512 MiB.
+_BUFFER_BYTES = 1 << 24
+# Of Deflate: twice as fast as the usual 6 for the same size to 2 %, on probabilities and on labels.
+_LEVEL = 1
+
+
+def stream_image(
+    path: Path | str,
+    source: Sliceable,
+    axes: str,
+    pixel_size: PixelSize | None = None,
+    channel_names: Sequence[str] = (),
+    labels: bool = False,
+) -> None:
+    """Write an image of any size in memory that does not grow with it.
+
+    A name ending in ``.tif`` or ``.tiff`` gives a BigTIFF of Deflate-compressed tiles of 512 x 512
+    pixels, compressed in parallel, with pyramid levels as SubIFDs and OME metadata, which Fiji,
+    QuPath and napari read. One ending in ``.zarr`` gives an OME-Zarr of version 0.4 (Zarr 2), since
+    more programs read it than 0.5. Equal images give equal bytes.
+
+    The work is done in a hidden folder beside the output, ``.NAME.partial``, which also holds the
+    pyramid levels of a TIFF until they are written; the final name appears when all is complete.
+    What a killed run left of it is cleared away first.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file or folder. A file of this name is replaced, and so is a Zarr folder.
+    source : Sliceable
+        Pixels, read once in pieces of 512 x 4096 (1024 x 4096 for Zarr): chunks of 512 x 512 suit.
+    axes : str
+        Some of T, Z, C in this order, then ``YX``; one letter for each dimension of `source`.
+    pixel_size, channel_names
+        As in `Image`; both may be empty.
+    labels : bool
+        Whether pixels are names (numbered cells, classes), so that pyramid levels pick values, or
+        quantities, so that levels hold means.
+
+    Raises
+    ------
+    InputError
+        If the output folder does not exist or cannot be written to, or the format cannot hold such
+        pixels.
+    OSError
+        With the path as its ``filename``, if the disk is full.
+    """
+    path = check_output(path)
+    check_axes(axes, source.shape)
+    sizes = {k: v for k, v in known_sizes(pixel_size or {}).items() if k in axes}
+    suffix = path.suffix.lower()
+    if suffix not in (".tif", ".tiff", ".zarr"):
+        raise InputError(f"{path}: large results are written as .tif or .zarr.")
+    work = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    progress = tqdm(
+        total=round(megapixels(source.shape), 1),
+        unit="Mpx",
+        desc=f"writing {path.name}",
+        delay=1,
+        leave=False,
+        disable=None,
+    )
+    finished = work / path.name
+    try:
+        with named_errors(path), progress:
+            if suffix == ".zarr":
+                from .omezarr_writing import write_ome_zarr  # importing zarr takes half a second
+
+                write_ome_zarr(finished, source, axes, sizes, channel_names, labels, progress)
+            else:
+                _write_tiff(finished, source, axes, sizes, channel_names, labels, progress)
+        if path.is_dir():
+            path.rename(work / "replaced")
+        os.replace(finished, path)
+    except BaseException:
+        # Zarr writes chunks side by side: after one failed, others still make folders for a moment.
+        time.sleep(0.2)
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _write_tiff(
+    path: Path,
+    source: Sliceable,
+    axes: str,
+    sizes: PixelSize,
+    channel_names: Sequence[str],
+    labels: bool,
+    progress: tqdm[Any],
+) -> None:
+    shapes = level_shapes(*source.shape[-2:])
+    planes = prod(source.shape[:-2])
+    level = source
+    with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as tiff:
+        for number, shape in enumerate(shapes):
+            coarser = None
+            if number + 1 < len(shapes):
+                coarser = _scratch(
+                    path.with_name(f"level{number + 1}"),
+                    (*source.shape[:-2], *shapes[number + 1]),
+                    source.dtype,
+                )
+            size = {k: (v * 2**number, unit) for k, (v, unit) in sizes.items()}
+            described = (*source.shape[:-2], *shape)
+            description = tiff_description(axes, described, source.dtype, sizes, channel_names)
+            tiff.write(
+                tiles(_counted(blocks(level, coarser, *_PIECE, labels), progress)),
+                shape=(planes, *shape),
+                dtype=source.dtype,
+                tile=(TILE, TILE),
+                photometric="minisblack",
+                compression="zlib",
+                compressionargs={"level": _LEVEL},
+                maxworkers=_workers(),
+                buffersize=_BUFFER_BYTES,
+                metadata=None,
+                subfiletype=1 if number else 0,
+                **tiff_resolution(size),
+                subifds=0 if number else len(shapes) - 1,
+                # One of OME is for the whole image, one of tifffile for each of its levels.
+                description=description if number == 0 or description[:1] == b"{" else None,
+            )
+            shutil.rmtree(path.with_name(f"level{number}"), ignore_errors=True)
+            if coarser is not None:
+                level = coarser
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _scratch(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> zarr.Array:
+    import zarr
+
+    # Half a tile high, so that what one row of tiles gives fills whole chunks.
+    chunks = (1,) * (len(shape) - 2) + (TILE // 2, TILE)
+    return zarr.create_array(str(path), shape=tuple(shape), chunks=chunks, dtype=dtype)
+
+
+def _counted(pieces: Iterator[Block], progress: tqdm[Any]) -> Iterator[Block]:
+    for piece in pieces:
+        yield piece
+        progress.update(piece.pixels.size / 1e6)
+
+
+def _workers() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1

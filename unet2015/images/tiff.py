@@ -1,0 +1,292 @@
+"""TIFF in all its forms: regions of it without reading the whole."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import partial
+from math import prod
+from pathlib import Path
+from threading import RLock
+from typing import Any, BinaryIO
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .blocks import BlockCache, assemble
+from .ifd import check_directories
+from .metadata import read_tiff_metadata
+from .source import Image, canonical_axes, plane_order
+
+log = logging.getLogger(__name__)
+
+# tifffile logs what it finds odd and goes on, with zeros or with fewer pages. Here such files are
+# refused in one sentence instead.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+
+_OPEN_FILES = 8
+
+
+class TiffImage(Image):
+    """The first image of a TIFF, BigTIFF, OME-TIFF or ImageJ file at full resolution.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file.
+
+    Raises
+    ------
+    InputError
+        If the file is truncated, damaged or of a kind that cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = RLock()
+        self._cache = BlockCache()
+        self._files: dict[str, BinaryIO] = {}
+        check_directories(path)
+        try:
+            self._tiff = tifffile.TiffFile(path)
+        except OSError:
+            raise
+        except Exception as error:
+            raise _damaged(path, error) from error
+        try:
+            self._open(path)
+        except (InputError, OSError):
+            self.close()
+            raise
+        except Exception as error:
+            self.close()
+            raise _damaged(path, error) from error
+
+    def _open(self, path: Path) -> None:
+        series = self._tiff.series[0]
+        keyframe = series.keyframe
+        self._series, self._keyframe = series, keyframe
+        _check_supported(path, self._tiff)
+
+        inner = keyframe.axes
+        series_axes, series_shape = _squeezed(series)
+        outer, outer_shape = series_axes[: -len(inner)], series_shape[: -len(inner)]
+        samples = prod(n for axis, n in zip(inner, keyframe.shape, strict=True) if axis not in "YX")
+        # Positions of axes among those that number the pages; samples within a page come after.
+        self._channel_axes = [i for i, axis in enumerate(outer) if axis in "CS"]
+        others = [i for i in range(len(outer)) if i not in self._channel_axes]
+        names = canonical_axes([outer[i] for i in others])
+        order = plane_order(names)
+        self._plane_axes = [others[i] for i in order]
+        self._outer_shape, self._samples = outer_shape, samples
+
+        channels = prod(outer_shape[i] for i in self._channel_axes) * samples
+        has_channels = bool(self._channel_axes) or samples > 1
+        axes = "".join(names[i] for i in order) + "C" * has_channels + "YX"
+        shape = [outer_shape[i] for i in self._plane_axes] + [channels] * has_channels
+        shape += [keyframe.imagelength, keyframe.imagewidth]
+        pixel_size, channel_names = read_tiff_metadata(self._tiff)
+        super().__init__(path, axes, shape, np.dtype(series.dtype), pixel_size, channel_names)
+        images = sum(not other.keyframe.is_reduced for other in self._tiff.series)
+        if images > 1:
+            log.warning("%s holds %d images of different kinds; the first is used.", path, images)
+        self._check_length()
+
+    def _check_length(self) -> None:
+        """Refuse a file that ends before its first or last page does, before hours are spent."""
+        for number in {0, prod(self._outer_shape) - 1}:
+            offset = self._contiguous(number)
+            page = self._page(number)
+            if offset is not None:
+                ends = [offset + self._page_bytes]
+            elif page is not None:
+                ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
+            else:
+                ends = []
+            where = self._file_of(page)
+            if max(ends, default=0) > os.path.getsize(where):
+                raise _truncated(Path(where))
+
+    @property
+    def _page_bytes(self) -> int:
+        return int(prod(self._keyframe.shaped)) * self.dtype.itemsize
+
+    def _page(self, number: int) -> Any:
+        """Return a page; None if its file is missing or the pixels of all pages lie in one row."""
+        if self._series.dataoffset is not None:
+            return None
+        with self._lock:
+            return self._series[number]
+
+    def _file_of(self, page: Any) -> str:
+        return str(self.path if page is None else page.parent.filehandle.path)
+
+    def _contiguous(self, number: int) -> int | None:
+        """Where the pixels of a page lie one after the other as they are, if they do."""
+        if self._series.dataoffset is not None:
+            return int(self._series.dataoffset) + number * self._page_bytes
+        page = self._page(number)
+        if page is None or not page.is_final:
+            return None
+        # tifffile judges all pages by one of them; strips of another may lie apart all the same.
+        first, last = page.dataoffsets[0], page.dataoffsets[-1]
+        alike = page.keyframe.dataoffsets
+        return int(first) if last - first == alike[-1] - alike[0] else None
+
+    def _read(
+        self, plane: tuple[int, ...], channel: int, rows: slice, columns: slice
+    ) -> NDArray[Any]:
+        outer_channel, sample = divmod(channel, self._samples)
+        index = [0] * len(self._outer_shape)
+        for axis, i in zip(self._plane_axes, plane, strict=True):
+            index[axis] = i
+        channel_shape = tuple(self._outer_shape[i] for i in self._channel_axes)
+        for axis, i in zip(
+            self._channel_axes, np.unravel_index(outer_channel, channel_shape or (1,)), strict=False
+        ):
+            index[axis] = int(i)
+        number = int(np.ravel_multi_index(index, self._outer_shape)) if index else 0
+        offset = self._contiguous(number)
+        if offset is not None:
+            return self._read_contiguous(number, offset, sample, rows, columns)
+        page = self._page(number)
+        if page is None:
+            raise InputError(
+                f"{self.path} lacks page {number + 1}: copy all files of the image again."
+            )
+        keyframe = self._keyframe
+        block_shape = (
+            (keyframe.tilelength, keyframe.tilewidth)
+            if keyframe.is_tiled
+            else (min(keyframe.rowsperstrip, keyframe.imagelength), keyframe.imagewidth)
+        )
+        # Samples of a pixel lie either together in a block or apart in planes of blocks.
+        apart = keyframe.shaped[0] > 1
+        down = -(-keyframe.imagelength // block_shape[0])
+        across = -(-keyframe.imagewidth // block_shape[1])
+
+        def block(i: int, j: int) -> NDArray[Any]:
+            segment = ((sample if apart else 0) * down + i) * across + j
+            decode = partial(self._decode, page, segment)
+            return self._cache.get((number, segment), decode)[..., 0 if apart else sample]
+
+        return assemble(rows, columns, block_shape, block, self.dtype)
+
+    def _read_contiguous(
+        self, number: int, offset: int, sample: int, rows: slice, columns: slice
+    ) -> NDArray[Any]:
+        """Read uncompressed pixels; only the rows of the region, and not much beside its columns.
+
+        Reading, not memory-mapping: a file that shrinks meanwhile then gives an error that can be
+        told, where a mapping kills the process, and its pages do not count as our memory.
+        """
+        planes, _, height, width, together = self._keyframe.shaped
+        page = self._page(number)
+        where = self._file_of(page)
+        file = self._tiff if page is None else page.parent
+        stored = self.dtype.newbyteorder(file.byteorder)
+        pixel = together * stored.itemsize
+        if planes > 1:
+            offset += sample * height * width * pixel
+            sample = 0
+        count = columns.stop - columns.start
+        if 2 * count >= width:
+            data = self._bytes(
+                where,
+                offset + rows.start * width * pixel,
+                (rows.stop - rows.start) * width * pixel,
+            )
+            band = np.frombuffer(data, stored).reshape(-1, width, together)
+            return band[:, columns, sample]
+        data = b"".join(
+            self._bytes(where, offset + (row * width + columns.start) * pixel, count * pixel)
+            for row in range(rows.start, rows.stop)
+        )
+        return np.frombuffer(data, stored).reshape(-1, count, together)[..., sample]
+
+    def _decode(self, page: Any, segment: int) -> NDArray[Any]:
+        """Decode one tile or strip to (height, width, samples)."""
+        keyframe = page.keyframe
+        where = self._file_of(page)
+        if segment >= min(len(page.dataoffsets), len(page.databytecounts)):
+            raise _truncated(Path(where))
+        count = page.databytecounts[segment]
+        data = self._bytes(where, page.dataoffsets[segment], count) if count else None
+        tables = {}
+        if keyframe.compression in (6, 7, 34892, 33007):  # the JPEG family
+            tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
+        try:
+            pixels, _, shape = keyframe.decode(data, segment, **tables)
+        except Exception as error:
+            raise _damaged(Path(where), error) from error
+        if pixels is None:
+            # A tile that was never written: writers of sparse files leave it out.
+            return np.full(shape[1:], keyframe.nodata, self.dtype)
+        return np.asarray(pixels[0])
+
+    def _bytes(self, where: str, offset: int, count: int) -> bytes:
+        with self._lock:
+            file = self._files.get(where)
+            if file is None:
+                if len(self._files) >= _OPEN_FILES:
+                    self._files.pop(next(iter(self._files))).close()
+                # Unbuffered, since a region is read in pieces that lie far apart.
+                file = self._files[where] = open(where, "rb", buffering=0)  # noqa: SIM115
+            file.seek(offset)
+            data = file.read(count)
+            while len(data) < count and (more := file.read(count - len(data))):
+                data += more
+        if len(data) < count:
+            raise _truncated(Path(where))
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._tiff.close()
+            while self._files:
+                self._files.popitem()[1].close()
+
+
+def _check_supported(path: Path, tiff: tifffile.TiffFile) -> None:
+    series = tiff.series[0]
+    keyframe = series.keyframe
+    # tifffile falls back to this kind when a file is shorter than its description says.
+    if series.kind == "generic" and (tiff.is_imagej or tiff.is_shaped):
+        raise _truncated(path)
+    if keyframe.dtype is None:
+        raise InputError(
+            f"{path} holds {keyframe.bitspersample}-bit pixels of an unknown kind: convert it."
+        )
+    inner = keyframe.axes
+    if keyframe.shaped[1] > 1 or series.transform is not None:
+        raise InputError(f"{path} is a kind of TIFF that is not supported: save it as OME-TIFF.")
+    axes, shape = _squeezed(series)
+    in_page = "".join(axis for axis in axes[-len(inner) :] if axis in "YX")
+    if shape[-len(inner) :] != keyframe.shape or in_page != "YX":
+        raise InputError(
+            f"{path} has axes {series.axes}, where Y and X do not lie in the pages: "
+            "save it with Y and X last."
+        )
+
+
+def _squeezed(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
+    """Drop axes of length 1 but Y and X, which only some kinds of files name."""
+    kept = [
+        (axis, length)
+        for axis, length in zip(series.axes, series.shape, strict=True)
+        if length != 1 or axis in "YX"
+    ]
+    return "".join(axis for axis, _ in kept), tuple(length for _, length in kept)
+
+
+def _truncated(path: Path) -> InputError:
+    return InputError(
+        f"{path} is truncated: it ends before its pixels do, so copy or export it again."
+    )
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    why = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(f"{path} cannot be read as a TIFF ({why}): copy or export it again.")

@@ -1,0 +1,218 @@
+"""Small results written whole, and what every output path must satisfy."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from ..atomic import atomic_path
+from ..errors import InputError
+from .metadata import known_sizes, tiff_description
+from .opening import is_zarr
+from .source import PixelSize
+
+_IMAGEJ_TYPES = ("uint8", "uint16", "float32")
+OUTPUT_SUFFIXES = (".tif", ".tiff", ".png", ".zarr")
+
+
+def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
+    """Raise now what would stop a result from being written later.
+
+    Parameters
+    ----------
+    path : Path or str
+        The output file (or Zarr folder).
+    inputs : sequence of Path or str
+        Files that must not be overwritten.
+
+    Returns
+    -------
+    Path
+        The output.
+
+    Raises
+    ------
+    InputError
+        If the suffix is unknown, the folder does not exist or cannot be written to, the path is a
+        folder other than a Zarr, or it is one of the inputs.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in OUTPUT_SUFFIXES:
+        raise InputError(f"{path} has no suffix of an image: use {', '.join(OUTPUT_SUFFIXES)}.")
+    folder = path.parent
+    if not folder.is_dir():
+        raise InputError(
+            f"Folder {folder} does not exist: create it or write {path.name} elsewhere."
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"Folder {folder} is not writable: write {path.name} elsewhere.")
+    if path.suffix.lower() == ".zarr":
+        if path.exists() and not is_zarr(path):
+            raise InputError(f"{path} exists and is no Zarr: give another name.")
+    elif path.is_dir():
+        raise InputError(f"{path} is a folder: give the name of a file.")
+    for source in map(Path, inputs):
+        if path.exists() and source.exists() and path.samefile(source):
+            raise InputError(f"{path} is the input: give the output another name.")
+    return path
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Tell which output an error concerns; "No space left on device" comes without a name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def check_axes(axes: str, shape: Sequence[int]) -> None:
+    """Raise unless image files can have these axes, and an array of this shape has them.
+
+    Parameters
+    ----------
+    axes : str
+        One letter for each dimension.
+    shape : sequence of int
+        The array's.
+
+    Raises
+    ------
+    InputError
+        If there are other axes than T, Z, C, Y and X, or in another order.
+    ValueError
+        If there are not as many as dimensions.
+    """
+    if not re.fullmatch("T?Z?C?YX", axes):
+        raise InputError(f"Axes {axes} cannot be written: images have T, Z, C, Y, X in this order.")
+    if len(axes) != len(shape):
+        raise ValueError(f"axes {axes} do not fit an array of shape {tuple(shape)}")
+
+
+def write_image(
+    path: Path | str,
+    array: NDArray[Any],
+    axes: str = "YX",
+    pixel_size: PixelSize | None = None,
+    channel_names: Sequence[str] = (),
+) -> None:
+    """Write a result that fits in memory.
+
+    A TIFF is compressed with Deflate and carries what Fiji, QuPath and napari read: ImageJ's
+    description where that holds everything (uint8, uint16, float32, no channel names), OME-XML
+    otherwise and for names that end in ``.ome.tif``.
+
+    Parameters
+    ----------
+    path : Path or str
+        Ends in ``.tif``, ``.tiff`` or ``.png``. The file appears when it is complete.
+    array : ndarray
+        Pixels; bool is written as 0 and 1.
+    axes : str
+        Some of T, Z, C in this order, then ``YX``; one letter a dimension.
+    pixel_size, channel_names
+        As in `Image`; both may be empty.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist or the format cannot hold such pixels.
+    OSError
+        With the path as its ``filename``, if the disk is full.
+    """
+    path = check_output(path)
+    array = np.asarray(array)
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    check_axes(axes, array.shape)
+    if path.suffix.lower() == ".png":
+        if axes != "YX" or array.dtype not in (np.uint8, np.uint16):
+            raise InputError(
+                f"{path}: a PNG holds one plane of uint8 or uint16, not {axes} of {array.dtype}; "
+                "write a .tif."
+            )
+        with named_errors(path), atomic_path(path) as temporary:
+            temporary.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(array)))
+        return
+    if path.suffix.lower() == ".zarr":
+        raise InputError(f"{path}: small results are written as .tif or .png.")
+    sizes = {k: v for k, v in known_sizes(pixel_size or {}).items() if k in axes}
+    with named_errors(path), atomic_path(path) as temporary:
+        if path.stem.lower().endswith(".ome") or channel_names or not _imagej_can(array):
+            _write_ome(temporary, array, axes, sizes, channel_names)
+        else:
+            _write_imagej(temporary, array, axes, sizes)
+
+
+def tiff_resolution(pixel_size: PixelSize) -> dict[str, Any]:
+    """Express the size of pixels, square ones if only one side is known, in the tags of TIFF.
+
+    Parameters
+    ----------
+    pixel_size : mapping
+        In micrometres.
+
+    Returns
+    -------
+    dict
+        Arguments of ``tifffile.TiffWriter.write``: pixels a centimetre along X and Y, or none.
+    """
+    known = [pixel_size[axis][0] for axis in "XY" if axis in pixel_size]
+    if not known:
+        return {}
+    return {
+        "resolution": (1e4 / known[0], 1e4 / known[-1]),
+        "resolutionunit": "CENTIMETER",
+    }
+
+
+def _imagej_can(array: NDArray[Any]) -> bool:
+    # tifffile takes a stack that is one pixel wide for one page.
+    return array.dtype.name in _IMAGEJ_TYPES and array.nbytes < 1 << 32 and array.shape[-1] > 1
+
+
+def _write_imagej(path: Path, array: NDArray[Any], axes: str, sizes: PixelSize) -> None:
+    metadata: dict[str, Any] = {"axes": axes}
+    resolution = tiff_resolution(sizes)
+    if resolution:
+        # ImageJ has one unit for X, Y and Z, and its resolution tags count pixels of that unit.
+        metadata["unit"] = "um"
+        resolution = {"resolution": tuple(n / 1e4 for n in resolution["resolution"])}
+        if "Z" in sizes:
+            metadata["spacing"] = sizes["Z"][0]
+    if "T" in sizes:
+        metadata["finterval"] = sizes["T"][0]
+    tifffile.imwrite(
+        path,
+        array,
+        imagej=True,
+        photometric="minisblack",
+        compression="zlib",
+        metadata=metadata,
+        **resolution,
+    )
+
+
+def _write_ome(
+    path: Path, array: NDArray[Any], axes: str, sizes: PixelSize, channel_names: Sequence[str]
+) -> None:
+    tifffile.imwrite(
+        path,
+        array.reshape(-1, *array.shape[-2:]),
+        photometric="minisblack",
+        compression="zlib",
+        description=tiff_description(axes, array.shape, array.dtype, sizes, channel_names),
+        metadata=None,
+        bigtiff=array.nbytes >= 1 << 32,
+        **tiff_resolution(sizes),
+    )
