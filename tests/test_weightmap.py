@@ -1,0 +1,355 @@
+import logging
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+
+from unet2015 import InputError, border_weight_map, separate_touching
+from unet2015.weightmap import (
+    FREIBURG,
+    ClassCounts,
+    WeightMapConfig,
+    balanced_class_weights,
+    count_classes,
+    halo,
+    ridge,
+    twonearest,
+)
+
+
+def border_term(labels, w0=10.0, sigma=5.0, spacing=(1.0, 1.0)):
+    """Eq. 2 as it stands, from each background pixel to all pixels of all cells."""
+    term = np.zeros(labels.shape)
+    names = [name for name in np.unique(labels) if name]
+    if len(names) > 1:
+        background = np.argwhere(labels == 0) * spacing
+        distances = [
+            cdist(background, np.argwhere(labels == name) * spacing).min(axis=1) for name in names
+        ]
+        d1, d2 = np.sort(distances, axis=0)[:2]
+        term[labels == 0] = w0 * np.exp(-((d1 + d2) ** 2) / (2 * sigma**2))
+    return term
+
+
+def cut_pixel_by_pixel(labels):
+    """Cut the ridge as it is defined, one pixel after the other."""
+    cut = labels.copy()
+    height, width = cut.shape
+    for y in range(height):
+        for x in range(width):
+            for v, u in ((y, x - 1), (y - 1, x - 1), (y - 1, x), (y - 1, x + 1)):
+                if v >= 0 and 0 <= u < width and cut[v, u] and cut[y, x] not in (0, cut[v, u]):
+                    cut[y, x] = 0
+    return cut
+
+
+@st.composite
+def label_images(draw, largest=26):
+    """Cells of all kinds: touching, in pieces, with holes, at the edge, one or none."""
+    height, width = draw(st.tuples(st.integers(1, largest), st.integers(1, largest)))
+    dtype = draw(st.sampled_from([np.uint8, np.uint16, np.int32, np.uint32, np.int64, np.uint64]))
+    largest_name = min(np.iinfo(dtype).max, 2**32 - 1)
+    names = draw(st.lists(st.integers(1, largest_name), max_size=7, unique=True))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    blocks = draw(st.integers(1, 9))
+    coarse = rng.choice(
+        np.array([0, *names], dtype), (-(-height // blocks), -(-width // blocks)), shuffle=False
+    )
+    labels = np.kron(coarse, np.ones((blocks, blocks), dtype))[:height, :width]
+    labels[rng.random(labels.shape) < draw(st.sampled_from([0, 0, 0.1, 0.6, 0.95]))] = 0
+    return labels
+
+
+def discs(count, size, radius, seed=0, dtype=np.uint32):
+    """Cells that touch and overlap, the later one on top."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((size, size), dtype)
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    for name in range(1, count + 1):
+        top, left = rng.integers(0, size - 2 * radius, 2)
+        region = labels[top : top + 2 * radius + 1, left : left + 2 * radius + 1]
+        region[x**2 + y**2 <= radius**2] = name
+    return labels
+
+
+# Distances
+
+
+@given(label_images(), st.sampled_from([0.1, 0.5, 2.0, 5.0, 300.0]))
+@settings(max_examples=150, deadline=None)
+def test_border_term_is_the_formula(labels, sigma):
+    weights = border_weight_map(labels, 10.0, sigma, class_weights=None)
+    assert weights.dtype == np.float32
+    assert weights.shape == labels.shape
+    expected = border_term(cut_pixel_by_pixel(labels), 10.0, sigma)
+    np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-4)
+
+
+@given(label_images(), st.tuples(*[st.sampled_from([0.2, 0.5, 1.0, 1.7])] * 2))
+@settings(max_examples=60, deadline=None)
+def test_distances_respect_the_spacing(labels, spacing):
+    weights = border_weight_map(labels, 10.0, 2.0, None, spacing=spacing)
+    expected = border_term(cut_pixel_by_pixel(labels), 10.0, 2.0, spacing)
+    np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-4)
+
+
+@given(label_images(70))
+@settings(max_examples=40, deadline=None)
+def test_seams_between_tiles_do_not_show(labels):
+    whole = border_weight_map(labels, sigma=1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(twonearest, "_TILE", 8)
+        patch.setattr(ridge, "_BAND", 3)
+        np.testing.assert_array_equal(border_weight_map(labels, sigma=1.0), whole)
+
+
+@pytest.mark.parametrize(
+    ("count", "sigma"), [(20, 5.0), (70, 5.0), (400, 2.0), (400, 30.0), (9, 1e20), (9, 1e-6)]
+)
+def test_any_number_of_cells_and_any_sigma(count, sigma):
+    # Few cells fit in 16 bits, many in 32, and far distances between many need 64.
+    labels = np.zeros((60, 60), np.uint16)
+    rng = np.random.default_rng(count)
+    labels[tuple(rng.integers(0, 60, (2, count)))] = np.arange(1, count + 1)
+    weights = border_weight_map(labels, 10.0, sigma, None)
+    expected = border_term(separate_touching(labels), 10.0, sigma)
+    np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-4)
+
+
+def test_between_pixel_centres():
+    weights = border_weight_map([[1, 0, 2]], class_weights=None)
+    np.testing.assert_allclose(weights, [[0, 10 * np.exp(-(2**2) / 50), 0]], rtol=1e-6)
+    weights = border_weight_map([[1, 2, 2]], class_weights=None)  # the ridge takes the middle
+    np.testing.assert_allclose(weights, [[0, 10 * np.exp(-(2**2) / 50), 0]], rtol=1e-6)
+    weights = border_weight_map([[0, 0, 1], [0, 0, 0], [2, 0, 0]], class_weights=None)
+    np.testing.assert_allclose(weights[0, 0], 10 * np.exp(-(4**2) / 50), rtol=1e-6)
+
+
+def test_a_cell_in_two_pieces_is_one_cell():
+    assert not border_weight_map([[1, 0, 0, 1]], class_weights=None).any()
+    assert border_weight_map([[1, 0, 0, 2]], class_weights=None)[0, 1] > 5
+
+
+def test_defaults_are_the_paper():
+    labels = discs(8, 60, 9)
+    assert (WeightMapConfig().w0, WeightMapConfig().sigma) == (10.0, 5.0)
+    np.testing.assert_array_equal(
+        border_weight_map(labels), border_weight_map(labels, 10, 5, "balanced")
+    )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", "<i4", "float32", "float16", "int64"])
+def test_any_type_that_holds_whole_numbers(dtype):
+    labels = discs(8, 60, 9, dtype=np.uint8)
+    expected = border_weight_map(labels)
+    np.testing.assert_array_equal(border_weight_map(labels.astype(dtype)), expected)
+    np.testing.assert_array_equal(border_weight_map(labels.astype(dtype, order="F")), expected)
+
+
+def test_a_stack_is_handled_plane_by_plane():
+    stack = np.stack([discs(9, 50, 6, seed) for seed in range(6)]).reshape(2, 3, 50, 50)
+    pair = (1.0, 0.5)
+    weights = border_weight_map(stack, class_weights=pair)
+    for index in np.ndindex(2, 3):
+        np.testing.assert_array_equal(
+            weights[index], border_weight_map(stack[index], class_weights=pair)
+        )
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 4, 5), (1, 1)])
+def test_nothing_to_weigh(shape):
+    assert border_weight_map(np.zeros(shape, int)).shape == shape
+
+
+def test_the_input_stays_as_it_is():
+    labels = discs(9, 50, 9)
+    before = labels.copy()
+    border_weight_map(labels, ignore=3)
+    np.testing.assert_array_equal(labels, before)
+
+
+# The ridge
+
+
+@given(label_images())
+@settings(max_examples=150, deadline=None)
+def test_ridge_is_cut_as_pixel_by_pixel(labels):
+    cut = separate_touching(labels)
+    assert cut.dtype == labels.dtype
+    np.testing.assert_array_equal(cut, cut_pixel_by_pixel(labels))
+    np.testing.assert_array_equal(separate_touching(cut), cut)
+
+
+@pytest.mark.parametrize("labels", [np.arange(1, 601).reshape(3, 200), np.tile([1, 2], (40, 20))])
+def test_ridge_where_every_pixel_touches_another_cell(labels):
+    np.testing.assert_array_equal(separate_touching(labels), cut_pixel_by_pixel(labels))
+
+
+def test_ridge_is_one_pixel_wide():
+    labels = np.repeat([1, 1, 1, 2, 2, 2], 4).reshape(-1, 4)
+    np.testing.assert_array_equal(separate_touching(labels)[:, 0], [1, 1, 1, 0, 2, 2])
+    np.testing.assert_array_equal(separate_touching(labels.T)[0], [1, 1, 1, 0, 2, 2])
+
+
+def test_ridge_can_be_switched_off():
+    labels = [[1, 1, 2, 2]]
+    assert border_weight_map(labels, class_weights=None).any()
+    assert not border_weight_map(labels, class_weights=None, separate=False).any()
+
+
+# Region by region
+
+
+def test_bands_and_regions_give_the_values_of_one_piece():
+    labels = discs(220, 300, 12)
+    whole_cut = separate_touching(labels)
+    cut = np.zeros_like(labels)
+    for top in range(0, 300, 77):
+        rows = labels[top : top + 77]
+        above = cut[max(top - 1, 0) : top]
+        cut[top : top + 77] = separate_touching(np.concatenate([above, rows]))[len(above) :]
+    np.testing.assert_array_equal(cut, whole_cut)
+
+    pair = balanced_class_weights(count_classes(cut))
+    whole = border_weight_map(labels)
+    rows, columns = halo()
+    for top in range(0, 300, 64):
+        for left in range(0, 300, 113):
+            first, start = max(top - rows, 0), max(left - columns, 0)
+            grown = cut[first : top + 64 + rows, start : left + 113 + columns]
+            weights = border_weight_map(grown, class_weights=pair, separate=False)
+            region = np.s_[top : top + 64, left : left + 113]
+            part = whole[region]
+            inner = weights[top - first :, left - start :][: part.shape[0], : part.shape[1]]
+            np.testing.assert_array_equal(inner, part)
+
+
+def test_halo_is_as_wide_as_a_cell_can_matter():
+    rows, columns = halo(5.0)
+    assert rows == columns == 22
+    labels = np.zeros((1, 40), int)
+    labels[0, 1], labels[0, 2 + rows] = 1, 2
+    assert border_weight_map(labels, class_weights=None)[0, 2] > 0
+    labels[0, 2 + rows], labels[0, 3 + rows] = 0, 2
+    assert border_weight_map(labels, class_weights=None)[0, 2] == 0
+    assert halo(5.0, spacing=(2.0, 0.5)) == (11, 46)
+
+
+# Class weights
+
+
+def test_balanced_classes_have_mean_one_and_equal_shares():
+    labels = discs(9, 80, 9)
+    weights = border_weight_map(labels, w0=0)
+    cells = separate_touching(labels) > 0
+    np.testing.assert_allclose(weights.mean(), 1, rtol=1e-5)
+    np.testing.assert_allclose(weights[cells].sum(), weights[~cells].sum(), rtol=1e-5)
+
+
+def test_balanced_over_a_data_set():
+    targets = [np.array([[0, 0, 0, 1]]), np.array([[0, 5], [0, 0]])]
+    pair = balanced_class_weights(targets)
+    assert pair == (8 / (2 * 2), 8 / (2 * 6))
+    assert pair == balanced_class_weights(ClassCounts(foreground=2, background=6))
+    assert balanced_class_weights([np.array([[0, 255, 1]])], ignore=255) == (1, 1)
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (7, 0), (0, 7)])
+def test_a_class_that_is_absent(counts):
+    assert balanced_class_weights(ClassCounts(*counts)) == (1, 1)
+
+
+def test_class_weights_by_name_and_by_pair(caplog):
+    labels = np.array([[0, 1, 1]])
+    with caplog.at_level(logging.INFO, "unet2015.weightmap"):
+        freiburg = border_weight_map(labels, class_weights="freiburg")
+        border_weight_map(labels, class_weights="balanced")
+    assert "foreground 1, background 0.1" in caplog.text
+    assert "foreground 0.75, background 1.5" in caplog.text
+    np.testing.assert_array_equal(freiburg, border_weight_map(labels, class_weights=FREIBURG))
+    np.testing.assert_allclose(freiburg, [[0.1, 1, 1]], rtol=1e-6)
+    assert not border_weight_map(labels, class_weights=None).any()
+
+
+def test_ignored_label_is_no_cell_and_counts_for_no_class():
+    labels = np.array([[1, 0, 9, 9, 0, 0]])
+    weights = border_weight_map(labels, ignore=9)
+    np.testing.assert_allclose(weights, [[2, 2 / 3, 0, 0, 2 / 3, 2 / 3]], rtol=1e-6)
+    signed = np.where(labels == 9, -1, labels)
+    np.testing.assert_array_equal(border_weight_map(signed, ignore=-1), weights)
+    np.testing.assert_array_equal(border_weight_map(labels, ignore=np.uint16(9)), weights)
+
+
+def test_ignored_mask_leaves_the_cells_below_it():
+    labels = np.array([[1, 0, 2, 2, 0, 0]])
+    weights = border_weight_map(labels, ignore=labels == 2)
+    np.testing.assert_allclose(weights[0, 1], 2 / 3 + 10 * np.exp(-4 / 50), rtol=1e-6)
+    assert not weights[labels == 2].any()
+    assert weights[0, 0] == 2
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [
+        ([[0.5, 1.0]], "fractions"),
+        ([[np.nan, 1.0]], "NaN"),
+        ([[np.inf, 1.0]], "infinity"),
+        ([[1e300, 1.0]], "2\\*\\*63"),
+        ([[-1, 1]], "negative value -1"),
+        ([[-1.0, 1.0]], "negative value -1"),
+        (np.zeros((9, 9, 3), np.uint8), "colour"),
+        (np.zeros((9, 9, 4), np.uint8), "colour"),
+        ([0, 1, 2], "no image"),
+        (7, "no image"),
+        ([[1j]], "complex"),
+        ([["a"]], "type <U1"),
+    ],
+)
+@pytest.mark.parametrize("function", [border_weight_map, separate_touching])
+def test_what_is_no_label_image(labels, what, function):
+    with pytest.raises(InputError, match=what):
+        function(labels)
+
+
+@pytest.mark.parametrize(
+    ("option", "what"),
+    [
+        ({"sigma": 0}, "sigma is 0"),
+        ({"sigma": -2.0}, "sigma is -2.0"),
+        ({"sigma": np.nan}, "sigma is nan"),
+        ({"w0": -1}, "w0 is -1"),
+        ({"w0": np.inf}, "w0 is inf"),
+        ({"spacing": (1.0, 0.0)}, "spacing is"),
+        ({"spacing": (1.0,)}, "spacing is"),
+        ({"class_weights": "inverse"}, "'inverse'"),
+        ({"class_weights": (1.0, -1.0)}, "class weights are"),
+        ({"class_weights": (1.0,)}, "class weights are"),
+        ({"ignore": np.zeros((2, 2), bool)}, "shape \\(2, 2\\)"),
+        ({"ignore": np.zeros((1, 2), int)}, "int64"),
+    ],
+)
+def test_options_out_of_range(option, what):
+    with pytest.raises(InputError, match=what):
+        border_weight_map([[1, 0]], **option)
+
+
+def test_import_is_fast_and_without_torch():
+    program = (
+        "import sys, time; start = time.perf_counter(); import unet2015.weightmap;"
+        "from unet2015 import border_weight_map, separate_touching;"
+        "print(time.perf_counter() - start, 'torch' in sys.modules)"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        for _ in range(3)
+    ]
+    seconds, torch = zip(*(run.stdout.split() for run in runs), strict=True)
+    assert set(torch) == {"False"}
+    assert min(map(float, seconds)) < 0.5

@@ -1,0 +1,315 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from scipy import ndimage
+
+from unet2015 import border_weight_map, separate_touching
+from unet2015.cli import main
+from unet2015.commands import weightmap
+from unet2015.images import open_image, read_image, stream_image, write_image
+from unet2015.instances import label_cells
+from unet2015.weightmap import WeightMapConfig, balanced_class_weights, regions
+from unet2015.weightmap.regions import CellRows, LabelReading, WeightRegions
+
+
+def cells(height=60, width=80, count=14, seed=0, dtype=np.uint16):
+    """Rectangles that touch and overlap."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((height, width), dtype)
+    for name in range(1, count + 1):
+        top, left = rng.integers(0, height), rng.integers(0, width)
+        labels[top : top + rng.integers(3, 25), left : left + rng.integers(3, 25)] = name
+    return labels
+
+
+def run(*words):
+    return main(["weightmap", *map(str, words)])
+
+
+@pytest.fixture
+def small_bands(monkeypatch):
+    """As if images were many bands high and all of them large."""
+    monkeypatch.setattr(regions, "BAND", 16)
+    monkeypatch.setattr(weightmap, "LARGE", 0)
+
+
+def test_one_image_with_its_target(tmp_path):
+    labels = cells()
+    source, out, target = tmp_path / "labels.tif", tmp_path / "out.tif", tmp_path / "target.tif"
+    write_image(source, labels, pixel_size={"X": (0.5, "µm"), "Y": (0.25, "µm")})
+    assert run(source, "-o", out, "--target", target) == 0
+    np.testing.assert_array_equal(read_image(out), border_weight_map(labels))
+    assert read_image(target).dtype == np.uint8
+    np.testing.assert_array_equal(read_image(target), separate_touching(labels) > 0)
+    for path in (out, target):
+        with open_image(path) as image:
+            assert image.axes == "YX"
+            assert image.pixel_size == {"X": (0.5, "µm"), "Y": (0.25, "µm")}
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+@pytest.mark.usefixtures("small_bands")
+def test_large_images_have_the_values_of_one_piece(tmp_path, suffix):
+    labels = cells(150, 1100, 200)
+    source, out = tmp_path / "labels.tif", tmp_path / f"out{suffix}"
+    write_image(source, labels, pixel_size={"X": (0.5, "µm"), "Y": (0.5, "µm")})
+    assert run(source, "-o", out) == 0
+    with open_image(out) as image:
+        assert (image.axes, image.shape, image.dtype) == ("YX", (150, 1100), np.float32)
+        assert image.pixel_size["X"] == (0.5, "µm")
+        np.testing.assert_array_equal(image.read()[0], border_weight_map(labels))
+    if suffix == ".tif":
+        with tifffile.TiffFile(out) as tiff:
+            assert tiff.pages[0].is_tiled
+            assert tiff.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+
+
+@pytest.mark.usefixtures("small_bands")
+def test_regions_in_any_order(tmp_path):
+    labels = np.stack([cells(70, 90, 30, seed) for seed in range(2)])
+    write_image(tmp_path / "labels.tif", labels, "ZYX")
+    pair = balanced_class_weights([separate_touching(labels)])
+    whole = border_weight_map(labels)
+    with open_image(tmp_path / "labels.tif") as image:
+        regions = WeightRegions(image, LabelReading(), WeightMapConfig(), pair)
+        for plane, rows, columns in [
+            (0, slice(0, 40), slice(10, 60)),
+            (0, slice(40, 70), slice(0, 90)),
+            (0, slice(3, 9), slice(80, 90)),
+            (1, slice(50, 51), slice(0, 1)),
+            (0, slice(69, 70), slice(0, 90)),
+        ]:
+            part = regions[plane, rows, columns]
+            np.testing.assert_array_equal(part, whole[plane, rows, columns])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("large", [False, True])
+def test_stack_keeps_its_axes(tmp_path, monkeypatch, large, dtype):
+    if large:
+        monkeypatch.setattr(weightmap, "LARGE", 0)
+    labels = np.stack([cells(seed=seed) for seed in range(6)]).reshape(2, 3, 60, 80)
+    source, out = tmp_path / "labels.tif", tmp_path / "out.tif"
+    sizes = {"T": (60.0, "s"), "Z": (2.0, "µm"), "Y": (0.5, "µm"), "X": (0.5, "µm")}
+    write_image(source, labels, "TZYX", sizes)
+    assert run(source, "-o", out, "--dtype", dtype) == 0
+    with open_image(out) as image:
+        assert (image.axes, image.shape, image.dtype) == ("TZYX", (2, 3, 60, 80), dtype)
+        # A TIFF of float16 has no place for the others.
+        kept = "TZYX" if dtype == "float32" else "YX"
+        assert image.pixel_size == {axis: sizes[axis] for axis in kept}
+    np.testing.assert_array_equal(read_image(out), border_weight_map(labels).astype(dtype))
+
+
+@pytest.mark.parametrize("given", ["01_GT", "01_GT/SEG"])
+def test_ctc_folder_shares_its_classes(tmp_path, given):
+    folder = tmp_path / "01_GT" / "SEG"
+    folder.mkdir(parents=True)
+    labels = {f"man_seg{n:03d}": cells(seed=n, count=3 * n) for n in (2, 5)}
+    for name, frame in labels.items():
+        write_image(folder / f"{name}.tif", frame)
+    out, target = tmp_path / "new" / "weights", tmp_path / "targets"
+    assert run(tmp_path / given, "-o", out, "--target", target) == 0
+    pair = balanced_class_weights([separate_touching(frame) for frame in labels.values()])
+    assert sorted(path.stem for path in out.iterdir()) == sorted(labels)
+    for name, frame in labels.items():
+        weights = border_weight_map(frame, class_weights=pair)
+        np.testing.assert_array_equal(read_image(out / f"{name}.tif"), weights)
+        separated = separate_touching(frame) > 0
+        np.testing.assert_array_equal(read_image(target / f"{name}.tif"), separated)
+
+
+@pytest.mark.usefixtures("small_bands")
+def test_connected_components_across_bands(tmp_path):
+    y, x = np.mgrid[:120, :90]
+    mask = 255 * (np.hypot(y - 60, x - 45).astype(int) // 4 % 2 == 1).astype(np.uint8)
+    mask[::7, :20] = 255  # a comb joins some of the rings
+    mask[40:60, 60:90] &= np.random.default_rng(0).integers(0, 2, (20, 30), np.uint8) * 255
+    source, out = tmp_path / "mask.tif", tmp_path / "out.tif"
+    write_image(source, mask)
+    with open_image(source) as image:
+        rows = CellRows(image, (), LabelReading(connected_components=True))
+        found = np.concatenate([rows.read(top, min(top + 25, 120)) for top in range(0, 120, 25)])
+    expected = label_cells(mask > 0)
+    pairs = np.unique(np.stack([found, expected]).reshape(2, -1), axis=1)
+    assert pairs.shape[1] == expected.max() + 1
+    assert run(source, "-o", out, "--connected-components") == 0
+    np.testing.assert_array_equal(read_image(out), border_weight_map(expected))
+
+
+def test_a_mask_without_connected_components_is_pointed_out(tmp_path, caplog):
+    write_image(tmp_path / "mask.tif", 255 * (cells() > 0).astype(np.uint8))
+    with caplog.at_level("INFO"):
+        assert run(tmp_path / "mask.tif", "-o", tmp_path / "out.tif") == 0
+    assert "number 255" in caplog.text
+    assert "--connected-components" in caplog.text
+
+
+def test_flags_reach_the_computation(tmp_path):
+    labels = cells()
+    labels[:9, :9] = 99
+    source, out = tmp_path / "labels.png", tmp_path / "out.tif"
+    write_image(source, labels)
+    flags = ["--w0", 3, "--sigma", 2, "--class-weights", 1, 0.25, "--ignore", 99]
+    assert run(source, "-o", out, *flags, "--keep-touching", "--spacing", 1, 0.5) == 0
+    expected = border_weight_map(
+        labels, 3, 2, (1, 0.25), ignore=99, separate=False, spacing=(1, 0.5)
+    )
+    np.testing.assert_array_equal(read_image(out), expected)
+    assert run(source, "-o", out, "--class-weights", "none") == 0
+    np.testing.assert_array_equal(read_image(out), border_weight_map(labels, class_weights=None))
+    assert run(source, "-o", out, "--ignore", 99) == 0
+    np.testing.assert_array_equal(read_image(out), border_weight_map(labels, ignore=99))
+
+
+def test_whole_numbers_in_a_float_image_and_a_zarr(tmp_path):
+    labels = cells()
+    write_image(tmp_path / "float.tif", labels.astype(np.float32))
+    stream_image(tmp_path / "labels.zarr", labels, "YX", labels=True)
+    for name in ("float.tif", "labels.zarr"):
+        assert run(tmp_path / name, "-o", tmp_path / "out.tif") == 0
+        np.testing.assert_array_equal(read_image(tmp_path / "out.tif"), border_weight_map(labels))
+
+
+@pytest.mark.parametrize("with_image", [False, True])
+def test_preview(tmp_path, monkeypatch, with_image):
+    monkeypatch.setattr(weightmap, "WINDOW", 100)
+    labels = cells(150, 170, 40)
+    write_image(tmp_path / "labels.tif", labels)
+    write_image(tmp_path / "image.tif", ndimage.gaussian_filter(labels.astype(np.float32), 2))
+    flags = ["--image", tmp_path / "image.tif"] if with_image else []
+    preview = tmp_path / "preview.png"
+    assert run(tmp_path / "labels.tif", "-o", tmp_path / "o.tif", "--preview", preview, *flags) == 0
+    picture = imagecodecs.png_decode(preview.read_bytes())
+    assert picture.shape[1] > picture.shape[0] * (2.5 if with_image else 2)
+    assert len(np.unique(picture[..., :3] @ [1, 256, 65536])) > 100
+
+
+def test_preview_finds_the_frame_of_the_challenge(tmp_path):
+    for folder in ("02", "02_GT/SEG"):
+        (tmp_path / folder).mkdir(parents=True)
+    write_image(tmp_path / "02_GT/SEG/man_seg007.tif", cells())
+    write_image(tmp_path / "02/t007.tif", cells(20, 20))
+    assert run(tmp_path / "02_GT", "-o", tmp_path / "o.tif", "--preview", tmp_path / "p.png") == 2
+    write_image(tmp_path / "02/t007.tif", cells())
+    assert run(tmp_path / "02_GT", "-o", tmp_path / "o.tif", "--preview", tmp_path / "p.png") == 0
+
+
+def fractions(path):
+    write_image(path, np.array([[0.5, 1]], np.float32))
+
+
+def not_a_number(path):
+    write_image(path, np.array([[np.nan, 1]], np.float32))
+
+
+def negative(path):
+    write_image(path, np.array([[-3, 1]], np.int32))
+
+
+def colours(path):
+    tifffile.imwrite(path, np.zeros((9, 9, 3), np.uint8), photometric="rgb")
+
+
+def empty(path):
+    path.touch()
+
+
+def truncated(path):
+    write_image(path, np.arange(40000, dtype=np.uint16).reshape(200, 200))
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (fractions, "fractions"),
+        (not_a_number, "NaN"),
+        (negative, "negative value -3"),
+        (colours, "3 channels"),
+        (empty, ""),
+        (truncated, ""),
+        (lambda _: None, "does not exist"),
+    ],
+)
+def test_unusable_labels(tmp_path, capsys, make, what):
+    source, out = tmp_path / "labels.tif", tmp_path / "out.tif"
+    make(source)
+    out.write_text("precious")
+    assert run(source, "-o", out, "--target", tmp_path / "target.tif") == 2
+    assert_one_sentence(capsys, what, source)
+    assert out.read_text() == "precious"
+    assert {path.name for path in tmp_path.iterdir()} <= {"labels.tif", "out.tif"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "what"),
+    [
+        (["--sigma", "0"], "sigma is 0"),
+        (["--sigma", "nan"], "sigma is nan"),
+        (["--w0", "-1"], "w0 is -1"),
+        (["--spacing", "0", "1"], "spacing is"),
+        (["--class-weights", "1", "-1"], "class weights are"),
+        (["-o", "labels.tif"], "labels.tif is the input"),
+        (["-o", "weights.png"], "as .tif or .zarr"),
+        (["-o", "weights"], "no suffix"),
+        (["-o", "nowhere/out.tif"], "nowhere does not exist"),
+        (["--dtype", "float16", "--w0", "1e6"], "up to 1e+06"),
+        (["--target", "labels.tif"], "labels.tif is the input"),
+        (["--target", "out.tif"], "same file"),
+        (["--preview", "preview.jpg"], "preview.jpg"),
+        (["--preview", "preview.png", "--image", "small.tif"], "same size"),
+    ],
+)
+def test_unusable_options(tmp_path, monkeypatch, capsys, flags, what):
+    monkeypatch.chdir(tmp_path)
+    write_image("labels.tif", cells())
+    write_image("small.tif", cells(5, 5))
+    before = Path("labels.tif").read_bytes()
+    assert run("labels.tif", "-o", "out.tif", *flags) == 2
+    assert_one_sentence(capsys, what)
+    assert Path("labels.tif").read_bytes() == before
+    assert not Path("out.tif").exists()
+
+
+def test_unusable_folders(tmp_path, capsys):
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    assert run(folder, "-o", tmp_path / "out") == 2
+    assert_one_sentence(capsys, "no label image")
+    write_image(folder / "a.tif", cells())
+    assert run(folder, "-o", folder) == 2
+    assert_one_sentence(capsys, "is the input")
+    assert run(folder, "-o", tmp_path / "one") == 0
+    assert (tmp_path / "one" / "a.tif").is_file()
+    capsys.readouterr()
+    write_image(folder / "b.tif", cells())
+    assert run(folder, "-o", folder) == 2
+    assert_one_sentence(capsys, "is the input")
+    assert run(folder, "-o", tmp_path / "out.tif") == 2
+    assert_one_sentence(capsys, "2 label images cannot become one file")
+    assert run(folder, "-o", tmp_path / "out", "--target", tmp_path / "out") == 2
+    assert_one_sentence(capsys, "same file")
+
+
+def assert_one_sentence(capsys, *parts):
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    for part in parts:
+        assert str(part) in message
+
+
+def test_help_without_torch():
+    program = (
+        "import sys; from unet2015.cli import main\n"
+        "try: main(['weightmap', '--help'])\n"
+        "except SystemExit: print('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.stdout.endswith("False\n")
+    assert "--connected-components" in run.stdout

@@ -1,0 +1,315 @@
+"""Compute border weight maps w(x) (Eq. 2, Fig. 3) from label images of any size.
+
+LABELS is a label image (TIFF, PNG or Zarr, one plane or a stack of them), a folder of label images,
+or a folder of the Cell Tracking Challenge with a SEG folder in it. Pixels are 0 in background and
+have one number for each cell. OUT is a .tif or .zarr for one image; for a folder it is a folder,
+which gets a .tif of the same name for each image. The classes are balanced over all images. Cells
+that a mask of the challenge misses count as background here; `unet2015 train` gives them weight 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
+
+from ..errors import InputError
+from ..images import Image, check_output, open_image, stream_image, write_image
+from ..images.opening import is_zarr
+from ..labelfolder import label_images
+from ..weightmap import (
+    FREIBURG,
+    ClassCounts,
+    ClassWeights,
+    WeightMapConfig,
+    balanced_class_weights,
+    border_weight_map,
+)
+from ..weightmap.regions import (
+    CellRows,
+    LabelReading,
+    LabelSummary,
+    Peak,
+    Regions,
+    TargetRegions,
+    WeightRegions,
+    summarise,
+)
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".tif", ".tiff", ".zarr")
+
+LARGE = 2**24
+"""Pixels of an image above which it is written as tiles with pyramid levels."""
+WINDOW = 1024
+"""Height and width of what --preview shows at most."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``unet2015 weightmap``."""
+
+    labels: Positional[Path]
+    """Label image, stack, Zarr, folder of label images, or CTC folder such as 01_GT."""
+    out: Annotated[Path, arg(aliases=["-o"])]
+    """The weight map, .tif or .zarr, or a folder for the weight maps of a folder."""
+    target: Path | None = None
+    """Write the matching target too, 1 in cells, 0 in background and on ridges; named like OUT."""
+    preview: Path | None = None
+    """Write a PNG in the manner of the paper's Fig. 3, of where the weight is largest."""
+    image: Path | None = None
+    """With --preview: the microscope's image, for one label image."""
+    weight_map: OmitArgPrefixes[WeightMapConfig] = field(default_factory=WeightMapConfig)
+    class_weights: Literal["balanced", "freiburg", "none"] | tuple[float, float] = "balanced"
+    """w_c: inverse class frequency with mean 1; 1 and 0.1; 0; or your own, foreground first."""
+    ignore: int | None = None
+    """Value of pixels that are neither cell nor background: they get weight 0."""
+    connected_components: FlagCreatePairsOff[bool] = False
+    """The labels are a binary mask: take each 8-connected component as a cell."""
+    keep_touching: FlagCreatePairsOff[bool] = False
+    """Leave touching cells as they are instead of cutting a one-pixel ridge between them."""
+    spacing: tuple[float, float] | None = None
+    """Height and width of a pixel, in the unit of --sigma; 1 and 1 by default."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """Type of the weights."""
+
+
+class Job(NamedTuple):
+    """One label image and its results."""
+
+    labels: Path
+    out: Path
+    target: Path | None
+
+
+def run(options: Options) -> None:
+    """Compute weight maps as `options` say."""
+    jobs = plan(options)
+    reading = LabelReading(options.ignore, options.connected_components, not options.keep_touching)
+    _check_numbers(options)
+    pixels = _check_inputs(jobs, options)
+    _check_outputs(jobs, options)
+    classes = _class_weights(options, _look(jobs, reading, pixels))
+    best: tuple[Job, Peak] | None = None
+    for job in tqdm(jobs, desc="weight maps", unit="image", delay=1, disable=len(jobs) == 1):
+        with open_image(job.labels) as image:
+            if job.target is not None:
+                _write(job.target, TargetRegions(image, reading), image, labels=True)
+            weights = _weights(image, reading, classes, options)
+            _write(job.out, weights, image, labels=False)
+            if best is None or weights.peak.weight > best[1].weight:
+                best = job, weights.peak
+    if options.preview is not None and best is not None:
+        _draw(options.preview, *best, reading, classes, options)
+    logger.info("%d weight map%s in %s.", len(jobs), "s" * (len(jobs) > 1), options.out)
+
+
+def plan(options: Options) -> list[Job]:
+    """Decide which label image becomes which weight map and target.
+
+    Raises
+    ------
+    InputError
+        If there is no label image, or several would become one file.
+    """
+    for path in (options.out, options.target):
+        if path is not None and path.suffix.lower() == ".png":
+            raise InputError(f"{path}: weight maps and targets are written as .tif or .zarr.")
+    if not options.labels.is_dir() or is_zarr(options.labels):
+        return [Job(options.labels, options.out, options.target)]
+    found = list(label_images(options.labels).values())
+    if len(found) == 1 and options.out.suffix.lower() in SUFFIXES:
+        return [Job(found[0], options.out, options.target)]
+    for path in (options.out, options.target):
+        if path is not None and path.suffix.lower() in SUFFIXES:
+            raise InputError(
+                f"{len(found)} label images cannot become one file, {path}: "
+                "give the name of a folder."
+            )
+    if options.image is not None:
+        raise InputError(f"--image is one image, but {options.labels} a folder: leave it out.")
+    return [
+        Job(
+            path,
+            options.out / f"{path.stem}.tif",
+            None if options.target is None else options.target / f"{path.stem}.tif",
+        )
+        for path in found
+    ]
+
+
+def _check_numbers(options: Options) -> None:
+    """Raise for numbers out of range before any file is touched."""
+    pair = options.class_weights if isinstance(options.class_weights, tuple) else None
+    nothing = np.zeros((1, 1), np.uint8)
+    config = options.weight_map
+    border_weight_map(nothing, config.w0, config.sigma, pair, spacing=options.spacing)
+
+
+def _check_inputs(jobs: Sequence[Job], options: Options) -> int:
+    """Raise for images that cannot be used, before pixels are read; return how many there are."""
+    pixels = 0
+    for job in jobs:
+        with open_image(job.labels) as image:
+            _check_axes(image)
+            microscope = _microscope(job.labels, options)
+            if options.preview is not None and microscope is not None:
+                with open_image(microscope) as other:
+                    _check_same(image, other)
+            pixels += math.prod(image.shape)
+    return pixels
+
+
+def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
+    """Raise for results that cannot be written or would overwrite what they are made from."""
+    if jobs[0].out != options.out:
+        for folder in {path.parent for job in jobs for path in job[1:] if path is not None}:
+            if folder.exists() and folder.samefile(jobs[0].labels.parent):
+                raise InputError(f"{folder} is the input: give another folder for the results.")
+            folder.mkdir(parents=True, exist_ok=True)
+    outputs = [(path, job.labels) for job in jobs for path in job[1:] if path is not None]
+    if options.preview is not None:
+        if options.preview.suffix.lower() != ".png":
+            raise InputError(f"{options.preview}: the preview is written as .png.")
+        outputs.append((options.preview, jobs[0].labels))
+    for path, labels in outputs:
+        check_output(path, [labels, *([] if options.image is None else [options.image])])
+    if len({path.resolve() for path, _ in outputs}) < len(outputs):
+        raise InputError("two results would go to the same file: give them different names.")
+
+
+def _check_axes(image: Image) -> None:
+    if image.channels > 1:
+        raise InputError(
+            f"{image.path} has {image.channels} channels: a label image has one number for each "
+            "pixel, so convert colours or choose one channel first."
+        )
+    if not set(image.plane_axes) <= set("TZ"):
+        raise InputError(
+            f"{image.path} has the axes {image.axes}: label images have Y and X, and T and Z "
+            "at most, so split it first."
+        )
+
+
+def _check_same(labels: Image, image: Image) -> None:
+    if (labels.plane_shape, labels.shape[-2:]) != (image.plane_shape, image.shape[-2:]):
+        raise InputError(
+            f"{image.path} ({image.describe()}) does not belong to {labels.path} "
+            f"({labels.describe()}): give an image of the same size."
+        )
+
+
+def _look(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> LabelSummary:
+    """Check and count all pixels."""
+    summary = LabelSummary(0, ClassCounts(0, 0), None)
+    with tqdm(
+        total=pixels, desc="checking labels", unit="px", unit_scale=True, delay=1, leave=False
+    ) as bar:
+        for job in jobs:
+            with open_image(job.labels) as image:
+                for part in summarise(image, reading):
+                    summary = summary.join(part)
+                    bar.update(part.pixels)
+    if summary.names is None:
+        logger.warning("there is no cell in %s.", jobs[0].labels)
+    elif summary.names[0] == summary.names[1] and not reading.connected_components:
+        logger.warning(
+            "all cells have the number %d, so they are one cell and the border term is 0: "
+            "for a binary mask, add --connected-components.",
+            summary.names[0],
+        )
+    return summary
+
+
+def _class_weights(options: Options, summary: LabelSummary) -> ClassWeights:
+    if isinstance(options.class_weights, tuple):
+        classes = ClassWeights(*options.class_weights)
+    else:
+        classes = {
+            "balanced": balanced_class_weights(summary.counts),
+            "freiburg": FREIBURG,
+            "none": ClassWeights(0.0, 0.0),
+        }[options.class_weights]
+    largest = max(classes) + options.weight_map.w0
+    if largest > float(np.finfo(options.dtype).max):
+        raise InputError(
+            f"{options.dtype} does not hold weights up to {largest:g}: use float32 "
+            "or smaller weights."
+        )
+    logger.info("class weights: foreground %.4g, background %.4g.", *classes)
+    return classes
+
+
+def _weights(
+    image: Image, reading: LabelReading, classes: ClassWeights, options: Options
+) -> WeightRegions:
+    return WeightRegions(
+        image, reading, options.weight_map, classes, options.spacing, options.dtype
+    )
+
+
+def _write(path: Path, regions: Regions, image: Image, labels: bool) -> None:
+    axes = image.plane_axes + "YX"
+    if path.suffix.lower() == ".zarr" or math.prod(regions.shape) > LARGE:
+        stream_image(path, regions, axes, image.pixel_size, labels=labels)
+    else:
+        height, width = regions.shape[-2:]
+        planes = [regions[*plane, 0:height, 0:width] for plane in image.planes]
+        write_image(path, np.reshape(planes, regions.shape), axes, image.pixel_size)
+
+
+def _draw(
+    path: Path,
+    job: Job,
+    peak: Peak,
+    reading: LabelReading,
+    classes: ClassWeights,
+    options: Options,
+) -> None:
+    """Draw the surroundings of the largest weight."""
+    from ..weightmap.picture import draw_weights  # importing matplotlib takes a second
+
+    with open_image(job.labels) as image:
+        rows, columns = (
+            _window(centre, size)
+            for centre, size in zip((peak.row, peak.column), image.shape[-2:], strict=True)
+        )
+        where = (*peak.plane, rows, columns)
+        touching = dataclasses.replace(reading, separate=False)
+        labels = CellRows(image, peak.plane, touching).read(rows.start, rows.stop)[:, columns]
+        target = TargetRegions(image, reading)[where]
+        weights = _weights(image, reading, classes, options)[where]
+    grey = None
+    microscope = _microscope(job.labels, options)
+    if microscope is not None:
+        with open_image(microscope) as image:
+            grey = image.read(peak.plane, rows, columns).mean(axis=0)
+    draw_weights(path, labels, target, weights, grey)
+
+
+def _window(centre: int, size: int) -> slice:
+    start = max(min(centre - WINDOW // 2, size - WINDOW), 0)
+    return slice(start, min(start + WINDOW, size))
+
+
+def _microscope(labels: Path, options: Options) -> Path | None:
+    """Find the image of the preview: the one given, or the CTC frame that a mask belongs to."""
+    if options.image is not None:
+        return options.image
+    mask = re.fullmatch(r"man_seg(\d+)", labels.stem)
+    folder = labels.resolve().parent.parent
+    truth = re.fullmatch(r"(\d\d)_(?:GT|ST)", folder.name)
+    if mask is None or truth is None:
+        return None
+    frame = folder.parent / truth[1] / f"t{mask[1]}.tif"
+    return frame if frame.is_file() else None

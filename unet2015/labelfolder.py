@@ -1,0 +1,194 @@
+"""Which label image of a result belongs to which label image of the reference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .images import Image, open_image
+
+SUFFIXES = (".tif", ".tiff", ".png")
+_Key = TypeVar("_Key", int, str)
+_NUMBERED = re.compile(r"(?:mask|man_seg|man_track)(\d{3,})")
+
+
+class FramePair(NamedTuple):
+    """A reference file and the result file to compare it with.
+
+    Attributes
+    ----------
+    name : str
+        The number of the frame, with its zeros, or the stem of the files.
+    reference, result : Path
+        Label images.
+    """
+
+    name: str
+    reference: Path
+    result: Path
+
+
+def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
+    """Find the result of each reference image.
+
+    Parameters
+    ----------
+    reference : Path or str
+        A folder of the challenge with gold or silver truth (``01_GT``, ``01_ST``), a folder of
+        label images, or one label image.
+    result : Path or str
+        A folder with ``maskNNN.tif``, a folder of label images with the reference's stems, or one
+        label image. Images without a reference are left out.
+
+    Returns
+    -------
+    list of FramePair
+        In the order of the frames.
+
+    Raises
+    ------
+    InputError
+        If one is a file and the other a folder, nothing is there, or a frame has no result.
+    """
+    reference, result = Path(reference), Path(result)
+    for path in (reference, result):
+        if not path.exists():
+            raise InputError(f"{path} does not exist: give a folder of label images, or one image.")
+    if reference.is_dir() != result.is_dir():
+        folder, file = (reference, result) if reference.is_dir() else (result, reference)
+        raise InputError(f"{folder} is a folder and {file} a file: give two folders or two files.")
+    if reference.is_file():
+        return [FramePair(reference.stem, reference, result)]
+    wanted, there = label_images(reference), label_images(result)
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise InputError(
+            f"{result} holds no label image for {_some(missing, 'frame')} of {reference}: "
+            f"its {len(there)} images are named like {next(iter(there.values())).name}."
+        )
+    return [FramePair(name, path, there[name]) for name, path in wanted.items()]
+
+
+def label_images(folder: Path) -> dict[str, Path]:
+    """List the label images of a folder, or of its ``SEG`` folder, by frame number or stem.
+
+    ``mask007.tif`` and ``man_seg0007.tif`` are both frame ``007``; where no name is like these,
+    every image counts, by its stem.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one frame has two images.
+    """
+    home = labels_home(folder)
+    numbered = numbered_images(home)
+    if numbered:
+        return {f"{number:03d}": path for number, path in numbered.items()}
+    images = [path for path in sorted(home.iterdir()) if _is_image(path)]
+    if not images:
+        raise InputError(
+            f"{home} holds no label image: expected mask000.tif, man_seg000.tif or other "
+            f"{', '.join(SUFFIXES)} files."
+        )
+    return _unique(home, ((path.stem, path) for path in images))
+
+
+def labels_home(folder: Path) -> Path:
+    """Where the masks of a folder are: in ``SEG`` for truth of the challenge, else in itself."""
+    return folder / "SEG" if (folder / "SEG").is_dir() else folder
+
+
+def numbered_images(folder: Path) -> dict[int, Path]:
+    """List ``maskNNN``, ``man_segNNN`` or ``man_trackNNN`` images by number, ascending."""
+    found = [
+        (int(match[1]), path)
+        for path in folder.iterdir()
+        if _is_image(path) and (match := _NUMBERED.fullmatch(path.stem))
+    ]
+    return _unique(folder, sorted(found))
+
+
+def open_labels(path: Path) -> Image:
+    """Open a label image and check that it can be one.
+
+    Raises
+    ------
+    InputError
+        If the file is not readable, does not hold whole numbers or has several channels.
+    """
+    image = open_image(path)
+    if image.dtype.kind in "bui" and image.channels == 1:
+        return image
+    image.close()
+    if image.channels > 1:
+        raise InputError(
+            f"{path} has {image.channels} channels: a label image has one number per pixel, "
+            "so convert colours to labels first."
+        )
+    raise InputError(
+        f"{path} holds {image.dtype} values: label images hold whole numbers, "
+        "0 for background and one number per cell."
+    )
+
+
+def read_labels(path: Path) -> NDArray[Any]:
+    """Read a label image of one plane, (H, W).
+
+    Raises
+    ------
+    InputError
+        As `open_labels`, or if the file holds several planes.
+    """
+    with open_labels(path) as image:
+        if len(image.planes) > 1:
+            raise InputError(
+                f"{path} holds {len(image.planes)} planes: give one file for each frame."
+            )
+        return image.read(image.planes[0])[0]
+
+
+def planes(pair: FramePair) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """Read the planes of a pair: name, reference (H, W), result (H, W), one after the other."""
+    with open_labels(pair.reference) as reference, open_labels(pair.result) as result:
+        check_shapes(pair, reference.shape, result.shape)
+        for number, plane in enumerate(reference.planes):
+            name = pair.name if len(reference.planes) == 1 else f"{pair.name}[{number}]"
+            yield name, reference.read(plane)[0], result.read(plane)[0]
+
+
+def check_shapes(pair: FramePair, reference: Sequence[int], result: Sequence[int]) -> None:
+    """Refuse a result whose shape is not that of its reference."""
+    if tuple(reference) != tuple(result):
+        raise InputError(
+            f"{pair.result} has the shape {_by(result)}, but its reference {pair.reference} "
+            f"{_by(reference)}: give a result of the reference's size."
+        )
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _unique(folder: Path, found: Iterable[tuple[_Key, Path]]) -> dict[_Key, Path]:
+    images: dict[_Key, Path] = {}
+    for key, path in found:
+        if key in images:
+            raise InputError(
+                f"{folder} holds {images[key].name} and {path.name} for one frame: remove one."
+            )
+        images[key] = path
+    return images
+
+
+def _some(names: list[str], what: str) -> str:
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"{what}{'s' if len(names) > 1 else ''} {shown}"
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))

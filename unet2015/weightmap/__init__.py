@@ -1,0 +1,35 @@
+"""The pixel weights w(x) of Eq. 2 and Fig. 3: class balance plus a border term between cells.
+
+`border_weight_map` works on arrays; `weightmap.regions` does the same for images of any size.
+Importing this package imports neither torch nor anything that reads files.
+"""
+
+from __future__ import annotations
+
+from .map import (
+    FREIBURG,
+    TOLERANCE,
+    ClassCounts,
+    ClassWeights,
+    WeightMapConfig,
+    as_labels,
+    balanced_class_weights,
+    border_weight_map,
+    count_classes,
+    halo,
+    separate_touching,
+)
+
+__all__ = [
+    "FREIBURG",
+    "TOLERANCE",
+    "ClassCounts",
+    "ClassWeights",
+    "WeightMapConfig",
+    "as_labels",
+    "balanced_class_weights",
+    "border_weight_map",
+    "count_classes",
+    "halo",
+    "separate_touching",
+]

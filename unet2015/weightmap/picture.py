@@ -1,0 +1,73 @@
+"""A picture of a weight map in the manner of the paper's Fig. 3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ..atomic import atomic_path
+
+
+def draw_weights(
+    path: Path | str,
+    labels: NDArray[Any],
+    target: NDArray[Any],
+    weights: NDArray[Any],
+    image: NDArray[Any] | None = None,
+) -> None:
+    """Draw image, cells in colour, target with its ridges, and weight map with a colour bar.
+
+    Parameters
+    ----------
+    path : Path or str
+        The PNG to write.
+    labels : array of int, shape (H, W)
+        0 is background, each other value a cell.
+    target : array, shape (H, W)
+        0 in background and on ridges.
+    weights : array of float, shape (H, W)
+    image : array, shape (H, W), optional
+        Grey values; without it the first panel is left out.
+    """
+    height, width = labels.shape
+    grey = None if image is None else _stretched(image)
+    panels = {} if grey is None else {"image": grey}
+    panels |= {"cells": _coloured(labels, grey), "target": target != 0, "weight map w(x)": weights}
+    figure = Figure(figsize=(4.2 * len(panels) + 0.6, 4.2 * height / width + 0.5))
+    figure.set_layout_engine("constrained")
+    FigureCanvasAgg(figure)
+    row = figure.subplots(1, len(panels))
+    for letter, axes, (title, panel) in zip("abcd", row, panels.items(), strict=False):
+        shown = axes.imshow(
+            panel, cmap="turbo" if panel is weights else "gray", interpolation="nearest"
+        )
+        axes.set_title(f"{letter}: {title}")
+        axes.set_axis_off()
+    figure.colorbar(shown, ax=row[-1], fraction=0.046, pad=0.02)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=130, bbox_inches="tight")
+
+
+def _coloured(labels: NDArray[Any], grey: NDArray[Any] | None) -> NDArray[np.float64]:
+    """Paint cells, over the image if there is one, in hues that are far apart for neighbours."""
+    names, number = np.unique(labels, return_inverse=True)
+    golden = 0.618034
+    hues = np.arange(names.size) * golden % 1
+    shades = np.stack([hues, np.full_like(hues, 0.75), np.full_like(hues, 0.95)], axis=-1)
+    colours = hsv_to_rgb(shades)[number.reshape(labels.shape)]
+    inside = (labels != 0)[..., np.newaxis]
+    if grey is None:
+        return np.where(inside, colours, 0)
+    grey = grey[..., np.newaxis]
+    return np.where(inside, 0.5 * colours + 0.5 * grey, grey)
+
+
+def _stretched(image: NDArray[Any]) -> NDArray[np.float64]:
+    low, high = np.percentile(image, (0.5, 99.5))
+    return np.clip((image - low) / max(high - low, 1e-9), 0, 1)

@@ -1,0 +1,293 @@
+"""Weight maps of label images of any size, region by region."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from scipy import ndimage, sparse
+
+from ..errors import InputError
+from ..images import Image
+from ..instances import EIGHT_NEIGHBOURS
+from .map import (
+    ClassCounts,
+    ClassWeights,
+    WeightMapConfig,
+    as_labels,
+    border_weight_map,
+    count_classes,
+    halo,
+    separate_touching,
+)
+
+BAND = 512
+"""Rows that are read at once, a row of the tiles that most files have."""
+
+Plane = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LabelReading:
+    """How the pixels of a label image are to be understood."""
+
+    ignore: int | None = None
+    """The value of pixels to leave out."""
+    connected_components: bool = False
+    """Whether all other values mean foreground, of which each 8-connected component is a cell."""
+    separate: bool = True
+    """Whether to cut a ridge between touching cells."""
+
+
+class CellRows:
+    """The cells of a plane, their ridges cut, in memory that does not grow with its height.
+
+    Parameters
+    ----------
+    image : Image
+        An opened label image without channels.
+    plane : tuple of int
+        One of ``image.planes``.
+    reading : LabelReading
+        How to read it.
+    """
+
+    def __init__(self, image: Image, plane: Plane, reading: LabelReading) -> None:
+        self._image, self._plane, self._reading = image, plane, reading
+        self._height, self._width = image.shape[-2:]
+        self._first = 0
+        self._rows: NDArray[Any] = np.empty((0, self._width), np.uint8)
+        self._numbers = list(self._connect()) if reading.connected_components else []
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return some rows; quick if they do not lie above those of the call before.
+
+        Parameters
+        ----------
+        start, stop : int
+            The first row and the one after the last.
+
+        Returns
+        -------
+        array of int, shape (stop - start, width)
+            0 is background, each other value a cell.
+
+        Raises
+        ------
+        InputError
+            If the image holds other than whole, non-negative numbers.
+        """
+        if start < self._first:
+            self._first, self._rows = 0, self._rows[:0]
+        while self._first + len(self._rows) < stop:
+            top = self._first + len(self._rows)
+            rows = self._number(top // BAND, self._band(top))
+            above = self._rows[-1:]
+            if self._reading.separate:
+                # Depends on nothing but the last row before, as it is after its own cut.
+                rows = separate_touching(np.concatenate([above, rows]))[len(above) :]
+            spent = max(min(start - self._first, len(self._rows) - 1), 0)
+            self._rows = np.concatenate([self._rows[spent:], rows])
+            self._first += spent
+        return self._rows[start - self._first : stop - self._first]
+
+    def ignored(self, rows: slice, columns: slice = slice(None)) -> NDArray[np.bool_] | None:
+        """Return which pixels of a region to leave out, or None for none."""
+        if self._reading.ignore is None:
+            return None
+        return self._image.read(self._plane, rows, columns)[0] == self._reading.ignore
+
+    def _band(self, top: int) -> NDArray[Any]:
+        pixels = self._image.read(self._plane, slice(top, top + BAND))[0]
+        try:
+            return as_labels(pixels, self._reading.ignore)
+        except InputError as error:
+            raise InputError(f"{self._image.path}: {error}") from error
+
+    def _number(self, band: int, rows: NDArray[Any]) -> NDArray[Any]:
+        if not self._numbers:
+            return rows
+        return self._numbers[band][ndimage.label(rows, EIGHT_NEIGHBOURS)[0]]
+
+    def _connect(self) -> Iterator[NDArray[np.uint32]]:
+        """For each band, say which component of the plane each component of the band belongs to."""
+        counts, pairs = [0], [np.empty((2, 0), np.intp)]
+        last = np.zeros((1, self._width), np.intp)
+        for top in range(0, self._height, BAND):
+            parts, count = ndimage.label(self._band(top), EIGHT_NEIGHBOURS)
+            parts = np.where(parts, parts + np.intp(counts[-1]), 0)
+            seam = np.pad(np.concatenate([last, parts[:1]]), ((0, 0), (1, 1)))
+            for step in (0, 1, 2):
+                touching = np.stack([seam[0, step : step + self._width], seam[1, 1:-1]])
+                pairs.append(np.unique(touching[:, touching.all(axis=0)], axis=1))
+            last = parts[-1:]
+            counts.append(counts[-1] + count)
+        links = np.concatenate(pairs, axis=1)
+        size = counts[-1] + 1
+        graph = sparse.coo_array((np.ones(links.shape[1], np.bool_), tuple(links)), (size, size))
+        numbers = sparse.csgraph.connected_components(graph, directed=False)[1] + 1
+        for first, stop in pairwise(counts):
+            yield np.append(0, numbers[first + 1 : stop + 1]).astype(np.uint32)
+
+
+class LabelSummary(NamedTuple):
+    """What a look at all pixels tells."""
+
+    pixels: int
+    """How many there are."""
+    counts: ClassCounts
+    """How many belong to cells and to background, after the ridges were cut."""
+    names: tuple[int, int] | None
+    """The lowest and the highest number of a cell; None if there is none."""
+
+    def join(self, other: LabelSummary) -> LabelSummary:
+        """Summarise both."""
+        pixels = self.pixels + other.pixels
+        counts = ClassCounts(*(sum(pair) for pair in zip(self.counts, other.counts, strict=True)))
+        names = [names for names in (self.names, other.names) if names is not None]
+        if not names:
+            return LabelSummary(pixels, counts, None)
+        lowest, highest = zip(*names, strict=True)
+        return LabelSummary(pixels, counts, (min(lowest), max(highest)))
+
+
+def summarise(image: Image, reading: LabelReading) -> Iterator[LabelSummary]:
+    """Look at an image band by band.
+
+    Parameters
+    ----------
+    image, reading
+        As in `CellRows`.
+
+    Yields
+    ------
+    LabelSummary
+        Of each band of `BAND` rows.
+
+    Raises
+    ------
+    InputError
+        If the image holds other than whole, non-negative numbers.
+    """
+    height = image.shape[-2]
+    for plane in image.planes:
+        cells = CellRows(image, plane, reading)
+        for top in range(0, height, BAND):
+            rows = slice(top, min(top + BAND, height))
+            band = cells.read(rows.start, rows.stop)
+            counts = count_classes(band, cells.ignored(rows))
+            inside = band[band != 0]
+            names = (int(inside.min()), int(inside.max())) if inside.size else None
+            yield LabelSummary(band.size, counts, names)
+
+
+class Peak(NamedTuple):
+    """The largest weight so far and where it is."""
+
+    weight: float
+    plane: Plane
+    row: int
+    column: int
+
+
+class Regions(ABC):
+    """A result that is computed where it is read; quick from top to bottom."""
+
+    def __init__(self, image: Image, reading: LabelReading, dtype: DTypeLike) -> None:
+        self.shape = (*image.plane_shape, *image.shape[-2:])
+        self.dtype = np.dtype(dtype)
+        self._image, self._reading = image, reading
+        self._opened: tuple[Plane, CellRows] | None = None
+
+    @abstractmethod
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        """Return a region; the index is a number for each plane axis and two slices."""
+
+    def _cells(self, plane: Plane) -> CellRows:
+        if self._opened is None or self._opened[0] != plane:
+            self._opened = plane, CellRows(self._image, plane, self._reading)
+        return self._opened[1]
+
+
+class TargetRegions(Regions):
+    """What the loss compares with: 1 in cells, 0 in background and on ridges.
+
+    Parameters
+    ----------
+    image, reading
+        As in `CellRows`.
+    """
+
+    def __init__(self, image: Image, reading: LabelReading) -> None:
+        super().__init__(image, reading, np.uint8)
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[np.uint8]:
+        """Return a region; the index is a number for each plane axis and two slices."""
+        *plane, rows, columns = index
+        cells = self._cells(tuple(plane)).read(rows.start, rows.stop)[:, columns]
+        return (cells != 0).astype(np.uint8)
+
+
+class WeightRegions(Regions):
+    """The weight map of an image.
+
+    Parameters
+    ----------
+    image, reading
+        As in `CellRows`.
+    config : WeightMapConfig
+        w0 and sigma.
+    classes : ClassWeights
+        w_c.
+    spacing : (float, float), optional
+        As in `border_weight_map`.
+    dtype : dtype
+        Of the weights.
+
+    Attributes
+    ----------
+    peak : Peak
+        The largest weight among those that were read.
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        reading: LabelReading,
+        config: WeightMapConfig,
+        classes: ClassWeights,
+        spacing: tuple[float, float] | None = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__(image, reading, dtype)
+        self._config, self._classes, self._spacing = config, classes, spacing
+        self._halo = halo(config.sigma, spacing)
+        self.peak = Peak(-1.0, (), 0, 0)
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        """Return a region; the index is a number for each plane axis and two slices."""
+        *plane, rows, columns = index
+        top, left = max(rows.start - self._halo[0], 0), max(columns.start - self._halo[1], 0)
+        bottom = min(rows.stop + self._halo[0], self.shape[-2])
+        cells = self._cells(tuple(plane))
+        grown = cells.read(top, bottom)[:, left : columns.stop + self._halo[1]]
+        config = self._config
+        weights = border_weight_map(
+            grown, config.w0, config.sigma, self._classes, separate=False, spacing=self._spacing
+        )[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        ignored = cells.ignored(rows, columns)
+        if ignored is not None:
+            weights[ignored] = 0
+        self._remember(weights, tuple(plane), rows.start, columns.start)
+        return weights.astype(self.dtype)
+
+    def _remember(self, weights: NDArray[Any], plane: Plane, top: int, left: int) -> None:
+        row, column = np.unravel_index(weights.argmax(), weights.shape)
+        weight = float(weights[row, column])
+        if weight > self.peak.weight:
+            self.peak = Peak(weight, plane, top + int(row), left + int(column))

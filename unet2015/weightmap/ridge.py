@@ -1,0 +1,68 @@
+"""The one-pixel ridge of background that separates touching cells."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BAND = 256
+"""Rows that are looked at in one go; the result does not depend on it."""
+
+
+def cut_ridge(plane: NDArray[Any]) -> None:
+    """Cut touching cells apart, in place.
+
+    Parameters
+    ----------
+    plane : array of int, shape (H, W)
+        0 is background, each other value a cell. In raster order, a pixel becomes 0 if one of its
+        four neighbours that were visited before it belongs to another cell.
+    """
+    height, width = plane.shape
+    above = np.zeros(width, plane.dtype)
+    for top in range(0, height, _BAND):
+        rows = plane[top : top + _BAND]
+        # A frame of background spares all questions about the edges.
+        framed = np.zeros((len(rows) + 1, width + 2), plane.dtype)
+        framed[0, 1:-1] = above
+        framed[1:, 1:-1] = rows
+        _cut_framed(framed)
+        rows[...] = framed[1:, 1:-1]
+        above = rows[-1]
+
+
+def _cut_framed(framed: NDArray[Any]) -> None:
+    """Cut all rows but the first; the first and last column are background."""
+    stride = framed.shape[1]
+    flat = framed.reshape(-1)
+    cell = flat != 0
+    inside = slice(stride + 1, flat.size - 1)
+    steps = (-1, -stride - 1, -stride, -stride + 1)  # W, NW, N, NE
+    touching = np.zeros(inside.stop - inside.start, np.bool_)
+    for step in steps:
+        other = slice(inside.start + step, inside.stop + step)
+        touching |= (flat[other] != flat[inside]) & cell[other]
+    touching &= cell[inside]
+    # Only these pixels can be cut. What becomes of a row depends on the row above, as it is after
+    # its own cut, and within the row on the pixels to the left.
+    at = np.flatnonzero(touching) + inside.start
+    others = at + np.array(steps)[:, np.newaxis]
+    foe = (flat[others] != flat[at]) & cell[others]
+    west = foe[0]
+    follows = west & (np.diff(at, prepend=0) == 1)
+    place = np.arange(at.size)
+    for start, stop in pairwise(
+        np.append(np.flatnonzero(np.diff(at // stride, prepend=0)), at.size)
+    ):
+        row = slice(start, stop)
+        threatened = np.logical_or.reduce(cell[others[1:, row]] & foe[1:, row])
+        # A pixel that is only threatened by a candidate to its left is cut if that one is kept:
+        # along such a chain the two alternate.
+        chained = follows[row] & ~threatened
+        anchor = np.maximum.accumulate(np.where(chained, start, place[row]))
+        cut = (threatened | west[row])[anchor - start] ^ ((place[row] - anchor) % 2 == 1)
+        cell[at[row]] = ~cut
+    flat[at[~cell[at]]] = 0
