@@ -129,3 +129,14 @@ def test_simulated_cells_touch_are_whole_and_keep_their_numbers(tmp_path):
     loaded = load_sequence(tmp_path, "01")
     assert len(loaded) == 3
     assert not any(frame.ignore.any() for frame in loaded)
+
+
+def test_partial_gold_truth_of_real_sequences_is_found(real_data):
+    frames = {frame.name[-3:]: frame for frame in load_sequence(real_data / "DIC-C2DH-HeLa", "01")}
+    partial = {name for name, frame in frames.items() if frame.ignore.any()}
+    assert partial == {"034", "039", "067"}
+    assert frames["067"].ignore.mean() > 0.5
+    complete = load_sequence(real_data / "PhC-C2DH-U373", "01")
+    assert len(complete) == 15
+    assert sum(len(np.unique(frame.labels)) - 1 for frame in complete) == 100
+    assert not any(frame.ignore.any() for frame in complete)

@@ -9,7 +9,7 @@ from unet2015 import InputError, load_model
 from unet2015.datasets.frames import annotated_frame
 from unet2015.device import Engine
 from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, read_log
-from unet2015.training import Settings, TrainingConfig, check, learning_rate, train
+from unet2015.training import Settings, TrainingConfig, check, learning_rate, momentum, train
 from unet2015.unet import UNetConfig
 
 CPU = Engine(torch.device("cpu"))
@@ -130,11 +130,20 @@ def test_a_diverging_loss_stops_the_run_and_leaves_no_broken_model(tmp_path):
 
 
 def test_the_learning_rate_rises_and_falls_along_a_cosine():
-    config = TrainingConfig(learning_rate=2.0, warmup=4, iterations=20)
+    config = TrainingConfig(learning_rate=2.0, warmup=4, iterations=20, first_momentum=0.99)
     rates = [learning_rate(config, i) for i in range(20)]
-    assert rates[:5] == [0.5, 1.0, 1.5, 2.0, 2.0]
+    assert rates[:5] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0])
     assert rates[12] == pytest.approx(1.0)
     assert rates[19] == pytest.approx(1 + math.cos(math.pi * 15 / 16))
+
+
+def test_the_momentum_rises_to_the_paper_s_and_the_rate_makes_up_for_it():
+    config = TrainingConfig(learning_rate=1.0, warmup=0, iterations=100, momentum_warmup=0.5)
+    assert momentum(config, 0) == pytest.approx(0.9)
+    assert momentum(config, 25) == pytest.approx(1 - 1 / 55)
+    assert {round(momentum(config, i), 9) for i in range(50, 100)} == {0.99}
+    assert learning_rate(config, 0) == pytest.approx(10.0)
+    assert learning_rate(config, 50) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ COMMANDS = {
     "demo": "synthetic cells: train, predict, label and score, in a few minutes",
     "train": "train the network on a Cell Tracking Challenge folder or on image/label pairs",
     "predict": "segment images, stacks and whole sequences tile by tile",
-    "evaluate": "score a result folder against the reference",
+    "evaluate": "score a result against its reference: SEG, DET, TRA, AP, PQ, EM measures",
+    "track": "link the numbered cells of a sequence to tracks",
     "weightmap": "compute border weight maps w(x) from label images",
 }
 
@@ -54,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(words[0], words[1:])
     except InputError as error:
         return _fail(str(error))
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        sys.stderr.close()
+        return 0
     except OSError as error:
         return _fail(_describe(error))
     except KeyboardInterrupt:

@@ -53,9 +53,11 @@ def statistics(image: NDArray[Any]) -> Statistics:
         If a pixel is NaN or infinite.
     """
     flat = image.reshape(len(image), -1)
+    with np.errstate(invalid="ignore"):  # infinities are answered below
+        deviation = flat.std(axis=1, dtype=np.float64)
     found = Statistics(
         mean=flat.mean(axis=1, dtype=np.float64),
-        deviation=flat.std(axis=1, dtype=np.float64),
+        deviation=deviation,
         least=flat.min(axis=1).astype(np.float64),
         greatest=flat.max(axis=1).astype(np.float64),
     )

@@ -50,7 +50,11 @@ class TrainingConfig:
     """
 
     momentum: float = 0.99
-    """Momentum of the stochastic gradient descent."""
+    """Momentum of the stochastic gradient descent, after its own warm-up."""
+    first_momentum: float = 0.9
+    """Momentum at the start; a run of few thousand steps gets nowhere with 0.99 at once. Ours."""
+    momentum_warmup: float = 0.5
+    """Share of the iterations in which the momentum rises. Ours."""
     tile: int = 572
     """Height and width of the training tiles in pixels, a valid input size (Fig. 1)."""
     iterations: int = 2000
@@ -161,10 +165,25 @@ def train(
 
 
 def learning_rate(config: TrainingConfig, iteration: int) -> float:
-    """Learning rate of an iteration, counted from 0: a linear rise, then half a cosine to 0."""
+    """Learning rate of an iteration, counted from 0: a linear rise, then half a cosine to 0.
+
+    While the momentum is lower, each gradient counts for less in all; the rate makes up for that.
+    """
     rise = min(1.0, (iteration + 1) / max(config.warmup, 1))
     past = max(iteration - config.warmup, 0) / max(config.iterations - config.warmup, 1)
-    return config.learning_rate * rise * (1 + math.cos(math.pi * past)) / 2
+    makes_up = (1 - momentum(config, iteration)) / (1 - config.momentum)
+    return config.learning_rate * makes_up * rise * (1 + math.cos(math.pi * past)) / 2
+
+
+def momentum(config: TrainingConfig, iteration: int) -> float:
+    """Momentum of an iteration: the number of steps that it averages over rises linearly.
+
+    Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013,
+    found that a high momentum must be approached; 1 / (1 - momentum) is the number of steps.
+    """
+    risen = min(1.0, iteration / max(config.momentum_warmup * config.iterations, 1))
+    first, last = 1 / (1 - config.first_momentum), 1 / (1 - config.momentum)
+    return 1 - 1 / (first + (last - first) * risen)
 
 
 def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
@@ -176,10 +195,14 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
     for name in ("learning_rate", "clip_norm"):
         if not 0 < getattr(config, name) < math.inf:
             raise InputError(f"{name} is {getattr(config, name)}: it must be above 0.")
-    if not 0 <= config.momentum < 1:
-        raise InputError(f"momentum is {config.momentum}: it must be at least 0 and below 1.")
-    if not 0 <= config.class_balance <= 1:
-        raise InputError(f"class_balance is {config.class_balance}: it must be from 0 to 1.")
+    for name in ("momentum", "first_momentum"):
+        if not 0 <= getattr(config, name) < 1:
+            raise InputError(
+                f"{name} is {getattr(config, name)}: it must be at least 0 and below 1."
+            )
+    for name in ("class_balance", "momentum_warmup"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise InputError(f"{name} is {getattr(config, name)}: it must be from 0 to 1.")
     sizes.output_size(config.tile, settings.network.depth)
     for frame in frames:
         if len(frame.image) != settings.network.in_channels:
@@ -210,6 +233,7 @@ class _Step:
         torch.manual_seed(self.config.seed * 1_000_003 + iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, iteration)
+            group["momentum"] = momentum(self.config, iteration)
         with self.engine.autocast():
             logits = self.network(image.to(memory_format=self.engine.memory_format))
         loss = weighted_cross_entropy(logits, target, weight)

@@ -1,0 +1,24 @@
+import dataclasses
+
+from unet2015.cli import main
+from unet2015.commands import demo
+from unet2015.training import TrainingConfig
+
+
+def test_the_demo_leaves_data_run_results_and_table(tmp_path, monkeypatch, capsys):
+    quick = TrainingConfig(tile=108, iterations=2, interval=1)
+    monkeypatch.setattr(demo, "SETTINGS", dataclasses.replace(demo.SETTINGS, training=quick))
+    monkeypatch.setattr(demo, "UNSEEN_SHAPE", (60, 70))
+    monkeypatch.setattr(demo, "UNSEEN_CELLS", 4)
+    out = tmp_path / "demo"
+    assert main(["demo", "-o", str(out)]) == 0
+    for name in (
+        "data/02/t002.tif",
+        "run/model.safetensors",
+        "02_RES/mask002.tif",
+        "result000.png",
+    ):
+        assert (out / name).is_file(), name
+    assert (out / "results.md").read_text().startswith("| unseen frame | cells | SEG |")
+    assert main(["demo", "-o", str(out)]) == 2
+    assert "already holds a demo" in capsys.readouterr().err

@@ -1,0 +1,431 @@
+"""``unet2015 evaluate``: from folders to tables, JSON, CSV and pictures; and the real data sets."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from unet2015 import cli
+from unet2015.commands import track
+from unet2015.evaluation import score_sequence
+from unet2015.evaluation.picture import COLOURS, paint_mistakes
+from unet2015.labelfolder import pair_frames
+from unet2015.metrics import det, tra
+from unet2015.trackfile import read_tracks, write_tracks
+
+CELLS = np.zeros((40, 60), np.uint16)
+CELLS[5:15, 5:15] = 1
+CELLS[5:15, 15:25] = 2
+CELLS[25:35, 5:25] = 3
+CELLS[20:30, 40:55] = 4
+
+
+def write(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # tifffile takes three planes for colours unless told otherwise.
+    tifffile.imwrite(path, image, photometric="rgb" if image.shape[-1] == 3 else "minisblack")
+
+
+def write_result(folder, frames):
+    for number, frame in enumerate(frames):
+        write(folder / f"mask{number:03d}.tif", frame)
+    return folder
+
+
+@pytest.fixture
+def truth(tmp_path):
+    """Four frames of four cells that stay; frame 1 has gold masks, frame 3 masks but of cell 3."""
+    folder = tmp_path / "data" / "01_GT"
+    markers = np.where(CELLS > 0, CELLS, 0)
+    for number in range(4):
+        write(folder / "TRA" / f"man_track{number:03d}.tif", markers)
+    (folder / "TRA" / "man_track.txt").write_text("".join(f"{n} 0 3 0\n" for n in range(1, 5)))
+    write(folder / "SEG" / "man_seg001.tif", CELLS)
+    write(folder / "SEG" / "man_seg003.tif", np.where(CELLS == 3, 0, CELLS))
+    return folder
+
+
+@pytest.fixture
+def result(tmp_path):
+    """The truth under other numbers, tracked."""
+    folder = write_result(tmp_path / "01_RES", [np.array([0, 2, 1, 4, 3], np.uint16)[CELLS]] * 4)
+    (folder / "res_track.txt").write_text("".join(f"{n} 0 3 0\n" for n in range(1, 5)))
+    return folder
+
+
+def evaluate(capsys, *arguments):
+    assert cli.main(["evaluate", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def evaluate_json(capsys, *arguments):
+    return json.loads(evaluate(capsys, *arguments, "--json"))
+
+
+def fails(capsys, *arguments):
+    assert cli.main(["evaluate", *map(str, arguments)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    message = captured.err.strip()
+    assert message.count("\n") == 0
+    return message
+
+
+# --- What is printed -----------------------------------------------------------------------------
+
+
+def test_a_perfect_result_has_full_marks(truth, result, capsys):
+    found = evaluate_json(capsys, truth, result)
+    for name in (
+        "SEG",
+        "DET",
+        "TRA",
+        "mean_average_precision",
+        "panoptic_quality",
+        "foreground_iou",
+    ):
+        assert found[name] == 1
+    assert [frame["frame"] for frame in found["frames"]] == ["001", "003"]
+    assert [frame["cells"] for frame in found["frames"]] == [4, 3]
+    # The object on the cell without a mask in frame 003 is not spurious.
+    assert [frame["objects"] for frame in found["frames"]] == [4, 3]
+    assert found["notes"] == [
+        "1 objects on cells that have a marker but no reference mask are neither right nor wrong: "
+        "AP, PQ and IoU leave them out."
+    ]
+
+
+def test_the_table_for_people(truth, result, capsys):
+    text = evaluate(capsys, truth, result, "--cells")
+    lines = text.splitlines()
+    assert " ".join(lines[0].split()) == (
+        "frame cells objects SEG AP50 mean AP PQ IoU missed split merged spurious"
+    )
+    assert lines[1].split()[:4] == ["001", "4", "4", "1.0000"]
+    assert lines[3].split()[:4] == ["all", "7", "7", "1.0000"]
+    assert any(line.split()[:4] == ["003", "4", "1.0000", "3"] for line in lines)
+    assert any(line.split()[:4] == ["TRA", "1.0000", "tracking", "accuracy"] for line in lines)
+    assert "Field of interest: the whole image." in lines
+
+
+def test_an_empty_result_scores_zero(truth, tmp_path, capsys):
+    found = evaluate_json(capsys, truth, write_result(tmp_path / "RES", [np.zeros_like(CELLS)] * 4))
+    assert found["SEG"] == found["DET"] == found["panoptic_quality"] == 0
+    assert "TRA" not in found
+    assert [frame["missed"] for frame in found["frames"]] == [4, 3]
+
+
+def test_known_damage_has_known_values(truth, tmp_path, capsys):
+    # In frame 001 cells 1 and 2 are merged (IoU 1/2 each), cell 3 is dropped, cell 4 shifted by a
+    # pixel (9 of 11 rows shared), and a spot is added.
+    damaged = np.where(CELLS == 2, 1, np.where(CELLS >= 3, 0, CELLS))
+    damaged[21:31, 40:55] = 4
+    damaged[0, 59] = 9
+    result = write_result(tmp_path / "RES", [CELLS, damaged, CELLS, CELLS])
+    found = evaluate_json(capsys, truth, result)
+    assert found["SEG"] == pytest.approx((1 / 2 + 1 / 2 + 0 + 9 / 11 + 3) / 7)
+    frame = found["frames"][0]
+    assert (frame["missed"], frame["split"], frame["merged"], frame["spurious"]) == (1, 0, 2, 1)
+    # Only cell 4 has an IoU above 0.5, and a merged pair of equal halves counts once at 0.5.
+    assert frame["AP50"] == pytest.approx(2 / (4 + 3 - 2))
+    assert frame["PQ"] == pytest.approx(9 / 11 / ((4 + 3) / 2))
+    # 16 vertices: one missed (10), one extra (1), one to split (5).
+    assert found["DET"] == pytest.approx(1 - 16 / 160)
+    assert found["cells"][:4] == [
+        {"frame": "001", "cell": 1, "SEG": 0.5, "object": 1, "mistake": "merged"},
+        {"frame": "001", "cell": 2, "SEG": 0.5, "object": 1, "mistake": "merged"},
+        {"frame": "001", "cell": 3, "SEG": 0, "object": 0, "mistake": "missed"},
+        {"frame": "001", "cell": 4, "SEG": pytest.approx(9 / 11), "object": 4, "mistake": ""},
+    ]
+
+
+def test_csv_holds_the_tables(truth, result, tmp_path, capsys):
+    evaluate(capsys, truth, result, "--csv", tmp_path / "new" / "tables")
+    with (tmp_path / "new" / "tables" / "frames.csv").open() as file:
+        frames = list(csv.DictReader(file))
+    assert [(row["frame"], float(row["SEG"])) for row in frames] == [("001", 1), ("003", 1)]
+    with (tmp_path / "new" / "tables" / "cells.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 7
+
+
+def test_the_margin_drops_cells_at_the_edge(truth, result, capsys):
+    # Cells 1, 2 and 3 begin in column 5 and reach columns 15, 25 and 25; the image is 40 high.
+    found = evaluate_json(capsys, truth, result, "--margin", "16")
+    assert found["margin"] == 16
+    assert [cell["cell"] for cell in found["cells"]] == [4, 4]
+    assert "without a margin of 16 pixels" in evaluate(capsys, truth, result, "-m", "16")
+    assert "no field of interest" in fails(capsys, truth, result, "-m", "20")
+
+
+def test_objects_in_the_margin_are_no_detections(truth, tmp_path, capsys):
+    spotted = CELLS.copy()
+    spotted[:3, :3] = 9
+    result = write_result(tmp_path / "RES", [spotted] * 4)
+    assert evaluate_json(capsys, truth, result)["DET"] == pytest.approx(1 - 4 / 160)
+    found = evaluate_json(capsys, truth, result, "--margin", "3")
+    assert found["DET"] == found["panoptic_quality"] == 1
+
+
+def test_a_marker_in_the_margin_of_a_cell_that_reaches_in_is_found(truth, tmp_path, capsys):
+    markers = np.zeros_like(CELLS)
+    markers[6:8, 6:8] = 1
+    for path in (truth / "TRA").glob("*.tif"):
+        write(path, markers)
+    (truth / "TRA" / "man_track.txt").write_text("1 0 3 0\n")
+    result = write_result(tmp_path / "RES", [np.where(CELLS == 1, 1, 0).astype(np.uint16)] * 4)
+    assert evaluate_json(capsys, truth, result, "--margin", "9")["DET"] == 1
+    assert evaluate_json(capsys, truth, result, "--margin", "16")["DET"] == 0
+
+
+def test_a_frame_without_cells_is_null_in_json(tmp_path, capsys):
+    write(tmp_path / "a.tif", np.zeros((4, 4), np.uint8))
+    found = evaluate_json(capsys, tmp_path / "a.tif", tmp_path / "a.tif")
+    assert found["SEG"] is None
+    assert found["frames"][0]["IoU"] is None
+    assert "  -" in evaluate(capsys, tmp_path / "a.tif", tmp_path / "a.tif")
+
+
+def test_a_picture_of_the_worst_frames(truth, result, tmp_path, capsys):
+    write(truth.parent / "01" / "t001.tif", (CELLS * 50).astype(np.uint8))
+    evaluate(capsys, truth, result, "--picture", tmp_path / "mistakes.png")
+    assert (tmp_path / "mistakes.png").read_bytes().startswith(b"\x89PNG")
+    evaluate(capsys, truth, result, "--picture", tmp_path / "m.pdf", "--images", tmp_path)
+    assert (tmp_path / "m.pdf").read_bytes().startswith(b"%PDF")
+    assert "no suffix of a picture" in fails(capsys, truth, result, "--picture", tmp_path / "m.doc")
+    assert "is no folder" in fails(
+        capsys, truth, result, "--picture", tmp_path / "m.png", "--images", tmp_path / "absent"
+    )
+
+
+def test_mistakes_have_their_colours(truth, tmp_path):
+    # Cells 1 and 2 merged, 3 cut in two, 4 dropped, and a spot added.
+    damaged = np.where(CELLS == 2, 1, np.where(CELLS == 4, 0, CELLS))
+    damaged[25:35, 15:25] = 7
+    damaged[:4, :4] = 9
+    result = write_result(tmp_path / "RES", [CELLS, damaged, CELLS, CELLS])
+    frame = score_sequence(truth, result).frames[0]
+    picture = paint_mistakes(frame, CELLS, damaged)
+    for point, kind in {
+        (10, 10): "merged",
+        (30, 10): "split",
+        (25, 47): "missed",
+        (1, 1): "spurious",
+    }.items():
+        assert tuple(picture[point]) == COLOURS[kind]
+    assert (picture[38, 58] == 1).all()
+    perfect = score_sequence(truth, truth / "SEG").frames[0]
+    assert tuple(paint_mistakes(perfect, CELLS, CELLS)[10, 10]) == COLOURS["found"]
+
+
+# --- Which files belong together -----------------------------------------------------------------
+
+
+def test_folders_of_equal_stems_single_files_and_stacks(tmp_path, capsys):
+    write(tmp_path / "truth" / "a.tif", CELLS)
+    write(tmp_path / "truth" / "b.tif", CELLS)
+    for name in "abc":
+        write(tmp_path / "result" / f"{name}.tiff", np.where(CELLS == 1, 0, CELLS))
+    found = evaluate_json(capsys, tmp_path / "truth", tmp_path / "result")
+    assert [frame["frame"] for frame in found["frames"]] == ["a", "b"]
+    assert found["SEG"] == 0.75
+    found = evaluate_json(capsys, tmp_path / "truth" / "a.tif", tmp_path / "result" / "c.tiff")
+    assert found["SEG"] == 0.75
+    write(tmp_path / "stack.tif", np.stack([CELLS, CELLS, CELLS]))
+    found = evaluate_json(capsys, tmp_path / "stack.tif", tmp_path / "stack.tif")
+    assert [frame["frame"] for frame in found["frames"]] == ["stack[0]", "stack[1]", "stack[2]"]
+
+
+def test_four_digits_and_silver_truth_are_found(tmp_path):
+    write(tmp_path / "01_GT" / "SEG" / "man_seg0012.tif", CELLS)
+    write(tmp_path / "01_ST" / "SEG" / "man_seg012.tif", CELLS)
+    write(tmp_path / "01_RES" / "mask0012.tif", CELLS)
+    for other in ("01_ST", "01_RES"):
+        (pair,) = pair_frames(tmp_path / "01_GT", tmp_path / other)
+        assert pair.name == "012"
+
+
+def test_detection_needs_all_frames(truth, result, capsys):
+    (result / "res_track.txt").unlink()
+    found = evaluate_json(capsys, truth, result)
+    assert found["DET"] == 1
+    assert found["corrections"] == {"splits": 0, "missed": 0, "extra": 0, "vertices": 16}
+    assert "TRA" not in found
+    assert "which `unet2015 track` writes" in found["notes"][-1]
+    (result / "mask000.tif").unlink()
+    found = evaluate_json(capsys, truth, result)
+    assert found["SEG"] == 1
+    assert "DET" not in found
+    assert found["notes"][-1] == "DET and TRA need masks of all frames: not scored."
+
+
+def test_bad_results_get_one_sentence(truth, result, tmp_path, capsys):
+    mask = result / "mask001.tif"
+    good = mask.read_bytes()
+    assert "absent does not exist" in fails(capsys, truth, tmp_path / "absent")
+    assert "holds no label image" in fails(capsys, truth, truth.parent)
+    assert "is a folder and" in fails(capsys, truth, mask)
+
+    mask.unlink()
+    assert "no label image for frame 001 of" in fails(capsys, truth, result)
+    mask.write_bytes(good)
+    (result / "mask002.tif").rename(tmp_path / "aside")
+    assert "has tracks but no mask of frame 2 (1 of 4" in fails(capsys, truth, result)
+    (tmp_path / "aside").rename(result / "mask002.tif")
+    write(result / "mask004.tif", CELLS)
+    assert "is frame 4, but the reference's last frame is 3" in fails(capsys, truth, result)
+    (result / "mask004.tif").rename(result / "mask0001.tif")
+    assert "mask0001.tif and mask001.tif for one frame" in fails(capsys, truth, result)
+    (result / "mask0001.tif").unlink()
+
+    for bad, message in (
+        (CELLS.astype(np.float32), "mask001.tif holds float32 values"),
+        (CELLS[:-1], "mask001.tif has the shape 39x60, but its reference"),
+        (np.stack([CELLS.astype(np.uint8)] * 3, -1), "has 3 channels"),
+        (CELLS.astype(np.int16) - 1, "holds the label -1"),
+    ):
+        write(mask, bad)
+        assert message in fails(capsys, truth, result)
+    mask.write_bytes(good[: len(good) // 2])
+    assert "mask001.tif" in fails(capsys, truth, result)
+    mask.write_bytes(good)
+
+    tracks = result / "res_track.txt"
+    for text, message in (
+        ("", "res_track.txt is empty"),
+        ("1 0 3\n", "line 1: '1 0 3' is no track"),
+        ("1 0 3 0\n", "mask of frame 0 holds the label 2, which has no track there"),
+        ("1 0 9 0\n", "track 1 ends in frame 9, but the last frame is 3"),
+    ):
+        tracks.write_text(text)
+        assert message in fails(capsys, truth, result)
+
+
+# --- EM ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def membranes(tmp_path):
+    stack = np.full((2, 20, 30), 255, np.uint8)
+    stack[:, :, 9:12] = 0
+    write(tmp_path / "labels.tif", stack)
+    return tmp_path / "labels.tif"
+
+
+def test_em_measures_of_a_probability_map(membranes, tmp_path, capsys):
+    probability = tifffile.imread(membranes) / np.float32(255) * np.float32(0.65)
+    probability[1, 5:7, 9:12] = 0.45  # a gap of two pixels at thresholds up to 0.4
+    write(tmp_path / "p.tif", probability.astype(np.float32))
+    found = evaluate_json(capsys, membranes, tmp_path / "p.tif", "--em")
+    assert found["pixel_error"] == {"value": 0, "threshold": 0.5}
+    assert found["v_rand"] == {"value": 1, "threshold": 0.5}
+    arguments = (membranes, tmp_path / "p.tif", "--em", "--thresholds", "0.4")
+    found = evaluate_json(capsys, *arguments)
+    assert found["warping_error"]["value"] == pytest.approx(2 / 1200)
+    assert found["splits_and_mergers"]["value"] == pytest.approx(2 / 1200)
+    text = evaluate(capsys, *arguments)
+    assert "share of pixels left after warping by simple points" in text
+    assert len(text.splitlines()) == 8
+
+
+def test_em_results_of_integers_and_without_grey_values(membranes, tmp_path, capsys):
+    found = evaluate_json(capsys, membranes, membranes, "--em")
+    assert {best["value"] for best in found.values()} == {0, 1}
+    assert found["rand_error"] == {"value": 0, "threshold": 0.1}
+    write(tmp_path / "deep.tif", tifffile.imread(membranes).astype(np.uint16) * 257)
+    assert evaluate_json(capsys, membranes, tmp_path / "deep.tif", "--em") == found
+    # 0.3 of the largest value, on the membranes: cell at thresholds below.
+    grey = np.where(tifffile.imread(membranes) == 0, 19660, 65535).astype(np.uint16)
+    write(tmp_path / "grey.tif", grey)
+    for threshold, error in (("0.29", 0.1), ("0.31", 0)):
+        arguments = ("--em", "--thresholds", threshold)
+        found = evaluate_json(capsys, membranes, tmp_path / "grey.tif", *arguments)
+        assert found["pixel_error"]["value"] == pytest.approx(error)
+
+
+def test_em_mistakes_get_one_sentence(membranes, tmp_path, capsys):
+    write(tmp_path / "f.tif", tifffile.imread(membranes).astype(np.float32))
+    assert "from 0 to 255: probabilities lie" in fails(
+        capsys, membranes, tmp_path / "f.tif", "--em"
+    )
+    write(tmp_path / "s.tif", np.zeros((3, 20, 30), np.uint8))
+    assert "has the shape 3x20x30" in fails(capsys, membranes, tmp_path / "s.tif", "--em")
+    assert "thresholds 1.5" in fails(capsys, membranes, membranes, "--em", "--thresholds", "1.5")
+    assert "--em knows no cells" in fails(capsys, membranes, membranes, "--em", "--margin", "3")
+
+
+# --- The real data sets --------------------------------------------------------------------------
+
+
+def data_set(name):
+    """Folder of a data set of the challenge, from UNET2015_DATA or data/."""
+    roots = [os.environ.get("UNET2015_DATA"), Path(__file__).parents[1] / "data"]
+    for root in filter(None, roots):
+        if (Path(root) / name).is_dir():
+            return Path(root) / name
+    pytest.skip(f"{name} is in neither $UNET2015_DATA nor data/: `unet2015 fetch` gets it")
+
+
+@pytest.mark.parametrize("name", ["PhC-C2DH-U373", "DIC-C2DH-HeLa"])
+def test_gold_against_silver_truth_as_py_ctcmetrics_scores_it(name):
+    folder = data_set(name)
+    representations = pytest.importorskip("ctc_metrics.utils.representations")
+    seg = pytest.importorskip("ctc_metrics.metrics").seg
+    score = score_sequence(folder / "02_GT", folder / "02_ST")
+    pairs = pair_frames(folder / "02_GT", folder / "02_ST")
+    # Every third frame: the library takes its time.
+    for frame, pair in list(zip(score.frames, pairs, strict=True))[::3]:
+        labels, _, _, _, iou = representations.match(str(pair.reference), str(pair.result))
+        assert frame.seg.mean == pytest.approx(seg([labels], [iou]), abs=1e-9)
+    assert score_sequence(folder / "02_GT", folder / "02_GT").seg == 1
+
+
+@pytest.mark.parametrize(("name", "least"), [("PhC-C2DH-U373", 0.98), ("DIC-C2DH-HeLa", 0.95)])
+def test_tracking_shuffled_silver_truth(name, least, tmp_path):
+    folder = data_set(name)
+    rng = np.random.default_rng(0)
+    for path in sorted((folder / "02_ST" / "SEG").iterdir()):
+        labels = tifffile.imread(path)
+        shuffled = np.concatenate([[0], 1 + rng.permutation(labels.max())]).astype(np.uint16)
+        tifffile.imwrite(tmp_path / path.name.replace("man_seg", "mask"), shuffled[labels])
+    track.run(track.Options(tmp_path))
+    score = score_sequence(folder / "02_GT", tmp_path)
+    assert score.tracked
+    assert tra(score.graph) >= least
+
+
+def test_a_tracked_part_of_hela_as_py_ctcmetrics_scores_it(tmp_path):
+    folder, frames = data_set("DIC-C2DH-HeLa"), range(20, 36)  # with divisions
+    evaluate_sequence = pytest.importorskip("ctc_metrics.scripts.evaluate").evaluate_sequence
+    truth, result = tmp_path / "02_GT", tmp_path / "02_RES"
+    for new, old in enumerate(frames):
+        markers = tifffile.imread(folder / "02_GT" / "TRA" / f"man_track{old:03d}.tif")
+        write(truth / "TRA" / f"man_track{new:03d}.tif", markers)
+        labels = tifffile.imread(folder / "02_ST" / "SEG" / f"man_seg{old:03d}.tif")
+        write(result / f"mask{new:03d}.tif", labels)
+    gold = folder / "02_GT" / "SEG" / "man_seg027.tif"
+    write(truth / "SEG" / "man_seg007.tif", tifffile.imread(gold))
+    tracks = read_tracks(folder / "02_GT" / "TRA" / "man_track.txt")
+    tracks = tracks[(tracks[:, 1] < frames.stop) & (tracks[:, 2] >= frames.start)]
+    tracks[~np.isin(tracks[:, 3], tracks[:, 0]), 3] = 0
+    tracks[:, 1:3] = np.clip(tracks[:, 1:3], frames.start, frames.stop - 1) - frames.start
+    write_tracks(truth / "TRA" / "man_track.txt", tracks)
+    track.run(track.Options(result))
+
+    score = score_sequence(truth, result)
+    with contextlib.redirect_stdout(io.StringIO()):
+        expected = evaluate_sequence(
+            str(result), str(truth), ["Valid", "SEG", "DET", "TRA"], threads=1
+        )
+    assert expected["Valid"] == 1
+    assert score.seg == pytest.approx(expected["SEG"], abs=1e-9)
+    assert det(score.graph) == pytest.approx(expected["DET"], abs=1e-9)
+    assert tra(score.graph) == pytest.approx(expected["TRA"], abs=1e-9)
+    assert 0.9 < tra(score.graph) < 1

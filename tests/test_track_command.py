@@ -1,0 +1,207 @@
+"""``unet2015 track``: files in, a valid result folder of the challenge out, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from unet2015 import cli
+from unet2015.commands import track as command
+from unet2015.trackfile import read_tracks
+
+
+@pytest.fixture(autouse=True)
+def known_to_the_command_line(monkeypatch):
+    monkeypatch.setitem(cli.COMMANDS, "track", "link cells")
+
+
+def write_masks(folder, frames, prefix="mask", suffix=".tif"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(frames):
+        tifffile.imwrite(folder / f"{prefix}{number:03d}{suffix}", np.asarray(frame))
+    return folder
+
+
+def sequence(rng, frames=6):
+    """Discs that wander; one divides, one is lost for a frame; numbered anew in each frame."""
+    rows, columns = np.mgrid[:60, :80]
+    for frame in range(frames):
+        places = [(15, 15 + 2 * frame, 8), (45, 60 - frame, 9)]
+        if frame != 3:
+            places.append((15, 60, 6))
+        if frame < 2:
+            places.append((45, 20, 10))
+        else:
+            places += [(45, 13 - frame, 6), (45, 27 + frame, 6)]
+        image = np.zeros(rows.shape, np.uint16)
+        for label, (y, x, radius) in zip(rng.permutation(50) + 1, places, strict=False):
+            image[(rows - y) ** 2 + (columns - x) ** 2 <= radius**2] = label
+        yield image
+
+
+def snapshot(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def fails(capsys, *arguments):
+    assert cli.main(["track", *map(str, arguments)]) == 2
+    message = capsys.readouterr().err.strip()
+    assert message.count("\n") == 0
+    return message
+
+
+def test_a_sequence_is_tracked_in_place(tmp_path):
+    result = write_masks(tmp_path / "01_RES", sequence(np.random.default_rng(0)))
+    (result / "notes.txt").write_text("mine")
+    before = [tifffile.imread(path) for path in sorted(result.glob("mask*"))]
+    assert cli.main(["track", str(result)]) == 0
+    masks = [tifffile.imread(path) for path in sorted(result.glob("mask*"))]
+    assert all(mask.dtype == np.uint16 for mask in masks)
+    assert all(((a > 0) == (b > 0)).all() for a, b in zip(before, masks, strict=True))
+    tracks = read_tracks(result / "res_track.txt")
+    # Two wanderers, one lost in frame 3 and found again, one mother and two daughters.
+    assert sorted(row[1:3] for row in tracks.tolist()) == [
+        [0, 1],
+        [0, 2],
+        [0, 5],
+        [0, 5],
+        [2, 5],
+        [2, 5],
+        [4, 5],
+    ]
+    assert sorted(os.listdir(result)) == sorted(
+        [*(f"mask{n:03d}.tif" for n in range(6)), "notes.txt", "res_track.txt"]
+    )
+
+
+def test_the_output_passes_py_ctcmetrics(tmp_path):
+    validate = pytest.importorskip("ctc_metrics.scripts.validate")
+    result = write_masks(tmp_path / "masks", sequence(np.random.default_rng(1)))
+    before = snapshot(result)
+    command.run(command.Options(result, tmp_path / "new" / "01_RES"))
+    assert snapshot(result) == before
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = validate.validate_sequence(str(tmp_path / "new" / "01_RES"), threads=1)
+    assert found == {"Valid": 1}
+
+
+def test_tracking_twice_changes_nothing(tmp_path):
+    result = write_masks(tmp_path / "01_RES", sequence(np.random.default_rng(2)))
+    command.run(command.Options(result))
+    tracks = (result / "res_track.txt").read_text()
+    masks = [tifffile.imread(path) for path in sorted(result.glob("mask*"))]
+    command.run(command.Options(result))
+    assert (result / "res_track.txt").read_text() == tracks
+    for path, mask in zip(sorted(result.glob("mask*")), masks, strict=True):
+        np.testing.assert_array_equal(tifffile.imread(path), mask)
+
+
+def test_names_keep_their_digits_and_get_the_challenge_s_suffix(tmp_path):
+    result = tmp_path / "01_RES"
+    result.mkdir()
+    for number in range(2):
+        tifffile.imwrite(result / f"mask{number:04d}.tiff", np.ones((3, 3), np.uint8))
+    command.run(command.Options(result))
+    assert sorted(os.listdir(result)) == ["mask0000.tif", "mask0001.tif", "res_track.txt"]
+
+
+def test_settings_reach_the_tracker(tmp_path):
+    frame, empty = np.ones((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
+    result = write_masks(tmp_path / "01_RES", [frame, empty, frame])
+    assert cli.main(["track", str(result), "--max-gap", "0", "-o", str(tmp_path / "out")]) == 0
+    assert read_tracks(tmp_path / "out" / "res_track.txt")[1].tolist() == [2, 2, 2, 0]
+
+
+def test_mistakes_get_one_sentence_and_leave_everything_as_it_was(tmp_path, capsys):
+    frames = list(sequence(np.random.default_rng(3), 3))
+    result = write_masks(tmp_path / "01_RES", frames)
+    assert "no folder" in fails(capsys, tmp_path / "absent")
+    assert "no maskNNN.tif" in fails(capsys, tmp_path)
+    assert "max_gap is -1" in fails(capsys, result, "--max-gap", "-1")
+
+    before = snapshot(result)
+    assert "exists and is not empty" in fails(capsys, result, "-o", result.parent)
+    (result / "mask001.tif").rename(result / "aside")
+    assert "misses frame 1 (1 of 3 frames)" in fails(capsys, result)
+    (result / "aside").rename(result / "mask001.tif")
+    assert snapshot(result) == before
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.ones((60, 80), np.float32), "holds float32 values"),
+        (np.ones((60, 81), np.uint16), "frame 2 has shape (60, 81)"),
+        (np.ones((60, 80, 3), np.uint8), "convert colours to labels"),
+        (np.ones((5, 60, 80), np.uint8), "one file for each frame"),
+        (None, "mask002.tif"),
+    ],
+)
+def test_a_bad_frame_leaves_the_folder_as_it_was(tmp_path, capsys, bad, message):
+    result = write_masks(tmp_path / "01_RES", sequence(np.random.default_rng(4), 3))
+    if bad is None:
+        content = (result / "mask002.tif").read_bytes()
+        (result / "mask002.tif").write_bytes(content[: len(content) // 2])
+    else:
+        tifffile.imwrite(result / "mask002.tif", bad)
+    before = snapshot(result)
+    assert message in fails(capsys, result)
+    assert message in fails(capsys, result, "--out", tmp_path / "out")
+    assert snapshot(result) == before
+    assert os.listdir(tmp_path) == ["01_RES"]
+
+
+def test_a_sequence_without_cells_is_refused(tmp_path, capsys):
+    result = write_masks(tmp_path / "01_RES", [np.zeros((4, 4), np.uint8)] * 2)
+    assert "no cell in any of its 2 frames" in fails(capsys, result)
+
+
+def test_a_reference_is_never_renumbered(tmp_path, capsys):
+    truth = tmp_path / "01_GT" / "SEG"
+    write_masks(truth, [np.ones((4, 4), np.uint8)] * 2, prefix="man_seg")
+    before = snapshot(truth)
+    assert "not to be renumbered" in fails(capsys, truth)
+    assert "not to be renumbered" in fails(capsys, truth.parent)
+    assert "not to be renumbered" in fails(capsys, truth.parent, "--out", truth)
+    assert snapshot(truth) == before
+    command.run(command.Options(truth.parent, tmp_path / "01_RES"))
+    assert (tmp_path / "01_RES" / "mask001.tif").is_file()
+
+
+def test_masks_in_the_middle_of_being_replaced_have_no_track_file(tmp_path, monkeypatch):
+    result = write_masks(tmp_path / "01_RES", sequence(np.random.default_rng(6)))
+    command.run(command.Options(result))
+    replace = os.replace
+
+    def stop(source, target):
+        if Path(target) == result / "mask003.tif":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(command.os, "replace", stop)
+    assert cli.main(["track", str(result)]) == cli.EXIT_INTERRUPTED
+    assert sorted(os.listdir(result)) == [f"mask{n:03d}.tif" for n in range(6)]
+
+
+def test_a_run_that_is_stopped_leaves_no_half_result(tmp_path, monkeypatch):
+    result = write_masks(tmp_path / "01_RES", sequence(np.random.default_rng(5)))
+    before = snapshot(result)
+    count = 0
+
+    def stop(path, image):
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise KeyboardInterrupt
+        tifffile.imwrite(path, image)
+
+    monkeypatch.setattr(command, "write_image", stop)
+    assert cli.main(["track", str(result)]) == cli.EXIT_INTERRUPTED
+    assert snapshot(result) == before
+    assert Path(tmp_path, "01_RES").is_dir()

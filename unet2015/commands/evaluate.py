@@ -1,0 +1,76 @@
+"""Score a result against its reference.
+
+REFERENCE is the NN_GT folder of a Cell Tracking Challenge sequence, a folder of label images or one
+label image; RESULT is a folder with maskNNN.tif (and res_track.txt, if it is tracked), a folder of
+label images with the same names, or one label image. Frames without a reference do not count. With
+--em, both are stacks of membranes and cells instead, scored as the ISBI 2012 EM challenge did.
+"""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from ..errors import InputError
+from ..evaluation import score_sequence, tables
+from ..evaluation.em import score_stack
+from ..metrics import THRESHOLDS
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``unet2015 evaluate``."""
+
+    reference: Positional[Path]
+    """Folder or image with the truth, such as NN_GT. With --em: 0 is membrane, all else cell."""
+    result: Positional[Path]
+    """Folder or image to score. With --em: probability of cell, in [0, 1] or of an integer type."""
+    margin: Annotated[int, arg(aliases=["-m"])] = 0
+    """Width in pixels of the border outside the field of interest; objects and reference cells
+    wholly in it are dropped. The challenge uses 50 for PhC-C2DH-U373 and DIC-C2DH-HeLa."""
+    em: FlagCreatePairsOff[bool] = False
+    """Score membranes: pixel, Rand and warping error, V_rand and V_info."""
+    thresholds: tuple[float, ...] = THRESHOLDS
+    """With --em: probabilities above which a pixel is cell; each measure takes its best."""
+    cells: FlagCreatePairsOff[bool] = False
+    """Print a line for each reference cell, too."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print JSON instead of tables."""
+    csv: Path | None = None
+    """Folder for frames.csv and cells.csv."""
+    picture: Path | None = None
+    """Image file for a picture of the worst frames: image, reference, result, mistakes."""
+    images: Path | None = None
+    """With --picture: folder of the microscope's images; NN beside NN_GT by default."""
+
+
+def run(options: Options) -> None:
+    """Score and print as `options` say."""
+    if options.em:
+        _run_em(options)
+        return
+    score = score_sequence(options.reference, options.result, options.margin)
+    if options.csv is not None:
+        tables.write_csv(options.csv, score)
+    if options.picture is not None:
+        from ..evaluation.picture import draw_mistakes
+
+        draw_mistakes(options.picture, score, options.reference, options.result, options.images)
+    if options.json:
+        print(json_format.dumps(tables.summary(score, options.margin), indent=2))
+    else:
+        print(tables.text(score, options.margin, cells=options.cells))
+
+
+def _run_em(options: Options) -> None:
+    if options.margin or options.cells or options.csv or options.picture:
+        raise InputError("--em knows no cells: leave out --margin, --cells, --csv and --picture.")
+    best = score_stack(options.reference, options.result, options.thresholds)
+    if options.json:
+        print(json_format.dumps(tables.em_summary(best), indent=2))
+    else:
+        print(tables.em_text(best))

@@ -1,0 +1,7 @@
+"""Scores of results on disk: sequences of cells and stacks of membranes, as tables and pictures."""
+
+from __future__ import annotations
+
+from .sequence import FrameScore, SequenceScore, score_sequence
+
+__all__ = ["FrameScore", "SequenceScore", "score_sequence"]

@@ -1,0 +1,82 @@
+"""EM stacks on disk, scored: membranes and cells of the reference, probabilities of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ..errors import InputError
+from ..images import read_image
+from ..labelfolder import FramePair, check_shapes, open_labels, pair_frames
+from ..metrics import AtThreshold, best_over_thresholds, em_score
+
+
+def score_stack(
+    reference: Path | str, result: Path | str, thresholds: Sequence[float]
+) -> dict[str, AtThreshold]:
+    """Score a stack of probabilities, each measure at the threshold that suits it best.
+
+    Parameters
+    ----------
+    reference, result : Path or str
+        Two stacks (N, H, W) or images (H, W), or two folders with images of the same names.
+        In the reference 0 is membrane and all else cell; the result is the probability of cell, a
+        float in [0, 1] or an integer type whose largest value stands for 1.
+    thresholds : sequence of float
+        In [0, 1); a pixel is cell where its probability is above.
+
+    Returns
+    -------
+    dict of str to AtThreshold
+        By the names of `metrics.EmScore`.
+
+    Raises
+    ------
+    InputError
+        If the files do not belong together or do not hold what they should.
+    """
+    if not thresholds or min(thresholds) < 0 or max(thresholds) >= 1:
+        raise InputError(
+            f"thresholds {' '.join(map(str, thresholds)) or '(none)'}: give at least one, "
+            "each 0 or more and less than 1."
+        )
+    pairs = pair_frames(reference, result)
+    loaded = [_read_pair(pair) for pair in pairs]
+    shapes = {truth.shape[1:] for truth, _ in loaded}
+    if len(shapes) > 1:
+        raise InputError(f"{reference} holds images of different sizes: score them one by one.")
+    truth = np.concatenate([truth for truth, _ in loaded])
+    probability = np.concatenate([probability for _, probability in loaded])
+    # A result that is already binary is the same at every threshold.
+    if ((probability == 0) | (probability == 1)).all():
+        thresholds = [min(thresholds)]
+    bar = tqdm(thresholds, "thresholds", disable=None, leave=False)
+    scores = [em_score(truth, probability > threshold) for threshold in bar]
+    return best_over_thresholds(scores, thresholds)
+
+
+def _read_pair(pair: FramePair) -> tuple[NDArray[np.bool_], NDArray[np.floating[Any]]]:
+    with open_labels(pair.reference):  # for its checks
+        truth = read_image(pair.reference)
+    probability = _as_probability(pair.result, read_image(pair.result))
+    check_shapes(pair, truth.shape, probability.shape)
+    size = (-1, *truth.shape[-2:])
+    return (truth > 0).reshape(size), probability.reshape(size)
+
+
+def _as_probability(path: Path, image: NDArray[Any]) -> NDArray[np.floating[Any]]:
+    if image.dtype.kind == "b":
+        return image.astype(np.float32)
+    if image.dtype.kind in "ui":
+        return image / np.float32(np.iinfo(image.dtype).max)
+    if not (image.dtype.kind == "f" and image.min() >= 0 and image.max() <= 1):
+        raise InputError(
+            f"{path} holds {image.dtype} values from {image.min():g} to {image.max():g}: "
+            "probabilities lie between 0 and 1."
+        )
+    return image

@@ -1,0 +1,183 @@
+"""A picture of the worst frames of a sequence: image, reference, result, mistakes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+from skimage.segmentation import find_boundaries
+
+from ..atomic import atomic_path
+from ..errors import InputError
+from ..images import read_image
+from ..labelfolder import pair_frames, planes
+from .sequence import FrameScore, SequenceScore
+
+# Okabe and Ito's colours, which colour-blind people can tell apart.
+COLOURS = {
+    "found": (0.75, 0.75, 0.75),
+    "missed": (0.84, 0.37, 0.0),
+    "split": (0.94, 0.89, 0.26),
+    "merged": (0.8, 0.47, 0.65),
+    "spurious": (0.34, 0.71, 0.91),
+}
+REFERENCE_OUTLINE = (0.0, 0.62, 0.45)
+RESULT_OUTLINE = (0.0, 0.0, 0.0)
+ROWS = 4
+
+
+def draw_mistakes(
+    path: Path,
+    score: SequenceScore,
+    reference: Path,
+    result: Path,
+    images: Path | None = None,
+) -> None:
+    """Draw the frames with the most mistakes, worst first.
+
+    Parameters
+    ----------
+    path : Path
+        The picture to write; its suffix chooses the format.
+    score : SequenceScore
+        From `evaluation.score_sequence` with the same `reference` and `result`.
+    reference, result : Path
+        What was scored.
+    images : Path, optional
+        Folder of the microscope's images, ``tNNN.tif`` or named like the reference. By default
+        the folder ``NN`` beside a reference ``NN_GT``; without it there is no column for them.
+
+    Raises
+    ------
+    InputError
+        If the suffix is none of a picture, or the folder of images does not exist.
+    """
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise InputError(f"{path} has no suffix of a picture: choose one of {', '.join(formats)}.")
+    images = _folder_of_images(reference, images)
+    worst = sorted(score.frames, key=_badness)[:ROWS]
+    labels = _read_frames(reference, result, {frame.name for frame in worst})
+    rows = [_panels(frame, *labels[frame.name], images) for frame in worst]
+
+    height, width = labels[worst[0].name][0].shape
+    figure.set_size_inches(4 * len(rows[0]), 4 * len(rows) * height / width + 0.6)
+    grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for axes_row, panels in zip(grid, rows, strict=True):
+        for axes, (title, panel) in zip(axes_row, panels.items(), strict=True):
+            axes.imshow(panel, interpolation="nearest")
+            axes.set_title(title, fontsize=9)
+            axes.set(xticks=[], yticks=[])
+    handles = [Patch(facecolor=colour, label=kind) for kind, colour in COLOURS.items()]
+    handles.append(Patch(facecolor="white", edgecolor=REFERENCE_OUTLINE, label="reference"))
+    handles.append(Patch(facecolor="white", edgecolor=RESULT_OUTLINE, label="result"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9)
+    figure.set_layout_engine("constrained")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _badness(frame: FrameScore) -> tuple[int, float]:
+    seg = frame.seg.mean if frame.seg.values.size else 1.0
+    return -sum(map(len, frame.mistakes)), seg
+
+
+def _folder_of_images(reference: Path, images: Path | None) -> Path | None:
+    if images is not None and not images.is_dir():
+        raise InputError(f"{images} is no folder: give the folder of the microscope's images.")
+    if images is None and (match := re.fullmatch(r"(\d\d)_(GT|ST)", reference.resolve().name)):
+        beside = reference.resolve().parent / match[1]
+        return beside if beside.is_dir() else None
+    return images
+
+
+def _read_frames(
+    reference: Path, result: Path, names: set[str]
+) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    return {
+        name: (truth, found)
+        for pair in pair_frames(reference, result)
+        if any(name.split("[")[0] == pair.name for name in names)
+        for name, truth, found in planes(pair)
+        if name in names
+    }
+
+
+def _panels(
+    frame: FrameScore, reference: NDArray[Any], result: NDArray[Any], images: Path | None
+) -> dict[str, NDArray[np.floating[Any]]]:
+    panels: dict[str, NDArray[np.floating[Any]]] = {}
+    if images is not None:
+        panels[f"frame {frame.name}"] = _grey(_find_image(images, frame.name), reference.shape)
+    cell_of = dict(zip(frame.seg.matched.tolist(), frame.seg.labels.tolist(), strict=True))
+    names = {"reference": f"reference: {frame.seg.labels.size} cells"}
+    if images is None:
+        names["reference"] = f"frame {frame.name}, {names['reference']}"
+    panels[names["reference"]] = _coloured(reference, {})
+    panels[f"result: {frame.counts.segmented} objects"] = _coloured(result, cell_of)
+    seg = f"SEG {frame.seg.mean:.3f}" if frame.seg.values.size else "no cells"
+    panels[f"{seg}, {sum(map(len, frame.mistakes))} mistakes"] = paint_mistakes(
+        frame, reference, result
+    )
+    return panels
+
+
+def paint_mistakes(
+    frame: FrameScore, reference: NDArray[Any], result: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Paint cells by what became of them, spurious objects, and the outlines of both images.
+
+    Returns
+    -------
+    float64 array (H, W, 3)
+        Colours in [0, 1].
+    """
+    canvas = np.ones((*reference.shape, 3))
+    canvas[reference > 0] = COLOURS["found"]
+    for kind in ("missed", "split", "merged"):
+        canvas[np.isin(reference, getattr(frame.mistakes, kind))] = COLOURS[kind]
+    spurious = np.isin(result, frame.mistakes.spurious)
+    canvas[spurious & (reference == 0)] = COLOURS["spurious"]
+    canvas[find_boundaries(reference, mode="inner")] = REFERENCE_OUTLINE
+    canvas[find_boundaries(result, mode="inner")] = RESULT_OUTLINE
+    return canvas
+
+
+def _find_image(folder: Path, name: str) -> Path | None:
+    stems = (name, f"t{name}") if not name.isdigit() else (f"t{name}", f"t{int(name):04d}", name)
+    candidates: Iterable[Path] = (
+        folder / f"{stem}{suffix}" for stem in stems for suffix in (".tif", ".tiff", ".png")
+    )
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _grey(path: Path | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    image = np.zeros(shape) if path is None else read_image(path).astype(np.float64)
+    if image.shape != shape:
+        image = np.zeros(shape)
+    low, high = np.percentile(image, (0.5, 99.5))
+    stretched = np.clip((image - low) / max(high - low, 1e-9), 0, 1)
+    return np.repeat(stretched[..., None], 3, axis=-1)
+
+
+def _coloured(labels: NDArray[Any], cell_of: dict[int, int]) -> NDArray[np.float64]:
+    """Give each label a colour; objects that hold a cell get the cell's."""
+    present, position = np.unique(labels, return_inverse=True)
+    canvas = np.ones((present.size, 3))
+    for index, label in enumerate(present.tolist()):
+        if label:
+            # The golden ratio spreads consecutive labels over the colour circle.
+            hue = cell_of.get(label, label) * 0.618034 % 1
+            canvas[index] = 0.35 + 0.5 * np.clip(
+                np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1
+            )
+    return canvas[position.reshape(labels.shape)]

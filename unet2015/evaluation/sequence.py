@@ -1,0 +1,221 @@
+"""Scores of a segmented or tracked sequence from its files, one frame in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from ..errors import InputError
+from ..labelfolder import (
+    FramePair,
+    check_shapes,
+    labels_home,
+    numbered_images,
+    pair_frames,
+    planes,
+    read_labels,
+)
+from ..metrics import (
+    GraphErrors,
+    MatchCounts,
+    Mistakes,
+    Overlaps,
+    SegScore,
+    add_counts,
+    compare_lineages,
+    count_matches,
+    find_mistakes,
+    objects_without_truth,
+    overlap_table,
+    seg_from_table,
+    sequence_seg,
+    within_margin,
+    without_objects,
+)
+from ..trackfile import check_masks, read_tracks
+
+NO_TRACKS = np.zeros((0, 4), np.int64)
+
+
+class FrameScore(NamedTuple):
+    """One annotated frame.
+
+    Attributes
+    ----------
+    name : str
+        Number of the frame, or stem of its file.
+    seg : SegScore
+    counts : MatchCounts
+        For AP, panoptic quality and foreground IoU.
+    mistakes : Mistakes
+    unjudged : int
+        Objects on cells without a reference mask, left out of `counts` and `mistakes`.
+    """
+
+    name: str
+    seg: SegScore
+    counts: MatchCounts
+    mistakes: Mistakes
+    unjudged: int
+
+
+class SequenceScore(NamedTuple):
+    """A whole sequence.
+
+    Attributes
+    ----------
+    frames : list of FrameScore
+        The annotated frames.
+    seg : float
+        Mean over all reference cells, nan without any.
+    counts : MatchCounts
+        Those of the frames, added.
+    graph : GraphErrors or None
+        For DET and TRA; None if the reference has no tracking markers or the result not all frames.
+    tracked : bool
+        Whether `graph` compares tracks too, so that TRA means something.
+    notes : list of str
+        What was not scored and why.
+    """
+
+    frames: list[FrameScore]
+    seg: float
+    counts: MatchCounts
+    graph: GraphErrors | None
+    tracked: bool
+    notes: list[str]
+
+
+def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -> SequenceScore:
+    """Score a result against its reference.
+
+    Parameters
+    ----------
+    reference, result : Path or str
+        Folders or single images, see `labelfolder.pair_frames`. If the reference is a folder of
+        the challenge with tracking markers, detection is scored on all frames, and tracking too if
+        the result holds ``res_track.txt``.
+    margin : int
+        Width in pixels of the border outside the field of interest. Objects that lie wholly in it
+        are dropped, and reference cells, but no tracking markers.
+
+    Returns
+    -------
+    SequenceScore
+
+    Raises
+    ------
+    InputError
+        If frames are missing, do not belong to the reference, or cannot be compared.
+    """
+    reference, result = Path(reference), Path(result)
+    pairs = pair_frames(reference, result)
+    truth = reference / "TRA"
+    markers = numbered_images(truth) if truth.is_dir() else {}
+    frames = _score_frames(pairs, markers, margin)
+    notes = []
+    unjudged = sum(frame.unjudged for frame in frames)
+    if unjudged:
+        notes.append(
+            f"{unjudged} objects on cells that have a marker but no reference mask are neither "
+            "right nor wrong: AP, PQ and IoU leave them out."
+        )
+    graph, tracked = None, False
+    if markers:
+        masks = numbered_images(labels_home(result)) if result.is_dir() else {}
+        tracked = (result / "res_track.txt").is_file()
+        absent = _check_frames(result, masks, markers, complete=tracked)
+        if not masks or absent:
+            notes.append("DET and TRA need masks of all frames: not scored.")
+        else:
+            if not tracked:
+                notes.append("TRA needs res_track.txt, which `unet2015 track` writes: not scored.")
+            graph = _score_tracks(truth, result, markers, masks, tracked, margin)
+    return SequenceScore(
+        frames,
+        sequence_seg(frame.seg for frame in frames),
+        add_counts(frame.counts for frame in frames),
+        graph,
+        tracked,
+        notes,
+    )
+
+
+def _score_frames(
+    pairs: Sequence[FramePair], markers: Mapping[int, Path], margin: int
+) -> list[FrameScore]:
+    frames = []
+    for pair in tqdm(pairs, "segmentation", unit="frame", disable=None, leave=False):
+        marker_file = markers.get(int(pair.name)) if pair.name.isdigit() else None
+        for name, reference, result in planes(pair):
+            table = overlap_table(reference, result, margin)
+            judged = table
+            if marker_file is not None:
+                marked = read_labels(marker_file)
+                check_shapes(FramePair(name, marker_file, pair.result), marked.shape, result.shape)
+                unknown = objects_without_truth(reference, result, marked)
+                judged = without_objects(table, unknown)
+            frames.append(
+                FrameScore(
+                    name,
+                    seg_from_table(table),
+                    count_matches(judged),
+                    find_mistakes(judged),
+                    table.segmented_labels.size - judged.segmented_labels.size,
+                )
+            )
+    return frames
+
+
+def _check_frames(
+    result: Path, masks: Mapping[int, Path], markers: Mapping[int, Path], *, complete: bool
+) -> list[int]:
+    """List the frames without a mask, and refuse masks of frames that do not exist."""
+    extra = sorted(masks.keys() - markers.keys())
+    if extra:
+        raise InputError(
+            f"{masks[extra[0]]} is frame {extra[0]}, but the reference's last frame is "
+            f"{max(markers)}: the result belongs to another sequence."
+        )
+    absent = sorted(markers.keys() - masks.keys())
+    if absent and complete:
+        raise InputError(
+            f"{result} has tracks but no mask of frame {absent[0]} ({len(absent)} of "
+            f"{len(markers)} frames are missing): a tracked result needs every frame."
+        )
+    return absent
+
+
+def _score_tracks(
+    truth: Path,
+    result: Path,
+    markers: Mapping[int, Path],
+    masks: Mapping[int, Path],
+    tracked: bool,
+    margin: int,
+) -> GraphErrors:
+    if sorted(markers) != list(range(len(markers))):
+        raise InputError(f"{truth} does not hold the markers of every frame from 0 on.")
+    reference_tracks = read_tracks(truth / "man_track.txt")
+    tracks_file = result / "res_track.txt"
+    result_tracks = read_tracks(tracks_file) if tracked else NO_TRACKS
+    tables: list[Overlaps] = []
+    present = []
+    for frame in tqdm(sorted(markers), "tracking", unit="frame", disable=None, leave=False):
+        pair = FramePair(f"{frame:03d}", markers[frame], masks[frame])
+        marked, labels = read_labels(pair.reference), read_labels(pair.result)
+        check_shapes(pair, marked.shape, labels.shape)
+        table = overlap_table(marked, labels)
+        present.append(table.segmented_labels)
+        if margin:
+            # The markers stay: the challenge marks no cell outside the field, but a marker can lie
+            # outside that belongs to a cell which reaches in.
+            table = without_objects(table, within_margin(labels, margin))
+        tables.append(table)
+    if tracked:
+        check_masks(tracks_file, result_tracks, present)
+    return compare_lineages(tables, reference_tracks, result_tracks)

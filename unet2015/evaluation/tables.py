@@ -1,0 +1,202 @@
+"""Scores as tables for people, and as JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..atomic import atomic_path
+from ..metrics import (
+    IOU_THRESHOLDS,
+    AtThreshold,
+    MatchCounts,
+    average_precision,
+    det,
+    foreground_iou,
+    panoptic_quality,
+    tra,
+)
+from .sequence import FrameScore, SequenceScore
+
+DEFINITIONS = {
+    "SEG": "mean over reference cells of the IoU with the object that holds more than half of it",
+    "mean AP": "TP / (TP + FP + FN), mean over IoU 0.5 to 0.95, as in Cellpose and StarDist",
+    "PQ": "panoptic quality: IoU of pairs above 0.5, summed, over TP + FP/2 + FN/2",
+    "IoU": "foreground IoU: pixels that are cell in both over pixels that are cell in either",
+    "DET": "detection accuracy of the challenge, over all cells of all frames",
+    "TRA": "tracking accuracy of the challenge: DET with the links between frames",
+    "pixel error": "share of pixels on the wrong side of the threshold",
+    "pixel F error": "1 - F-score of cell pixels, the leaderboard's pixel error",
+    "Rand error": "1 - F-score of foreground-restricted pixel pairs",
+    "warping error": "share of pixels left after warping by simple points (Jain et al. 2010)",
+    "splits + mergers": "those that split or merge cells, as the leaderboard; 0 for membrane alone",
+    "V_rand": "foreground-restricted Rand F-score, borders of the result thinned",
+    "V_info": "foreground-restricted information F-score, borders thinned, mean of the slices",
+}
+EM_NAMES = {
+    "pixel_error": "pixel error",
+    "pixel_f_error": "pixel F error",
+    "rand_error": "Rand error",
+    "warping_error": "warping error",
+    "splits_and_mergers": "splits + mergers",
+    "v_rand": "V_rand",
+    "v_info": "V_info",
+}
+FRAME_COLUMNS = (
+    "frame", "cells", "objects", "SEG", "AP50", "mean AP", "PQ", "IoU",
+    "missed", "split", "merged", "spurious",
+)  # fmt: skip
+CELL_COLUMNS = ("frame", "cell", "SEG", "object", "mistake")
+
+
+def frame_rows(score: SequenceScore) -> list[tuple[Any, ...]]:
+    """One row of `FRAME_COLUMNS` per frame."""
+    return [
+        (frame.name, *_counts_columns(frame.counts, frame.seg.mean), *map(len, frame.mistakes))
+        for frame in score.frames
+    ]
+
+
+def cell_rows(score: SequenceScore) -> list[tuple[Any, ...]]:
+    """One row of `CELL_COLUMNS` per reference cell."""
+    return [row for frame in score.frames for row in _cells(frame)]
+
+
+def text(score: SequenceScore, margin: int, *, cells: bool) -> str:
+    """Tables for people: frames, cells if wanted, and the sequence with its definitions."""
+    frames = frame_rows(score)
+    mistakes = [sum(row[-4 + kind] for row in frames) for kind in range(4)]
+    frames.append(("all", *_counts_columns(score.counts, score.seg), *mistakes))
+    blocks = [_table(FRAME_COLUMNS, frames)]
+    if cells:
+        blocks.append(_table(CELL_COLUMNS, cell_rows(score)))
+    found = summary(score, margin)
+    names = {
+        "SEG": "SEG",
+        "mean AP": "mean_average_precision",
+        "PQ": "panoptic_quality",
+        "IoU": "foreground_iou",
+        "DET": "DET",
+        "TRA": "TRA",
+    }
+    measures = [
+        (name, found[key], DEFINITIONS[name]) for name, key in names.items() if key in found
+    ]
+    blocks.append(_table(("measure", "value", "definition"), measures))
+    field = f"without a margin of {margin} pixels" if margin else "the whole image"
+    notes = [f"Field of interest: {field}.", *score.notes]
+    return "\n\n".join([*blocks, "\n".join(notes)])
+
+
+def summary(score: SequenceScore, margin: int) -> dict[str, Any]:
+    """Everything about a sequence, ready for JSON: nan is None."""
+    precision = average_precision(score.counts)
+    found: dict[str, Any] = {
+        "SEG": score.seg,
+        "mean_average_precision": float(precision.mean()),
+        "average_precision": dict(
+            zip((f"{iou:.2f}" for iou in IOU_THRESHOLDS), precision.tolist(), strict=True)
+        ),
+        "panoptic_quality": panoptic_quality(score.counts),
+        "foreground_iou": foreground_iou(score.counts),
+    }
+    if score.graph is not None:
+        found["DET"] = det(score.graph)
+        corrections = score.graph._asdict()
+        if score.tracked:
+            found["TRA"] = tra(score.graph)
+        else:
+            corrections = {k: n for k, n in corrections.items() if not k.startswith("edges")}
+        found["corrections"] = corrections
+    found["margin"] = margin
+    found["frames"] = [dict(zip(FRAME_COLUMNS, row, strict=True)) for row in frame_rows(score)]
+    found["cells"] = [dict(zip(CELL_COLUMNS, row, strict=True)) for row in cell_rows(score)]
+    found["notes"] = score.notes
+    clean: dict[str, Any] = _without_nan(found)
+    return clean
+
+
+def em_text(scores: Mapping[str, AtThreshold]) -> str:
+    """Table of the EM measures for people."""
+    rows = [
+        (EM_NAMES[name], _number(best.value, 6), f"{best.threshold:g}", DEFINITIONS[EM_NAMES[name]])
+        for name, best in scores.items()
+    ]
+    return _table(("measure", "value", "threshold", "definition"), rows)
+
+
+def em_summary(scores: Mapping[str, AtThreshold]) -> dict[str, Any]:
+    """EM measures, ready for JSON."""
+    return {name: best._asdict() for name, best in scores.items()}
+
+
+def write_csv(folder: Path, score: SequenceScore) -> None:
+    """Write ``frames.csv`` and ``cells.csv`` into a folder, which is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, columns, rows in (
+        ("frames.csv", FRAME_COLUMNS, frame_rows(score)),
+        ("cells.csv", CELL_COLUMNS, cell_rows(score)),
+    ):
+        write_rows(folder / name, columns, rows)
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write a CSV file."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def _counts_columns(counts: MatchCounts, seg: float) -> tuple[Any, ...]:
+    precision = average_precision(counts)
+    return (
+        counts.reference,
+        counts.segmented,
+        seg,
+        float(precision[0]),
+        float(precision.mean()),
+        panoptic_quality(counts),
+        foreground_iou(counts),
+    )
+
+
+def _cells(frame: FrameScore) -> Iterator[tuple[Any, ...]]:
+    kinds = ("missed", "split", "merged")
+    mistake = {label: kind for kind in kinds for label in getattr(frame.mistakes, kind).tolist()}
+    for label, value, matched in zip(*(a.tolist() for a in frame.seg[1:]), strict=True):
+        yield frame.name, label, value, matched, mistake.get(label, "")
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    cells = [list(columns), *([_number(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    # Words at the left read better to the left, numbers to the right.
+    return "\n".join(
+        "  ".join(
+            f"{cell:<{width}}" if index == 0 or column == "definition" else f"{cell:>{width}}"
+            for index, (cell, width, column) in enumerate(zip(row, widths, columns, strict=True))
+        ).rstrip()
+        for row in cells
+    )
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
+    if isinstance(value, np.generic):
+        return _without_nan(value.item())
+    return None if isinstance(value, float) and math.isnan(value) else value

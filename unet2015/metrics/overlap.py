@@ -1,0 +1,179 @@
+"""Which reference cells and which segmented objects share how many pixels: one table for all."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputError
+
+LARGEST_LABEL = 2**32 - 1
+
+
+class Overlaps(NamedTuple):
+    """Areas of the cells of two label images, and the pixels shared by each touching pair.
+
+    Label 0, the background, is left out everywhere. R, S and K are the numbers of reference cells,
+    segmented objects, and pairs that share at least one pixel.
+
+    Attributes
+    ----------
+    reference_labels, segmented_labels : int64 array (R,), (S,)
+        The labels present, ascending.
+    reference_areas, segmented_areas : int64 array (R,), (S,)
+        Their numbers of pixels.
+    reference_index, segmented_index : int64 array (K,)
+        For each pair, the positions of its cells in the label arrays.
+    shared : int64 array (K,)
+        For each pair, the number of pixels that belong to both.
+    """
+
+    reference_labels: NDArray[np.int64]
+    reference_areas: NDArray[np.int64]
+    segmented_labels: NDArray[np.int64]
+    segmented_areas: NDArray[np.int64]
+    reference_index: NDArray[np.int64]
+    segmented_index: NDArray[np.int64]
+    shared: NDArray[np.int64]
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """Intersection over union of each pair, float64 (K,)."""
+        areas = self.reference_areas[self.reference_index]
+        areas = areas + self.segmented_areas[self.segmented_index]
+        return self.shared / (areas - self.shared)
+
+    @property
+    def majority(self) -> NDArray[np.bool_]:
+        """Pairs whose object holds more than half of the reference cell, bool (K,).
+
+        The challenge's rule for "detected". At most one object can hold more than half of a cell.
+        """
+        return 2 * self.shared > self.reference_areas[self.reference_index]
+
+
+def overlap_table(reference: ArrayLike, segmented: ArrayLike, margin: int = 0) -> Overlaps:
+    """Count the pixels that reference cells and segmented objects share.
+
+    Parameters
+    ----------
+    reference, segmented : integer array (..., H, W)
+        Label images of one shape, 0 = background, labels up to 2**32 - 1.
+    margin : int
+        Width in pixels of the border outside the field of interest. Cells and objects without a
+        single pixel inside the field count as background.
+
+    Returns
+    -------
+    Overlaps
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, the arrays do not hold labels, or the margin leaves no field.
+
+    Examples
+    --------
+    >>> table = overlap_table([[1, 1, 0, 2]], [[7, 7, 7, 0]])
+    >>> table.reference_labels, table.reference_areas
+    (array([1, 2]), array([2, 1]))
+    >>> table.segmented_labels, table.segmented_areas
+    (array([7]), array([3]))
+    >>> table.shared
+    array([2])
+    """
+    reference, segmented = _as_labels(reference, "reference"), _as_labels(segmented, "segmented")
+    if reference.shape != segmented.shape:
+        raise InputError(
+            f"the reference has shape {_by(reference)} and the result {_by(segmented)}: "
+            "give label images of the same size."
+        )
+    # Both labels in one 64-bit key, so that a single pass counts every pair. Neighbouring pixels
+    # mostly repeat the pair: counting runs leaves a few thousand numbers to sort, not all pixels.
+    key = ((reference.astype(np.uint64) << np.uint64(32)) | segmented.astype(np.uint64)).ravel()
+    starts = np.flatnonzero(np.diff(key, prepend=~key[:1]))
+    pairs, run_pair = np.unique(key[starts], return_inverse=True)
+    count = _total(run_pair, np.diff(starts, append=key.size), pairs.size)
+    reference_of = (pairs >> np.uint64(32)).astype(np.int64)
+    segmented_of = (pairs & np.uint64(LARGEST_LABEL)).astype(np.int64)
+    if margin:
+        reference_of[np.isin(reference_of, within_margin(reference, margin))] = 0
+        segmented_of[np.isin(segmented_of, within_margin(segmented, margin))] = 0
+
+    reference_labels, r = np.unique(reference_of, return_inverse=True)
+    segmented_labels, s = np.unique(segmented_of, return_inverse=True)
+    reference_areas = _total(r, count, reference_labels.size)
+    segmented_areas = _total(s, count, segmented_labels.size)
+    both = (reference_of > 0) & (segmented_of > 0)
+    # Without its background entry, which an image full of cells does not have, a table starts at 0.
+    r_first, s_first = int((reference_labels == 0).sum()), int((segmented_labels == 0).sum())
+    return Overlaps(
+        reference_labels[r_first:],
+        reference_areas[r_first:],
+        segmented_labels[s_first:],
+        segmented_areas[s_first:],
+        r[both] - r_first,
+        s[both] - s_first,
+        count[both],
+    )
+
+
+def within_margin(labels: NDArray[Any], margin: int) -> NDArray[Any]:
+    """Labels without a single pixel in the field of interest.
+
+    Parameters
+    ----------
+    labels : integer array (..., H, W)
+        Label image.
+    margin : int
+        The field of interest lies at least this many pixels from the image's edges.
+
+    Returns
+    -------
+    array (N,)
+        Ascending, of the type of the image; without 0.
+
+    Raises
+    ------
+    InputError
+        If the margin is negative or leaves no field.
+
+    Examples
+    --------
+    >>> within_margin(np.array([[1, 1, 2], [1, 3, 3], [0, 0, 0]]), margin=1)
+    array([1, 2])
+    """
+    if margin < 0 or 2 * margin >= min(labels.shape[-2:]):
+        raise InputError(
+            f"a margin of {margin} pixels leaves no field of interest in an image of "
+            f"{_by(labels)} pixels: choose 0 or more and less than half of the shorter side."
+        )
+    height, width = labels.shape[-2:]
+    field = labels[..., margin : height - margin, margin : width - margin]
+    return np.setdiff1d(np.unique(labels), np.append(np.unique(field), 0))
+
+
+def _as_labels(image: ArrayLike, name: str) -> NDArray[Any]:
+    labels = np.asarray(image)
+    if labels.dtype.kind not in "bui":
+        raise InputError(
+            f"the {name} image holds {labels.dtype} values: label images hold whole numbers, "
+            "0 for background and one number per cell."
+        )
+    if labels.size and (labels.min() < 0 or labels.max() > LARGEST_LABEL):
+        raise InputError(
+            f"the {name} image holds the label {labels.min() if labels.min() < 0 else labels.max()}"
+            f": labels lie between 0 and {LARGEST_LABEL}, so renumber the cells."
+        )
+    return labels
+
+
+def _total(index: NDArray[np.int64], weight: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    # bincount adds in float64, which is exact up to 2**53 pixels.
+    return np.bincount(index, weights=weight, minlength=size).astype(np.int64)
+
+
+def _by(image: NDArray[Any]) -> str:
+    return "x".join(map(str, image.shape))

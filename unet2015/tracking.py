@@ -1,0 +1,224 @@
+"""Greedy overlap tracking of numbered cells, as the authors did with their results in 2015."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import InputError
+from .metrics import Overlaps, overlap_table
+
+LARGEST_TRACK = 2**16 - 1
+"""The challenge's masks are 16-bit."""
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Settings of the tracker. The authors published none: these are ours."""
+
+    min_overlap: float = 0.1
+    """A cell goes on as the object that it shares most with, if their intersection over union is at
+    least this much."""
+    max_gap: int = 2
+    """Frames for which a cell may be lost and still be found again."""
+    division_overlap: float = 0.3
+    """A cell divides if a second, new object has at least this share of its area on the cell as it
+    was a frame before."""
+    min_daughter: float = 0.3
+    """Of two daughters, the smaller has at least this share of the area of the larger."""
+
+
+class Tracker:
+    """Link the cells of one frame after the other.
+
+    Parameters
+    ----------
+    config : TrackingConfig, optional
+
+    Notes
+    -----
+    Pairs of a track of the last frame and an object of the new one are taken in the order of
+    falling intersection over union, each track and each object once. Objects left over are compared
+    in the same way with the last masks of tracks that were lost a few frames ago. An object still
+    left over that lies on the last mask of a track that went on is its daughter: that track ends,
+    and both objects begin tracks with it as parent. All other objects begin tracks.
+
+    In the challenge's format a track is there in every frame from its first to its last; a cell
+    found again after a gap therefore begins a track with the lost one as parent.
+
+    Kept in memory are two label images: the last frame, and the masks of the lost tracks.
+
+    Raises
+    ------
+    InputError
+        If a setting is out of its range.
+    """
+
+    def __init__(self, config: TrackingConfig | None = None) -> None:
+        self.config = _checked(config or TrackingConfig())
+        self._rows: list[list[int]] = []
+        self._frame = -1
+        self._last = np.zeros((0, 0), np.int64)
+        self._lost = np.zeros((0, 0), np.int64)
+
+    @property
+    def tracks(self) -> NDArray[np.int64]:
+        """The tracks so far: label, first frame, last frame, parent or 0; int64 (N, 4)."""
+        return np.array(self._rows, np.int64).reshape(-1, 4)
+
+    def link(self, labels: ArrayLike) -> NDArray[np.uint16]:
+        """Number the objects of the next frame by their tracks.
+
+        Parameters
+        ----------
+        labels : integer array (H, W)
+            Objects of the frame, numbered in any way, 0 = background.
+
+        Returns
+        -------
+        uint16 array (H, W)
+            The same objects, numbered by their tracks.
+
+        Raises
+        ------
+        InputError
+            If the frame has another shape than the one before, or there are too many tracks.
+        """
+        current = np.asarray(labels)
+        self._frame += 1
+        if self._frame == 0:
+            self._last, self._lost = np.zeros((2, *current.shape), np.int64)
+        if current.shape != self._last.shape:
+            raise InputError(
+                f"frame {self._frame} has shape {current.shape}, the frames before "
+                f"{self._last.shape}: all frames of a sequence must be of one size."
+            )
+        to_last = overlap_table(self._last, current)
+        objects = to_last.segmented_labels.tolist()
+        mother_of: dict[int, int] = {}
+        track_of = _greedy(to_last, self.config.min_overlap, taken=set())
+        found_again = _greedy(
+            overlap_table(self._lost, current), self.config.min_overlap, taken=set(track_of)
+        )
+        for daughters, mother in self._divisions(to_last, track_of, taken=set(found_again)):
+            mother_of |= dict.fromkeys(daughters, mother)
+        for label in objects:
+            if label in mother_of or label not in track_of:
+                parent = mother_of.get(label) or found_again.get(label, 0)
+                track_of[label] = self._begin(parent)
+        for track in track_of.values():
+            self._rows[track - 1][2] = self._frame
+
+        # A lookup by position: labels may be far larger than their number.
+        numbers = np.array([0, *(track_of[label] for label in objects)], np.int64)
+        position = np.searchsorted(to_last.segmented_labels, current, side="right")
+        numbered = np.where(current == 0, 0, numbers[position])
+        self._remember(numbered)
+        return numbered.astype(np.uint16)
+
+    def _begin(self, parent: int) -> int:
+        label = len(self._rows) + 1
+        if label > LARGEST_TRACK:
+            raise InputError(
+                f"there are more than {LARGEST_TRACK} tracks, and the challenge's masks hold no "
+                "larger number: track a part of the sequence, or remove specks from the masks."
+            )
+        self._rows.append([label, self._frame, self._frame, parent])
+        return label
+
+    def _divisions(
+        self, to_last: Overlaps, track_of: dict[int, int], taken: set[int]
+    ) -> Iterator[tuple[tuple[int, int], int]]:
+        """Find the two daughters of each track that divides, best overlap first."""
+        heir = {track: label for label, track in track_of.items()}
+        area = dict(
+            zip(to_last.segmented_labels.tolist(), to_last.segmented_areas.tolist(), strict=True)
+        )
+        share = to_last.shared / to_last.segmented_areas[to_last.segmented_index]
+        for pair in np.argsort(-share, kind="stable"):
+            mother = int(to_last.reference_labels[to_last.reference_index[pair]])
+            label = int(to_last.segmented_labels[to_last.segmented_index[pair]])
+            if share[pair] < self.config.division_overlap:
+                return
+            if label in track_of or label in taken or mother not in heir:
+                continue
+            sister = heir[mother]
+            small, large = sorted((area[label], area[sister]))
+            if small >= self.config.min_daughter * large:
+                del heir[mother]
+                taken = taken | {label}
+                yield (label, sister), mother
+
+    def _remember(self, numbered: NDArray[np.int64]) -> None:
+        """Keep the frame, and the masks of tracks that were in the last one and are not in it."""
+        ends = np.array([0, *(row[2] for row in self._rows)], np.int64)
+        heirless = np.ones(ends.size, bool)
+        heirless[[row[3] for row in self._rows]] = False
+        for image in (self._last, self._lost):
+            ended = ends[image]
+            stays = (ended < self._frame) & (ended >= self._frame - self.config.max_gap)
+            image[~(stays & heirless[image])] = 0
+        self._lost = np.where(self._last > 0, self._last, self._lost)
+        self._last = numbered
+
+
+def _checked(config: TrackingConfig) -> TrackingConfig:
+    for name in ("min_overlap", "division_overlap", "min_daughter"):
+        value = getattr(config, name)
+        if not 0 < value <= 1:
+            raise InputError(f"{name} is {value}: choose a share above 0 and up to 1.")
+    if config.max_gap < 0:
+        raise InputError(f"max_gap is {config.max_gap}: choose 0 frames or more.")
+    return config
+
+
+def _greedy(table: Overlaps, least: float, taken: set[int]) -> dict[int, int]:
+    """Give objects that are not taken the track with which they share most, both once."""
+    iou = table.iou
+    track_of: dict[int, int] = {}
+    used: set[int] = set()
+    for pair in np.argsort(-iou, kind="stable"):
+        if iou[pair] < least:
+            break
+        track = int(table.reference_labels[table.reference_index[pair]])
+        label = int(table.segmented_labels[table.segmented_index[pair]])
+        if track not in used and label not in track_of and label not in taken:
+            track_of[label] = track
+            used.add(track)
+    return track_of
+
+
+def track(
+    frames: Iterable[ArrayLike], config: TrackingConfig | None = None
+) -> tuple[list[NDArray[np.uint16]], NDArray[np.int64]]:
+    """Track the cells of a sequence that fits into memory; see `Tracker` for how, and for streams.
+
+    Parameters
+    ----------
+    frames : iterable of integer array (H, W)
+        Objects of each frame, numbered in any way.
+    config : TrackingConfig, optional
+
+    Returns
+    -------
+    list of uint16 array (H, W)
+        The frames, numbered by track.
+    int64 array (N, 4)
+        For each track its label, first frame, last frame, and parent or 0.
+
+    Examples
+    --------
+    >>> frames = [[[5, 5, 5, 5]], [[1, 1, 0, 2]]]  # a cell divides
+    >>> masks, tracks = track(np.array(frame) for frame in frames)
+    >>> masks[1]
+    array([[2, 2, 0, 3]], dtype=uint16)
+    >>> tracks
+    array([[1, 0, 0, 0],
+           [2, 1, 1, 1],
+           [3, 1, 1, 1]])
+    """
+    tracker = Tracker(config)
+    return [tracker.link(frame) for frame in frames], tracker.tracks
