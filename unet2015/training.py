@@ -59,7 +59,7 @@ class TrainingConfig:
     """Height and width of the training tiles in pixels, a valid input size (Fig. 1)."""
     iterations: int = 2000
     """Training steps, one tile each. Ours."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     """Learning rate after the warm-up. Ours."""
     warmup: int = 100
     """Iterations in which the learning rate rises from 0; then it falls along a cosine. Ours."""
