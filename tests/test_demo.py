@@ -2,7 +2,7 @@ import dataclasses
 
 from unet2015.cli import main
 from unet2015.commands import demo
-from unet2015.training import TrainingConfig
+from unet2015.schedule import TrainingConfig
 
 
 def test_the_demo_leaves_data_run_results_and_table(tmp_path, monkeypatch, capsys):

@@ -9,7 +9,8 @@ from unet2015 import InputError, load_model
 from unet2015.datasets.frames import annotated_frame
 from unet2015.device import Engine
 from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, read_log
-from unet2015.training import Settings, TrainingConfig, check, learning_rate, momentum, train
+from unet2015.schedule import TrainingConfig, learning_rate, momentum
+from unet2015.training import Settings, check, train
 from unet2015.unet import UNetConfig
 
 CPU = Engine(torch.device("cpu"))

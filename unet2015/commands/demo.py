@@ -27,7 +27,8 @@ from ..metrics import SegScore, seg_score, sequence_seg
 from ..pictures import draw_result
 from ..prediction import predict
 from ..runs import CHECKPOINT_FILE
-from ..training import Settings, TrainingConfig, train
+from ..schedule import TrainingConfig
+from ..training import Settings, train
 from ..unet import UNetConfig
 from .train import report
 

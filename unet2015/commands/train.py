@@ -27,7 +27,8 @@ from ..metrics import seg_score, sequence_seg
 from ..pictures import draw_loss
 from ..prediction import predict
 from ..runs import read_log
-from ..training import Settings, TrainingConfig, train
+from ..schedule import TrainingConfig
+from ..training import Settings, train
 from ..unet import UNetConfig
 from ..weightmap import WeightMapConfig
 

@@ -1,0 +1,67 @@
+"""How the network is trained (Sec. 3): its numbers, and the rate and momentum of each step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .normalisation import Scheme
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the network is trained.
+
+    Momentum and the batch of one image are the paper's (Sec. 3): "we use a high momentum (0.99)
+    such that a large number of the previously seen training samples determine the update". The
+    learning rate, its schedule and the number of iterations are in no source: they are ours, chosen
+    for a loss that is divided by the sum of its weights.
+    """
+
+    momentum: float = 0.99
+    """Momentum of the stochastic gradient descent, after its own warm-up."""
+    first_momentum: float = 0.9
+    """Momentum at the start; a run of few thousand steps gets nowhere with 0.99 at once. Ours."""
+    momentum_warmup: float = 0.5
+    """Share of the iterations in which the momentum rises. Ours."""
+    tile: int = 572
+    """Height and width of the training tiles in pixels, a valid input size (Fig. 1)."""
+    iterations: int = 2000
+    """Training steps, one tile each. Ours."""
+    learning_rate: float = 1e-2
+    """Learning rate after the warm-up. Ours."""
+    warmup: int = 100
+    """Iterations in which the learning rate rises from 0; then it falls along a cosine. Ours."""
+    clip_norm: float = 1.0
+    """Gradients longer than this are shortened to it. Ours."""
+    class_balance: float = 0.25
+    """w_c goes with the classes' frequencies to the power of minus this, 1 being full balance.
+    The paper balances (Sec. 3) and does not say how far. Ours."""
+    normalisation: Scheme = "standard"
+    """How images are scaled: to mean 0 and deviation 1, by least and greatest value, by type."""
+    interval: int = 250
+    """Iterations between checkpoints, validations and lines of log.csv."""
+    seed: int = 0
+    """Determines the initial weights, the tiles and the drop-out."""
+
+
+def learning_rate(config: TrainingConfig, iteration: int) -> float:
+    """Learning rate of an iteration, counted from 0: a linear rise, then half a cosine to 0.
+
+    While the momentum is lower, each gradient counts for less in all; the rate makes up for that.
+    """
+    rise = min(1.0, (iteration + 1) / max(config.warmup, 1))
+    past = max(iteration - config.warmup, 0) / max(config.iterations - config.warmup, 1)
+    makes_up = (1 - momentum(config, iteration)) / (1 - config.momentum)
+    return config.learning_rate * makes_up * rise * (1 + math.cos(math.pi * past)) / 2
+
+
+def momentum(config: TrainingConfig, iteration: int) -> float:
+    """Momentum of an iteration: the number of steps that it averages over rises linearly.
+
+    Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013,
+    found that a high momentum must be approached; 1 / (1 - momentum) is the number of steps.
+    """
+    risen = min(1.0, iteration / max(config.momentum_warmup * config.iterations, 1))
+    first, last = 1 / (1 - config.first_momentum), 1 / (1 - config.momentum)
+    return 1 - 1 / (first + (last - first) * risen)
