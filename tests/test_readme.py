@@ -1,0 +1,36 @@
+import re
+from pathlib import Path
+
+import numpy as np
+
+from unet2015 import save_model
+from unet2015.checkpoint import Model
+from unet2015.cli import COMMANDS
+from unet2015.unet import UNet
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/u373").mkdir(parents=True)
+    save_model("runs/u373/model.safetensors", Model(UNet(base_channels=2), "standard"))
+    labels = np.zeros((40, 50), np.uint16)
+    labels[5:20, 5:20], labels[5:20, 20:30] = 1, 2
+    image = np.random.default_rng(0).integers(0, 255, labels.shape, dtype=np.uint8)
+    names = {"labels": labels, "image": image}
+    for block in blocks("python"):
+        exec(block, names)
+    assert names["weights"].shape == names["target"].shape == labels.shape
+    assert names["cells"].shape == labels.shape
+
+
+def test_the_commands_of_the_readme_exist():
+    lines = [line for block in blocks("sh") for line in re.split(r"\n|&&", block)]
+    used = {line.split()[1] for line in lines if line.strip().startswith("unet2015 ")}
+    assert used
+    assert used <= set(COMMANDS)
