@@ -116,7 +116,7 @@ def train(
                     iteration=done,
                     loss=_look(losses, done, config),
                     learning_rate=learning_rate(config, done - 1),
-                    validation_seg=_validate(validate, model, bar),
+                    validation_seg=_validate(validate, model, done),
                     seconds=round(seconds, 2),
                     waiting_share=round(tiles.waited / seconds, 4),
                 )
@@ -249,13 +249,11 @@ def _look(losses: list[Tensor], done: int, config: TrainingConfig) -> float:
     return loss
 
 
-def _validate(
-    validate: Callable[[Model], float] | None, model: Model, bar: tqdm[object]
-) -> float | None:
+def _validate(validate: Callable[[Model], float] | None, model: Model, done: int) -> float | None:
     if validate is None:
         return None
     model.network.eval()
     score = validate(model)
     model.network.train()
-    bar.write(f"{bar.n} iterations: validation SEG {score:.4f}")
+    logger.info("%d iterations: validation SEG %.4f", done, score)
     return score
