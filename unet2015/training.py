@@ -56,6 +56,7 @@ def train(
     engine: Engine,
     resume: bool = False,
     validate: Callable[[Model], float] | None = None,
+    deadline: float = math.inf,
 ) -> Model:
     """Train a network, leaving its model, checkpoints and log in a folder.
 
@@ -73,11 +74,13 @@ def train(
         Go on with the run in the folder. The result is that of a run without interruption.
     validate : callable, optional
         Gives the SEG of a model on a validation sequence; called at each interval.
+    deadline : float
+        Time on `time.monotonic` after which the run stops at the next checkpoint, to be resumed.
 
     Returns
     -------
     Model
-        The trained network, in evaluation mode.
+        The network as far as it is trained, in evaluation mode.
 
     Raises
     ------
@@ -123,6 +126,8 @@ def train(
                 run.save(model, optimizer, line)
                 losses.clear()
                 tiles.waited, began = 0.0, time.perf_counter()
+                if time.monotonic() >= deadline:
+                    break
     network.eval()
     return model
 
