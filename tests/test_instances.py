@@ -40,3 +40,10 @@ def test_the_most_probable_class_decides():
     probabilities = np.array([[[0.4, 0.6]], [[0.3, 0.2]], [[0.3, 0.2]]], np.float32)
     assert foreground(probabilities).tolist() == [[False, False]]
     assert foreground(probabilities[[1, 0, 2]]).tolist() == [[True, True]]
+
+
+def test_holes_are_filled_before_sizes_are_counted():
+    ring = np.pad(np.zeros((2, 2), bool), 1, constant_values=True)
+    assert label_cells(ring, 16).max() == 0
+    assert (label_cells(ring, 16, fill_holes=True) == 1).all()
+    assert label_cells(ring[1:], fill_holes=True).sum() == 8

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from unet2015 import InputError
-from unet2015.normalisation import fit, normalise, statistics
+from unet2015.normalisation import fit, gather_statistics, normalise, statistics
+from unet2015.prediction import ArraySource
 
 
 def image(dtype):
@@ -44,3 +45,27 @@ def test_pixels_that_are_no_numbers_are_refused(bad):
 def test_an_unknown_scheme_is_refused():
     with pytest.raises(InputError, match="standard, minmax, range"):
         fit("magic", statistics(image(np.uint8)), np.dtype(np.uint8))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("region", [(2, 3), (4, 7), (100, 100)])
+def test_statistics_by_region_are_those_of_the_whole(dtype, region):
+    whole, by_region = (
+        statistics(image(dtype)),
+        gather_statistics(ArraySource(image(dtype)), region),
+    )
+    for expected, found in zip(whole, by_region, strict=True):
+        assert np.allclose(expected, found, rtol=1e-12, atol=0)
+
+
+def test_a_small_spread_about_a_large_mean_keeps_its_digits():
+    pixels = 1e7 + np.random.default_rng(0).normal(size=(1, 60, 50))
+    found = gather_statistics(ArraySource(pixels), (7, 11))
+    assert found.deviation == pytest.approx(pixels.std(), rel=1e-9)
+
+
+def test_statistics_by_region_refuse_a_pixel_that_is_no_number():
+    pixels = image(np.float64)
+    pixels[0, 8, 6] = np.nan
+    with pytest.raises(InputError, match="NaN or infinite"):
+        gather_statistics(ArraySource(pixels), (4, 4))

@@ -1,3 +1,5 @@
+import doctest
+
 import numpy as np
 import pytest
 import torch
@@ -5,12 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from unet2015 import InputError, UNet
+from unet2015 import InputError, UNet, prediction
 from unet2015.checkpoint import Model
 from unet2015.device import Engine
 from unet2015.normalisation import normalise
-from unet2015.prediction import ArraySource, predict, predict_tiles, tile_grid
-from unet2015.tiles import TileGrid
+from unet2015.prediction import (
+    ArraySource,
+    class_probabilities,
+    predict,
+    predict_tiles,
+    tile_grid,
+)
 
 CPU = Engine(torch.device("cpu"))
 
@@ -76,16 +83,68 @@ def test_little_memory_makes_small_tiles(monkeypatch):
     assert tile_grid((3000, 2000), network).output == (20, 20)
 
 
-def test_any_network_with_a_known_border_can_be_tiled():
+def assembled(shape, parts):
+    found = np.full(shape, np.nan, np.float32)
+    for tile, values in parts:
+        assert np.isnan(found[:, *tile.write]).all()
+        found[:, *tile.write] = values
+    return found
+
+
+@pytest.mark.parametrize("tile", [9, 32, (21, 64), 512])
+def test_any_network_with_a_known_border_can_be_tiled(tile):
     image = np.random.default_rng(0).random((1, 50, 61), dtype=np.float32)
     blur = nn.Conv2d(1, 2, 5, bias=False)
-    grid = TileGrid((50, 61), (17, 23), border=2)
-    found = np.zeros((2, 50, 61), np.float32)
-    for tile, values in predict_tiles(ArraySource(image), blur, grid, CPU):
-        found[:, *tile.write] = values
+    found = assembled((2, 50, 61), predict_tiles(image, blur, border=2, tile=tile))
     padded = np.pad(image, ((0, 0), (2, 2), (2, 2)), mode="reflect")
-    expected = torch.softmax(blur(torch.from_numpy(padded)[None])[0], 0).detach().numpy()
+    expected = blur(torch.from_numpy(padded)[None])[0].detach().numpy()
     assert np.allclose(found, expected, atol=1e-6)
+
+
+def test_a_padded_network_with_a_halo_gives_no_seams():
+    image = np.random.default_rng(0).random((50, 61), dtype=np.float32)
+    padded = nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(3, 3, 3, padding=1),
+        nn.Upsample(scale_factor=2), nn.Conv2d(3, 2, 3, padding=1),
+    )  # fmt: skip
+    parts = predict_tiles(
+        image, padded, halo=6, tile=28, step=2, activation=class_probabilities, engine=CPU
+    )
+    around = np.pad(image, 6, mode="reflect")[:, :-1]
+    with torch.inference_mode():
+        expected = torch.softmax(padded(torch.from_numpy(around)[None, None])[0], 0)
+    found = assembled((2, 50, 61), parts)
+    assert np.allclose(found[:, :50, :60], expected[:, 6:56, 6:66], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "either"),
+        ({"border": 1, "halo": 1}, "either"),
+        ({"border": 1}, "expected"),
+        ({"border": 2, "tile": 4}, "larger tile"),
+    ],
+)
+def test_a_network_that_does_not_fit_its_description_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        list(predict_tiles(np.zeros((20, 20)), nn.Conv2d(1, 2, 5), **{"tile": 16, **arguments}))
+
+
+def test_the_example_of_the_docstring():
+    assert doctest.testmod(prediction).failed == 0
+
+
+def test_an_error_while_reading_ends_the_prediction():
+    class Broken(ArraySource):
+        def read(self, rows, columns):
+            if rows.start > 20:
+                raise InputError("truncated")
+            return super().read(rows, columns)
+
+    source = Broken(np.zeros((90, 90), np.float32))
+    with pytest.raises(InputError, match="truncated"):
+        list(predict_tiles(source, nn.Conv2d(1, 2, 5), border=2, tile=16))
 
 
 @pytest.mark.parametrize(

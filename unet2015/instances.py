@@ -20,8 +20,12 @@ def foreground(probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
     return probabilities.argmax(axis=0) > 0
 
 
-def label_cells(foreground: NDArray[np.bool_], min_size: int = 0) -> NDArray[np.uint32]:
+def label_cells(
+    foreground: NDArray[np.bool_], min_size: int = 0, fill_holes: bool = False
+) -> NDArray[np.uint32]:
     """Number the 8-connected components, leaving out small ones.
+
+    `stitching.number_cells` does the same for what does not fit in memory.
 
     Parameters
     ----------
@@ -29,6 +33,9 @@ def label_cells(foreground: NDArray[np.bool_], min_size: int = 0) -> NDArray[np.
         Shape (height, width).
     min_size : int
         Components of fewer pixels become background.
+    fill_holes : bool
+        Whether background that is enclosed, that is, not 4-connected to the image's edge, becomes
+        foreground first.
 
     Returns
     -------
@@ -43,6 +50,8 @@ def label_cells(foreground: NDArray[np.bool_], min_size: int = 0) -> NDArray[np.
            [0, 0, 0],
            [0, 0, 2]], dtype=uint32)
     """
+    if fill_holes:
+        foreground = ndimage.binary_fill_holes(foreground)
     components, _ = ndimage.label(foreground, structure=EIGHT_NEIGHBOURS)
     sizes = np.bincount(components.ravel())
     kept = sizes >= max(min_size, 1)

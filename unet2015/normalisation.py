@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from itertools import product
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .tiles import Source
 
 Scheme = Literal["standard", "minmax", "range"]
 """``standard``: mean 0 and standard deviation 1 for each image and channel (our default: phase
@@ -17,9 +20,14 @@ later plugin. ``range``: integer type to [0, 1], floats as they are, as in the c
 2015."""
 
 
-class Statistics(NamedTuple):
-    """What the schemes need to know of an image, for each channel."""
+REGION = (1024, 4096)
+"""Rows and columns that are in memory at once while the statistics of a file are gathered."""
 
+
+class Statistics(NamedTuple):
+    """What the schemes need to know of an image: how many pixels it has, and for each channel..."""
+
+    pixels: int
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
     least: NDArray[np.float64]
@@ -56,6 +64,7 @@ def statistics(image: NDArray[Any]) -> Statistics:
     with np.errstate(invalid="ignore"):  # infinities are answered below
         deviation = flat.std(axis=1, dtype=np.float64)
     found = Statistics(
+        pixels=flat.shape[1],
         mean=flat.mean(axis=1, dtype=np.float64),
         deviation=deviation,
         least=flat.min(axis=1).astype(np.float64),
@@ -66,6 +75,60 @@ def statistics(image: NDArray[Any]) -> Statistics:
             "the image has pixels that are NaN or infinite: replace them by numbers first."
         )
     return found
+
+
+def gather_statistics(source: Source, region: tuple[int, int] = REGION) -> Statistics:
+    """Statistics of an image of any size, read region by region, always in the same order.
+
+    Parameters
+    ----------
+    source : Source
+        The image.
+    region : (int, int)
+        Rows and columns that are read at once.
+
+    Raises
+    ------
+    InputError
+        If a pixel is NaN or infinite.
+    """
+    _, height, width = source.shape
+    corners = product(range(0, height, region[0]), range(0, width, region[1]))
+    return reduce(
+        merge,
+        (
+            statistics(
+                source.read(
+                    slice(top, min(top + region[0], height)),
+                    slice(left, min(left + region[1], width)),
+                )
+            )
+            for top, left in corners
+        ),
+    )
+
+
+def merge(one: Statistics, other: Statistics) -> Statistics:
+    """Statistics of two sets of pixels from those of each.
+
+    Notes
+    -----
+    Chan, Golub, LeVeque: "Algorithms for Computing the Sample Variance", 1983, Eq. 2.1: unlike the
+    difference of sums of squares, this loses no digits where the mean is large.
+    """
+    count = one.pixels + other.pixels
+    share = other.pixels / count
+    apart = other.mean - one.mean
+    variance = (
+        (1 - share) * one.deviation**2 + share * other.deviation**2 + share * (1 - share) * apart**2
+    )
+    return Statistics(
+        pixels=count,
+        mean=one.mean + share * apart,
+        deviation=np.sqrt(variance),
+        least=np.minimum(one.least, other.least),
+        greatest=np.maximum(one.greatest, other.greatest),
+    )
 
 
 def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any]) -> Affine:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from . import normalisation
 from .checkpoint import Model
 from .device import Engine
 from .errors import InputError
+from .prefetch import in_thread
 from .tiles import Source, Tile, TileGrid, read_mirrored
 from .unet import UNet
 
@@ -24,10 +25,15 @@ MEMORY_SHARE = 0.25
 """Share of the machine's free memory that the network's maps for one tile may take."""
 
 
+Key = TypeVar("Key")
+
+
 class ArraySource:
-    """A normalised array in memory as a source of regions."""
+    """An array in memory, (channels, height, width) or (height, width), as a source of regions."""
 
     def __init__(self, image: NDArray[Any]) -> None:
+        if image.ndim == 2:
+            image = image[None]
         if image.ndim != 3:
             raise InputError(
                 f"the image has the shape {image.shape}: give (channels, height, width)."
@@ -46,35 +52,121 @@ class ArraySource:
 
 
 def predict_tiles(
-    source: Source, network: nn.Module, grid: TileGrid, engine: Engine
+    source: Source | NDArray[Any],
+    network: nn.Module,
+    *,
+    border: int | None = None,
+    halo: int | None = None,
+    tile: int | tuple[int, int] = 512,
+    step: int = 1,
+    engine: Engine | None = None,
+    activation: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
-    """Compute class probabilities tile by tile.
+    """Run any network over an image of any size, tile by tile, without seams.
+
+    Tiles are read ahead in a thread while the network computes.
 
     Parameters
     ----------
-    source : Source
-        The normalised image.
+    source : Source or ndarray
+        The image as the network wants it: an array of shape (channels, height, width) or (height,
+        width), or anything with ``shape`` (channels, height, width) and ``read(rows, columns)``,
+        which is called from another thread.
     network : nn.Module
-        Takes (1, channels, height, width) and gives logits (1, classes, height - 2 * border,
-        width - 2 * border).
-    grid : TileGrid
-        How the image is cut; its border and step must be the network's.
+        Takes float32 of shape (1, channels, height, width), height and width of the tile.
+    border : int, optional
+        For a network of valid convolutions: pixels that it takes off each side, so that it gives
+        (1, classes, height - 2 * border, width - 2 * border).
+    halo : int, optional
+        For a network that gives (1, classes, height, width): pixels on each side that are cropped
+        because padding spoils them. Half of the receptive field makes tiles exact.
+    tile : int or (int, int)
+        Height and width of what the network sees; the image is mirrored where it leaves the image.
+    step : int
+        Tiles are moved by multiples of this: 2**poolings for a network that pools.
+    engine : Engine, optional
+        Device and precision; float32 on the CPU by default.
+    activation : callable, optional
+        Applied to the network's output of shape (classes, height, width), for example
+        `class_probabilities`; by default the output is given as it is.
+
+    Returns
+    -------
+    iterator of (Tile, ndarray of float32)
+        A tile and the pixels that it alone writes, shape (classes, tile.height, tile.width).
+
+    Raises
+    ------
+    InputError
+        If not exactly one of `border` and `halo` is given, the tile is too small for it, or the
+        network's output has another size than it should.
+
+    Examples
+    --------
+    >>> image = np.random.default_rng(0).random((300, 400), dtype=np.float32)
+    >>> result = np.empty((2, 300, 400), np.float32)
+    >>> for part, values in predict_tiles(image, nn.Conv2d(1, 2, 5), border=2, tile=128):
+    ...     result[:, *part.write] = values
+    """
+    if (border is None) == (halo is None):
+        raise InputError("give either the border of a valid network or the halo of a padded one.")
+    margin = border or halo or 0
+    source = ArraySource(source) if isinstance(source, np.ndarray) else source
+    height, width = (tile, tile) if isinstance(tile, int) else tile
+    grid = TileGrid(source.shape[1:], (height - 2 * margin, width - 2 * margin), margin, step)
+    expected = grid.output if halo is None else grid.input
+
+    def finish(output: Tensor) -> Tensor:
+        if output.shape[-2:] != expected:
+            raise InputError(
+                f"the network makes {tuple(output.shape[-2:])} pixels of {grid.input}, where "
+                f"{expected} were expected: check border, halo and tile."
+            )
+        if halo:
+            output = output[:, halo:-halo, halo:-halo]
+        return activation(output) if activation else output
+
+    inputs = in_thread(lambda part: read_mirrored(source, *grid.read(part)), grid)
+    outputs = run_network(inputs, network, engine or Engine(torch.device("cpu")), finish)
+    return ((part, values[:, : part.height, : part.width]) for part, values in outputs)
+
+
+def class_probabilities(logits: Tensor) -> Tensor:
+    """Softmax over the classes, the first axis (Sec. 3)."""
+    return torch.softmax(logits, dim=0)
+
+
+def run_network(
+    inputs: Iterable[tuple[Key, NDArray[Any]]],
+    network: nn.Module,
+    engine: Engine,
+    finish: Callable[[Tensor], Tensor],
+) -> Generator[tuple[Key, NDArray[np.float32]]]:
+    """Put images through a network one after the other.
+
+    Parameters
+    ----------
+    inputs : iterable of (key, ndarray)
+        What to give back with the result, and an image of shape (channels, height, width).
+    network : nn.Module
+        Is brought to the engine's device.
     engine : Engine
         Where and in which precision to compute.
+    finish : callable
+        Turns the output, float32 of shape (classes, height, width), into the result, on the device.
 
     Yields
     ------
-    (Tile, ndarray of float32)
-        A tile and the probabilities of the pixels that it writes, shape (classes, height, width).
+    (key, ndarray of float32)
     """
     network = engine.place(network).eval()
-    for tile in grid:
-        pixels = torch.from_numpy(read_mirrored(source, *grid.read(tile)))[None]
-        pixels = pixels.to(engine.device, torch.float32)
+    for key, image in inputs:
+        pixels = torch.from_numpy(image)[None].to(engine.device, torch.float32)
         pixels = pixels.contiguous(memory_format=engine.memory_format)
         with torch.inference_mode(), engine.autocast():
-            logits = network(pixels)[0, :, : tile.height, : tile.width]
-        yield tile, torch.softmax(logits.float(), dim=0).cpu().numpy()
+            output = network(pixels)[0]
+        with torch.inference_mode():
+            yield key, finish(output.float()).cpu().numpy()
 
 
 def predict(
@@ -110,16 +202,21 @@ def predict(
     InputError
         If the image does not have the model's channels or the tile is not a valid size.
     """
-    if image.ndim == 2:
-        image = image[None]
     source = ArraySource(image)
     check_channels(source, model)
-    engine = engine or Engine(torch.device("cpu"))
-    grid = tile_grid(image.shape[1:], model.network, tile)
-    normalised = ArraySource(normalisation.normalise(image, model.normalisation))
-    classes = model.network.config.num_classes
-    probabilities = np.empty((classes, *grid.shape), np.float32)
-    for part, values in predict_tiles(normalised, model.network, grid, engine):
+    grid = tile_grid(source.shape[1:], model.network, tile)
+    normalised = normalisation.normalise(source.image, model.normalisation)
+    outputs = predict_tiles(
+        normalised,
+        model.network,
+        border=grid.border,
+        tile=grid.input,
+        step=grid.step,
+        engine=engine,
+        activation=class_probabilities,
+    )
+    probabilities = np.empty((model.network.config.num_classes, *grid.shape), np.float32)
+    for part, values in outputs:
         probabilities[:, *part.write] = values
         progress()
     return probabilities

@@ -2,29 +2,48 @@
 
 OUT is the result itself when there is one image and OUT ends in .tif, otherwise a folder, which
 gets one result of the same name for each image. A Cell Tracking Challenge sequence (a folder with
-t000.tif, t001.tif, ...) gives numbered cells in mask000.tif, mask001.tif, ...
+t000.tif, t001.tif, ...) gives numbered cells in mask000.tif, mask001.tif, ... An OUT that ends in
+.zarr becomes an OME-Zarr.
+
+Images may be larger than the memory. A run that was killed goes on where it stopped when the same
+command is given again; what it needs for that is in hidden folders beside the results, .*unet2015.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from .. import __version__
 from ..checkpoint import Model, load_model
 from ..datasets.ctc import frame_number, is_sequence, sequence_frames
 from ..device import DeviceName, Engine, Precision, choose_engine
 from ..errors import InputError
-from ..images import IMAGE_SUFFIXES, Image, check_output, open_image, select_channels, write_image
-from ..instances import foreground, label_cells
-from ..prediction import predict, tile_grid
+from ..fileprediction import digest, explained_full_disk, predict_file
+from ..images import (
+    IMAGE_SUFFIXES,
+    check_output,
+    fingerprint,
+    open_image,
+    select_channels,
+)
+from ..images.opening import is_zarr
+from ..images.writing import check_axes
+from ..prediction import tile_grid
+from ..results import STREAMED_FROM, ProbabilityType, Result
+from ..scratch import Scratch
+
+if TYPE_CHECKING:
+    from ..cluster import Cluster
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +60,14 @@ class Options:
     """The result, or a folder for the results."""
     labels: FlagCreatePairsOff[bool] = False
     """Write numbered cells instead of the foreground probability."""
+    classes: FlagCreatePairsOff[bool] = False
+    """Write the number of the most probable class instead of the foreground probability."""
+    dtype: ProbabilityType = "float32"
+    """Type of the probability; uint8 has 0...255 for 0...1."""
     min_size: int = 0
     """Drop cells of fewer pixels."""
+    fill_holes: FlagCreatePairsOff[bool] = False
+    """Fill holes in cells."""
     channels: tuple[str, ...] = ()
     """Channels of the image to use, by number counted from 0 or by name."""
     tile: int | None = None
@@ -51,6 +76,15 @@ class Options:
     """Where to compute."""
     precision: Precision = "auto"
     """Precision of the convolutions; auto takes bfloat16 where the hardware has it."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Throw away what an interrupted run left, instead of going on with it."""
+    scheduler: str | None = None
+    """Compute on the Dask cluster of this address (needs the extra [dask]), which must see the same
+    files under the same paths."""
+    workers: int | None = None
+    """Compute in so many processes on this machine (needs the extra [dask])."""
+    keep_scratch: FlagCreatePairsOff[bool] = False
+    """Leave the scratch folder .NAME.unet2015 beside the result, with its Zarr of all tiles."""
 
 
 class Job(NamedTuple):
@@ -58,30 +92,92 @@ class Job(NamedTuple):
 
     source: Path
     target: Path
-    as_labels: bool
+    result: Result
 
 
 def run(options: Options) -> None:
     """Predict as `options` say."""
     if options.min_size < 0:
         raise InputError(f"--min-size is {options.min_size}: it must be at least 0 pixels.")
+    if options.labels and options.classes:
+        raise InputError("--labels and --classes exclude each other: choose one.")
+    if options.workers is not None and (options.workers < 1 or options.scheduler):
+        raise InputError("--workers is at least 1 and goes without --scheduler.")
     model = load_model(options.model)
     engine = choose_engine(options.device, options.precision)
-    jobs = plan(options.images, options.out, options.labels)
-    tiles = sum(_tiles(job, model, options) for job in jobs)
+    jobs = plan(options)
+    pixels = [_check(job, model, options) for job in jobs]
     if jobs[0].target != options.out:
         options.out.mkdir(parents=True, exist_ok=True)
     for job in jobs:
         check_output(job.target, [job.source])
     logger.info("computing on %s.", engine)
-    with tqdm(total=tiles, desc="predicting", unit="tile") as bar:
-        for job in jobs:
+    with (
+        _cluster(options) as cluster,
+        _finished_jobs(jobs, model, engine, options) as finished,
+        tqdm(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
+    ):
+        for job, count in zip(jobs, pixels, strict=True):
             bar.set_postfix_str(job.source.name)
-            _predict(job, model, engine, options, bar)
+            state = fingerprint(job.source)
+            if job.target.exists() and finished.get(job.target.name) == state:
+                bar.update(count)
+                continue
+            predict_file(
+                *(job.source, job.target, model, engine, job.result),
+                channels=options.channels,
+                tile=options.tile,
+                overwrite=options.overwrite,
+                keep_scratch=options.keep_scratch,
+                progress=bar.update,
+                cluster=cluster,
+            )
+            finished[job.target.name] = state
     logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), options.out)
 
 
-def plan(images: Sequence[Path], out: Path, labels: bool) -> list[Job]:
+def _cluster(options: Options) -> AbstractContextManager[Cluster | None]:
+    if options.scheduler is None and options.workers is None:
+        return nullcontext()
+    from ..cluster import Cluster
+
+    return Cluster(options.model, options.scheduler, options.workers)
+
+
+@contextmanager
+def _finished_jobs(
+    jobs: Sequence[Job], model: Model, engine: Engine, options: Options
+) -> Iterator[MutableMapping[str, str]]:
+    """Ledger of the results in a folder, by name, with the fingerprints of their images."""
+    if len(jobs) == 1:
+        yield {}
+        return
+    purpose = {
+        "model": digest(model),
+        "channels": options.channels,
+        "tile": options.tile or "automatic",
+        "device": str(engine),
+        **asdict(_result(options)),
+        "version": __version__,
+    }
+    folder = options.out / ".unet2015"
+    with explained_full_disk(options.out), Scratch(folder, purpose, options.overwrite) as scratch:
+        yield scratch.ledger
+        scratch.remove()
+
+
+def _result(options: Options, is_frame: bool = False) -> Result:
+    """What the options ask for; frames of a challenge's sequence become labels by default."""
+    labels = options.labels or (is_frame and not options.classes)
+    return Result(
+        "labels" if labels else "classes" if options.classes else "probability",
+        options.dtype,
+        options.min_size,
+        options.fill_holes,
+    )
+
+
+def plan(options: Options) -> list[Job]:
     """Decide which file becomes which result.
 
     Raises
@@ -89,15 +185,17 @@ def plan(images: Sequence[Path], out: Path, labels: bool) -> list[Job]:
     InputError
         If there is no image or two images would give one result.
     """
-    found = [pair for path in images for pair in _expand(path)]
+    out = options.out
+    found = [pair for path in options.images for pair in _expand(path)]
     if not found:
         raise InputError("no image given: name at least one file or folder.")
-    if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
+    is_file = out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
+    if is_file or out.suffix.lower() == ".zarr":
         if len(found) > 1:
             raise InputError(f"{len(found)} images cannot become one file, {out}: give a folder.")
         source, _, is_frame = found[0]
-        return [Job(source, out, labels or is_frame)]
-    jobs = [Job(source, out / name, labels or is_frame) for source, name, is_frame in found]
+        return [Job(source, out, _result(options, is_frame))]
+    jobs = [Job(source, out / name, _result(options, is_frame)) for source, name, is_frame in found]
     taken: dict[Path, Path] = {}
     for job in jobs:
         if job.target in taken:
@@ -114,7 +212,7 @@ def _expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
     if is_sequence(path):
         for frame in sequence_frames(path):
             yield frame, f"mask{frame_number(frame)}.tif", True
-    elif path.is_dir() and path.suffix != ".zarr":
+    elif path.is_dir() and not is_zarr(path):
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
             raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
@@ -128,35 +226,18 @@ def _result_name(path: Path) -> str:
     return path.name if path.suffix.lower().startswith(".tif") else f"{path.stem}.tif"
 
 
-def _tiles(job: Job, model: Model, options: Options) -> int:
-    """Check that an image can be predicted and count its tiles."""
+def _check(job: Job, model: Model, options: Options) -> int:
+    """Find out before anything is computed whether an image can be predicted; count its pixels."""
     with open_image(job.source) as image:
-        _channels(image, model, options)
-        return len(image.planes) * len(tile_grid(image.shape[-2:], model.network, options.tile))
-
-
-def _channels(image: Image, model: Model, options: Options) -> tuple[int, ...]:
-    return select_channels(image, options.channels or None, model.network.config.in_channels)
-
-
-def _predict(job: Job, model: Model, engine: Engine, options: Options, bar: tqdm[object]) -> None:
-    with open_image(job.source) as image:
-        channels = _channels(image, model, options)
-        planes = []
-        for plane in image.planes:
-            pixels = image.read(plane, channels=channels)
-            probabilities = predict(pixels, model, options.tile, engine, bar.update)
-            if job.as_labels:
-                planes.append(label_cells(foreground(probabilities), options.min_size))
-            else:
-                planes.append(1 - probabilities[0])
+        select_channels(image, options.channels or None, model.network.config.in_channels)
+        tile_grid(image.shape[-2:], model.network, options.tile)
         axes = image.plane_axes + "YX"
-        result = np.stack(planes).reshape(*image.plane_shape, *image.shape[-2:])
-        write_image(job.target, _compact(result), axes, image.pixel_size)
-
-
-def _compact(result: NDArray[np.float32] | NDArray[np.uint32]) -> NDArray[np.generic]:
-    """Numbered cells in 16 bits where they fit, as every program reads them."""
-    if result.dtype == np.uint32 and result.max() <= np.iinfo(np.uint16).max:
-        return result.astype(np.uint16)
-    return result
+        shape = (*image.plane_shape, *image.shape[-2:])
+        check_axes(axes, shape)
+        fits = axes == "YX" and job.result.stored == np.uint8 and prod(shape) < STREAMED_FROM
+        if job.target.suffix.lower() == ".png" and not fits:
+            raise InputError(
+                f"{job.target}: a PNG holds one small plane of integers; write a .tif, or choose "
+                "--dtype uint8."
+            )
+        return prod(shape)

@@ -1,0 +1,261 @@
+"""Speed and memory of the prediction of large images.
+
+    python experiments/benchmark_prediction_large.py [--sides 6000] [--full] [--model M]
+        [--base-channels 16] [--depth 4] [--kills 10]
+        [--output experiments/results/prediction_large.json]
+
+For each side length, ``unet2015 predict --labels`` makes numbered cells of a generated image
+(uint8, tiled BigTIFF, Deflate) in a process of its own. Measured are
+
+peak     resident memory of the process and all its children, sampled every 0.1 s, in GiB; the
+         memory that the kernel uses to cache files is not in it
+speed    megapixels of the image in a second, from starting the command to its end
+network  share of that wall time in which the network computes
+
+--kills N predicts each image once more, ends that run N times with SIGKILL after a random time, and
+tells whether the result that it leads to in the end is the same, byte by byte.
+
+--full is the case that the goal names: 20,000 x 20,000 pixels. Unless --model gives a trained
+network, its weights are random, but for one channel, which carries the blurred image to the
+output, so that there are cells of a usual size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from unet2015.checkpoint import Model, save_model
+from unet2015.images import open_image
+from unet2015.unet import UNet
+
+GOAL = 20_000
+GOAL_GIB = 1.5
+GOAL_SHARE = 0.85
+TILE = 512
+
+PROGRAM = """
+import json, sys, time
+import torch
+from unet2015.cli import main
+from unet2015.unet import UNet
+
+spent, begun = 0.0, 0.0
+
+def before(*_):
+    global begun
+    begun = time.perf_counter()
+
+def after(*_):
+    global spent
+    spent += time.perf_counter() - begun
+
+torch.nn.modules.module.register_module_forward_pre_hook(
+    lambda module, _: before() if isinstance(module, UNet) else None
+)
+torch.nn.modules.module.register_module_forward_hook(
+    lambda module, *_: after() if isinstance(module, UNet) else None
+)
+status = main(sys.argv[2:])
+json.dump(spent, open(sys.argv[1], "w"))
+sys.exit(status)
+"""
+
+
+def generated(side: int, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
+    """Tiles of bright blobs on a noisy background, cut anew from one patch for each tile."""
+    rng = np.random.default_rng(seed)
+    patch = 2 * TILE
+    points = np.zeros((patch, patch), np.float32)
+    points[tuple(rng.integers(0, patch, (2, patch * patch // 2000)))] = 1
+    blobs = ndimage.gaussian_filter(points, 7, mode="wrap")
+    grey = 60 + 120 * np.clip(blobs / np.percentile(blobs, 99), 0, 1)
+    grey = (grey + rng.normal(0, 6, grey.shape)).clip(0, 255).astype(np.uint8)
+    for _ in range((-(-side // TILE)) ** 2):
+        row, column = rng.integers(0, patch - TILE, 2)
+        yield grey[row : row + TILE, column : column + TILE]
+
+
+def write_source(path: Path, side: int) -> None:
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        tiff.write(
+            generated(side),
+            shape=(side, side),
+            dtype=np.uint8,
+            tile=(TILE, TILE),
+            compression="zlib",
+            photometric="minisblack",
+            metadata=None,
+        )
+
+
+def thresholding_model(base_channels: int, depth: int, source: Path) -> Model:
+    """Network that costs what any other does and finds the brightest third of the image."""
+    torch.manual_seed(0)
+    network = UNet(base_channels=base_channels, depth=depth)
+    level = 4.0  # added to the normalised image, so that ReLUs let it through
+    with torch.no_grad():
+        # The skip's first channel comes after all channels of the up-convolution.
+        for convolution, channel in [
+            (network.contracting[0][0], 0),
+            (network.contracting[0][2], 0),
+            (network.expanding[0][0], base_channels),
+            (network.expanding[0][2], 0),
+        ]:
+            convolution.weight[0] = 0
+            convolution.weight[0, channel] = 1 / 9
+        network.contracting[0][0].bias[0] = level
+        network.classifier.weight[:] = 0
+        network.classifier.weight[1, 0] = 1
+        with open_image(source) as image:
+            part = image.read((), slice(0, 2000), slice(0, 2000))[0].astype(np.float32)
+        blurred = ndimage.gaussian_filter((part - part.mean()) / part.std(), 1.6)
+        network.classifier.bias[0] = level + float(np.percentile(blurred, 67))
+    return Model(network, "standard")
+
+
+class PeakMemory(threading.Thread):
+    """Watches the resident memory of a process and its children."""
+
+    def __init__(self, process: int) -> None:
+        super().__init__(daemon=True)
+        self._process = process
+        self.bytes = 0
+
+    def run(self) -> None:
+        """Sample until the process has ended."""
+        page = os.sysconf("SC_PAGE_SIZE")
+        while resident := sum(_resident(number) for number in _family(self._process)):
+            self.bytes = max(self.bytes, resident * page)
+            time.sleep(0.1)
+
+
+def _family(process: int) -> Iterator[int]:
+    yield process
+    try:
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from _family(int(child))
+    except OSError:  # it has just ended
+        return
+
+
+def _resident(process: int) -> int:
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+
+
+def measure(side: int, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    source, target, model = folder / "image.tif", folder / "cells.tif", folder / "m.safetensors"
+    write_source(source, side)
+    if options.model is None:
+        save_model(model, thresholding_model(options.base_channels, options.depth, source))
+    begun = time.perf_counter()
+    process = started(source, target, options.model or model, folder, options)
+    memory = PeakMemory(process.pid)
+    memory.start()
+    if process.wait():
+        raise SystemExit(f"prediction failed with status {process.returncode}")
+    seconds = time.perf_counter() - begun
+    memory.join()
+    network = json.loads((folder / "network.json").read_text())
+    with open_image(target) as result:
+        rows = range(0, side, 1024)
+        cells = max(int(result.read((), slice(row, row + 1024)).max()) for row in rows)
+    found = {
+        "side": side,
+        "cells": cells,
+        "peak_gib": round(memory.bytes / 2**30, 3),
+        "seconds": round(seconds, 1),
+        "megapixels_per_second": round(side**2 / 1e6 / seconds, 3),
+        "network_share": round(network / seconds, 3),
+        "source_mib": round(source.stat().st_size / 2**20, 1),
+        "result_mib": round(target.stat().st_size / 2**20, 1),
+    }
+    if options.kills:
+        again = folder / "again.tif"
+        rng = np.random.default_rng(0)
+        killed = 0
+        while killed < options.kills:
+            process = started(source, again, options.model or model, folder, options)
+            try:
+                process.wait(float(rng.uniform(0.1, 1)) * seconds / 3)
+                raise SystemExit("it had finished before it was killed ten times")
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                killed += 1
+        started(source, again, options.model or model, folder, options).wait()
+        found["kills"] = killed
+        found["identical_after_kills"] = again.read_bytes() == target.read_bytes()
+    return found
+
+
+def started(
+    source: Path, target: Path, model: Path, folder: Path, options: argparse.Namespace
+) -> subprocess.Popen[bytes]:
+    words = ["predict", source, "-m", model, "-o", target, "--labels"]
+    words += ["--device", "cpu", "--precision", options.precision]
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *map(str, [folder / "network.json", *words])],
+        stderr=None if options.verbose else subprocess.DEVNULL,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sides", type=int, nargs="+", default=[6000])
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--base-channels", type=int, default=16)
+    parser.add_argument("--depth", type=int, default=4)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--folder", type=Path, help="for the images; a temporary one by default")
+    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument(
+        "--output", type=Path, default=Path("experiments/results/prediction_large.json")
+    )
+    options = parser.parse_args()
+    described = {
+        "machine": platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_at_start": round(os.getloadavg()[0], 2),
+        "torch_threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "network": str(options.model or f"{options.base_channels} channels, depth {options.depth}"),
+        "precision": options.precision,
+        "goal": {"side": GOAL, "peak_gib": GOAL_GIB, "network_share": GOAL_SHARE},
+        "runs": [],
+    }
+    for side in [GOAL] if options.full else options.sides:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            described["runs"].append(measure(side, Path(folder), options))
+        print(json.dumps(described["runs"][-1]), flush=True)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(described, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from unet2015 import InputError, save_model
+from unet2015.checkpoint import Model, load_model
+from unet2015.cli import main
+from unet2015.device import Engine
+from unet2015.fileprediction import predict_file
+from unet2015.images import write_image
+from unet2015.results import Result
+from unet2015.tiles import TileGrid
+from unet2015.unet import UNet
+
+pytest.importorskip("distributed")
+
+from unet2015.cluster import Cluster, Recipe, compute_batch
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.setattr("unet2015.fileprediction.RESUMABLE_FROM", 0)
+    torch.manual_seed(0)
+    save_model(tmp_path / "model.safetensors", Model(UNet(base_channels=4, depth=2), "standard"))
+    image = np.random.default_rng(0).integers(0, 255, (2, 300, 320), dtype=np.uint8)
+    write_image(tmp_path / "image.tif", image, "TYX")
+    return tmp_path
+
+
+def test_workers_give_the_same_file_even_if_one_is_killed(files):
+    model = load_model(files / "model.safetensors")
+
+    def predict(name, **how):
+        predict_file(
+            files / "image.tif",
+            files / name,
+            model,
+            Engine(torch.device("cpu")),
+            Result(),
+            tile=84,
+            **how,
+        )
+        return (files / name).read_bytes()
+
+    expected = predict("alone.tif")
+    with Cluster(files / "model.safetensors", workers=2) as cluster:
+        assert predict("two.tif", cluster=cluster) == expected
+        workers = cluster._client.run(os.getpid)
+        assert len(workers) == 2
+        done = []
+
+        def kill_one(pixels):
+            done.append(pixels)
+            if len(done) == 10:
+                os.kill(next(iter(workers.values())), signal.SIGKILL)
+
+        assert predict("one.tif", cluster=cluster, progress=kill_one) == expected
+        assert sum(done) == 2 * 300 * 320
+
+
+def test_a_worker_refuses_another_model(files):
+    recipe = Recipe(
+        image=files / "image.tif",
+        channels=(0,),
+        model=files / "model.safetensors",
+        digest="of another model",
+        engine=Engine(torch.device("cpu")),
+        grid=TileGrid((300, 320), (44, 44), 20, 4),
+        result=Result(),
+        pixels=files / "pixels.zarr",
+        threads=None,
+    )
+    with pytest.raises(InputError, match="not the same file"):
+        compute_batch(recipe, {}, [])
+
+
+def test_a_scheduler_that_does_not_answer_is_told(files, capsys, monkeypatch):
+    monkeypatch.setattr("unet2015.cluster.PATIENCE", "1s")
+    words = ["predict", files / "image.tif", "-m", files / "model.safetensors"]
+    words += ["-o", files / "out.tif", "--scheduler", "tcp://127.0.0.1:1"]
+    assert main([str(word) for word in words]) == 2
+    assert "no Dask scheduler answers" in capsys.readouterr().err.splitlines()[-1]
+    assert main([*map(str, words), "--workers", "2"]) == 2
+    assert "--workers" in capsys.readouterr().err

@@ -1,0 +1,40 @@
+import threading
+from itertools import islice
+
+import pytest
+
+from unet2015.prefetch import in_thread
+
+
+def test_results_come_in_order_from_another_thread():
+    found = list(in_thread(lambda n: (n * n, threading.get_ident()), range(20)))
+    assert [(n, result[0]) for n, result in found] == [(n, n * n) for n in range(20)]
+    assert {result[1] for _, result in found} - {threading.get_ident()} == {found[0][1][1]}
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 3])
+def test_no_more_items_are_taken_than_may_wait(waiting):
+    taken = []
+
+    def items():
+        for n in range(20):
+            taken.append(n)
+            yield n
+
+    results = in_thread(str, items(), waiting)
+    assert len(list(islice(results, 5))) == 5
+    assert len(taken) == 5 + waiting
+
+
+def test_work_goes_on_while_the_caller_is_busy():
+    second = threading.Event()
+    results = in_thread(lambda n: second.set() if n == 1 else None, range(3))
+    next(results)
+    assert second.wait(5)
+
+
+def test_an_error_is_raised_where_its_result_is_due():
+    results = in_thread(lambda n: 1 / (3 - n), range(9))
+    assert len(list(islice(results, 3))) == 3
+    with pytest.raises(ZeroDivisionError):
+        next(results)

@@ -1,0 +1,103 @@
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+
+from unet2015 import InputError
+from unet2015.scratch import Ledger, Scratch
+
+PURPOSE = {"input": "a" * 64, "tile": 60, "channels": (0,)}
+
+
+def test_entries_survive_and_numbers_come_back_to_the_last_bit(tmp_path):
+    ledger = Ledger(tmp_path / "ledger")
+    ledger["a"] = [0.1 + 0.2, 1e-300]
+    ledger["b"] = None
+    found = Ledger(tmp_path / "ledger")
+    assert dict(found) == {"a": [0.1 + 0.2, 1e-300], "b": None}
+    with pytest.raises(TypeError):
+        del found["a"]
+
+
+@pytest.mark.parametrize("torn", [b'["c', b'["c", null]', b"\0\0\0", b'\0\0\n["d", 1]\n', b"[1\n"])
+def test_a_torn_line_is_dropped_and_never_mixed_with_the_next(tmp_path, torn):
+    ledger = Ledger(tmp_path / "ledger")
+    ledger["a"] = 1
+    ledger.close()
+    with open(tmp_path / "ledger", "ab") as file:
+        file.write(torn)
+    again = Ledger(tmp_path / "ledger")
+    assert dict(again) == {"a": 1}
+    again["b"] = 2
+    assert dict(Ledger(tmp_path / "ledger")) == {"a": 1, "b": 2}
+
+
+def test_pixels_are_on_the_disk_before_they_count(tmp_path, monkeypatch):
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        pixels = scratch.pixels((2, 50, 40), np.dtype(np.uint8), (16, 16))
+        synced = []
+        real = os.fsync
+        monkeypatch.setattr(
+            os, "fsync", lambda n: (synced.append(os.readlink(f"/proc/self/fd/{n}")), real(n))
+        )
+        pixels[1, slice(32, 50), slice(16, 32)] = np.ones((18, 16), np.uint8)
+        files = {name.split("/c/")[1] for name in synced if os.path.isfile(name)}
+        assert files == {"1/2/1", "1/3/1"}
+        pixels[0, slice(0, 16), slice(0, 16)] = np.zeros((16, 16), np.uint8)
+        assert pixels[0:2, 0:50, 0:40].sum() == 18 * 16
+
+
+def test_work_is_found_again_or_refused_or_thrown_away(tmp_path):
+    folder = tmp_path / "s"
+    with Scratch(folder, PURPOSE) as scratch:
+        scratch.pixels((9, 9), np.dtype(np.float32), (4, 4))[slice(0, 4), slice(0, 4)] = np.ones(
+            (4, 4), np.float32
+        )
+        scratch.ledger["done"] = None
+    with Scratch(folder, dict(PURPOSE)) as scratch:
+        assert "done" in scratch.ledger
+        assert scratch.pixels((9, 9), np.dtype(np.float32), (4, 4))[0:9, 0:9].sum() == 16
+    with (
+        pytest.raises(InputError, match=r"another input, tile 60 instead of 70: .*--overwrite"),
+        Scratch(folder, PURPOSE | {"tile": 70, "input": "b" * 64}),
+    ):
+        pass
+    with Scratch(folder, PURPOSE | {"tile": 70}, overwrite=True) as scratch:
+        assert "done" not in scratch.ledger
+        scratch.remove()
+    assert not folder.exists()
+
+
+def test_a_folder_that_was_never_finished_is_begun_again(tmp_path):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "ledger.jsonl").write_text(json.dumps(["done", None]) + "\n")
+    with Scratch(folder, PURPOSE) as scratch:
+        assert not scratch.ledger
+
+
+def test_two_processes_do_not_share_it(tmp_path):
+    with (
+        Scratch(tmp_path / "s", PURPOSE),
+        pytest.raises(InputError, match="another process"),
+        Scratch(tmp_path / "s", PURPOSE),
+    ):
+        pass
+
+
+def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path / "ledger")
+    ledger["a"] = 1
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            ledger["b"] = 2
+    assert "b" not in ledger
+    ledger.close()
+    assert Ledger(tmp_path / "ledger")["a"] == 1

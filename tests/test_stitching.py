@@ -1,0 +1,88 @@
+import doctest
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unet2015 import stitching
+from unet2015.instances import label_cells
+from unet2015.stitching import Plane, number_cells
+
+
+def plane(array):
+    return Plane(array.shape, lambda rows, columns: array[rows, columns])
+
+
+def whole(cells):
+    height, width = cells.labels.shape
+    return cells.labels.read(slice(0, height), slice(0, width))
+
+
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    block=st.tuples(st.integers(1, 13), st.integers(1, 13)),
+    share=st.floats(0.02, 0.98),
+    coarse=st.integers(1, 4),
+    min_size=st.integers(0, 30),
+    fill_holes=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=60, deadline=None)
+def test_blocks_give_the_whole_image_labels(
+    height, width, block, share, coarse, min_size, fill_holes, seed
+):
+    noise = np.random.default_rng(seed).random((height, width))
+    mask = np.kron(noise < share, np.ones((coarse, coarse), bool))[:height, :width]
+    expected = label_cells(mask, min_size, fill_holes)
+    cells = number_cells(plane(mask), min_size, fill_holes, block)
+    assert cells.total == expected.max(initial=0)
+    found = whole(cells)
+    assert found.dtype == np.uint32
+    assert np.array_equal(found, expected)
+
+
+def test_a_meander_through_all_blocks_is_one_cell_and_rings_are_filled_whole():
+    y, x = np.mgrid[:200, :200] - 99.5
+    radius = np.hypot(y, x)
+    meander = np.ones((200, 200), bool)
+    meander[5::10, :-3] = meander[10::10, 3:] = False
+    assert label_cells(meander).max() == 1
+    assert number_cells(plane(meander), block=(16, 16)).total == 1
+    ring = (radius > 80) & (radius < 90) | (radius < 10)
+    cells = number_cells(plane(ring), fill_holes=True, block=(16, 16))
+    assert cells.total == 1
+    assert np.array_equal(whole(cells) > 0, radius < 90)
+
+
+def test_any_region_of_the_result_can_be_read():
+    mask = np.random.default_rng(0).random((90, 70)) < 0.5
+    cells = number_cells(plane(mask), 3, block=(16, 32))
+    region = cells.labels.read(slice(13, 50), slice(30, 69))
+    assert np.array_equal(region, label_cells(mask, 3)[13:50, 30:69])
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_nothing_and_everything(value):
+    cells = number_cells(plane(np.full((20, 30), value)), fill_holes=True, block=(8, 8))
+    assert cells.total == value
+    assert (whole(cells) == value).all()
+
+
+def test_only_blocks_are_read():
+    largest = 0
+
+    def read(rows, columns):
+        nonlocal largest
+        largest = max(largest, (rows.stop - rows.start) * (columns.stop - columns.start))
+        row, column = np.ogrid[rows, columns]
+        return (row // 7 + column // 9) % 2 == 0
+
+    cells = number_cells(Plane((300, 500), read), fill_holes=True, block=(32, 64))
+    cells.labels.read(slice(0, 300), slice(0, 500))
+    assert largest == 32 * 64
+
+
+def test_examples_of_the_docstrings():
+    assert doctest.testmod(stitching).failed == 0

@@ -1,0 +1,192 @@
+"""Tiles computed by the workers of a Dask cluster, which share a file system.
+
+Each worker loads the model once, reads its own tiles of the image and writes its own chunks of the
+scratch store. Only this process writes the ledger, so a worker that dies costs the tiles it had.
+
+On a SLURM cluster, a program of a few lines starts workers with dask-jobqueue (pip install it) and
+prints the address for ``unet2015 predict --scheduler``::
+
+    from dask_jobqueue import SLURMCluster
+    cluster = SLURMCluster(cores=8, processes=1, memory="16GB", walltime="04:00:00")
+    cluster.scale(jobs=10)
+    print(cluster.scheduler_address)
+    input("Enter ends the cluster")
+
+Image, model and result must lie in folders that all machines see under the same paths.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import torch
+
+from .checkpoint import load_model
+from .device import Engine
+from .errors import InputError
+from .fileprediction import digest
+from .images import open_image
+from .results import Result
+from .scratch import ScratchPixels
+from .tasks import Task, Work, compute, plane_statistics, statistics_key, unfinished
+from .tiles import TileGrid
+
+BATCH = 4
+"""Tiles that a worker gets at once: enough to overlap reading, network and writing."""
+
+PATIENCE = "10s"
+"""How long a scheduler may take to answer."""
+
+
+class Recipe(NamedTuple):
+    """A `Task` and its store as a worker needs them: by path."""
+
+    image: Path
+    channels: tuple[int, ...]
+    model: Path
+    digest: str
+    engine: Engine
+    grid: TileGrid
+    result: Result
+    pixels: Path
+    threads: int | None
+
+
+class Cluster:
+    """Dask workers. A context manager.
+
+    Parameters
+    ----------
+    model : Path
+        The model's file, which the workers load.
+    scheduler : str, optional
+        Address of a running cluster's scheduler.
+    workers : int, optional
+        How many workers to start on this machine, if there is no `scheduler`.
+
+    Raises
+    ------
+    InputError
+        If Dask is not installed or the scheduler does not answer.
+    """
+
+    def __init__(
+        self, model: Path, scheduler: str | None = None, workers: int | None = None
+    ) -> None:
+        try:
+            distributed: Any = importlib.import_module("distributed")
+        except ImportError as error:
+            raise InputError(
+                "Dask is not installed: run `pip install 'unet2015[dask]'`."
+            ) from error
+        self._model = model.resolve()
+        self._distributed = distributed
+        self._local = None
+        self._threads = None
+        if scheduler is None:
+            # By default Dask gives each worker one thread for arithmetic.
+            self._threads = max(1, torch.get_num_threads() // (workers or 1))
+            self._local = distributed.LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=None
+            )
+        try:
+            self._client = distributed.Client(self._local or scheduler, timeout=PATIENCE)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"no Dask scheduler answers at {scheduler}: check the address ({error})."
+            ) from error
+
+    def compute(
+        self,
+        task: Task,
+        works: Iterable[Work],
+        pixels: ScratchPixels,
+        ledger: MutableMapping[str, Any],
+        progress: Callable[[int], object],
+    ) -> None:
+        """Do what `tasks.compute` does, on the workers."""
+        recipe = Recipe(
+            task.image.path.resolve(),
+            task.channels,
+            self._model,
+            digest(task.model),
+            task.engine,
+            task.grid,
+            task.result,
+            pixels.path.resolve(),
+            self._threads,
+        )
+        batches = _batches(unfinished(works, ledger, progress))
+        futures: dict[Any, list[Work]] = {}
+        finished = self._distributed.as_completed()
+
+        def submit() -> None:
+            for batch in islice(batches, 1):
+                known = {}
+                for plane in {work.plane for work in batch}:
+                    plane_statistics(task, plane, ledger)
+                    known[statistics_key(plane)] = ledger[statistics_key(plane)]
+                future = self._client.submit(compute_batch, recipe, known, batch, pure=False)
+                futures[future] = batch
+                finished.add(future)
+
+        # Some more than are computed at once, so that no worker waits; not all, there may be many.
+        for _ in range(4 * max(1, sum(self._client.nthreads().values()))):
+            submit()
+        try:
+            for future in finished:
+                future.result()
+                for work in futures.pop(future):
+                    ledger[work.key] = None
+                    progress(work.tile.height * work.tile.width)
+                submit()
+        except self._distributed.KilledWorker as error:
+            raise InputError(
+                "the workers died again and again, perhaps for want of memory: give them more, or "
+                "take a smaller --tile, and repeat the command, which goes on where it stopped."
+            ) from error
+        finally:
+            self._client.cancel(list(futures))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+        if self._local is not None:
+            self._local.close()
+
+
+def compute_batch(recipe: Recipe, statistics: dict[str, Any], works: list[Work]) -> None:
+    """Compute some tiles; runs on a worker."""
+    task, pixels = _opened(recipe)
+    compute(task, works, pixels, dict(statistics))
+
+
+@lru_cache(maxsize=1)
+def _opened(recipe: Recipe) -> tuple[Task, ScratchPixels]:
+    """Load and open what a recipe names, once in each worker."""
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
+    model = load_model(recipe.model)
+    if digest(model) != recipe.digest:
+        raise InputError(f"{recipe.model} is not the same file on all machines: copy it again.")
+    task = Task(
+        open_image(recipe.image),
+        recipe.channels,
+        model,
+        recipe.engine,
+        recipe.grid,
+        recipe.result,
+    )
+    return task, ScratchPixels(recipe.pixels)
+
+
+def _batches(works: Iterator[Work]) -> Iterator[list[Work]]:
+    while batch := list(islice(works, BATCH)):
+        yield batch

@@ -1,0 +1,179 @@
+"""From an image file to a result file, of any size, without ever starting over.
+
+The network's result goes tile by tile into an array, from which the result file is made at the end.
+For a small image the array is in memory. For others it is a Zarr in a hidden folder beside the
+result, ``.NAME.unet2015``, with a ledger of what is done: a run that was killed goes on there.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import __version__
+from .checkpoint import Model
+from .device import Engine
+from .errors import InputError
+from .images import fingerprint, open_image, select_channels
+from .prediction import tile_grid
+from .results import Result, write_result
+from .scratch import Scratch
+from .tasks import Task, all_work, compute
+from .tiles import TileGrid
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+
+RESUMABLE_FROM = 2**22
+"""Pixels of a result for which the work is kept on the disk; below, a run takes seconds."""
+
+
+def predict_file(
+    source: Path,
+    target: Path,
+    model: Model,
+    engine: Engine,
+    result: Result,
+    channels: tuple[str, ...] = (),
+    tile: int | None = None,
+    overwrite: bool = False,
+    keep_scratch: bool = False,
+    progress: Callable[[int], object] = lambda _: None,
+    cluster: Cluster | None = None,
+) -> None:
+    """Predict an image file; see the module for how.
+
+    Parameters
+    ----------
+    source, target : Path
+        The image and the result, which appears when it is complete.
+    model : Model
+        The network.
+    engine : Engine
+        Where and in which precision to compute.
+    result : Result
+        What to write.
+    channels : tuple of str
+        Channels of the image by number or name; empty for all.
+    tile : int, optional
+        Height and width that the network sees; by default as large as image and memory allow.
+    overwrite : bool
+        Whether to throw away what an interrupted run left.
+    keep_scratch : bool
+        Whether to leave the scratch folder with its Zarr.
+    progress : callable
+        Called with the number of pixels done, also for what an earlier run had done.
+    cluster : Cluster, optional
+        Computes the tiles of images that are not small, instead of this process.
+
+    Raises
+    ------
+    InputError
+        If the image cannot be used, changes while it is read or has changed since the run that is
+        gone on with, so have model or settings, or the disk is full.
+    """
+    state = fingerprint(source)
+    with open_image(source) as image:
+        chosen = select_channels(image, channels or None, model.network.config.in_channels)
+        grid = tile_grid(image.shape[-2:], model.network, tile)
+        task = Task(image, chosen, model, engine, grid, result)
+        shape = (*image.plane_shape, *image.shape[-2:])
+        if prod(shape) < RESUMABLE_FROM and not keep_scratch:
+            pixels = np.empty(shape, result.stored)
+            compute(task, all_work(task), pixels, {}, progress)
+            check_unchanged(source, state)
+            write_result(target, pixels, image, result)
+            return
+        folder = target.with_name(f".{target.name}.unet2015")
+        with (
+            explained_full_disk(target),
+            Scratch(folder, purpose(task, state, tile), overwrite) as scratch,
+        ):
+            # What fits into memory may be different in a second run.
+            if "output" not in scratch.ledger:
+                scratch.ledger["output"] = grid.output
+            height, width = scratch.ledger["output"]
+            task = task._replace(grid=TileGrid(grid.shape, (height, width), grid.border, grid.step))
+            stored = scratch.pixels(shape, result.stored, write_stride(task.grid))
+            if cluster is None:
+                compute(task, all_work(task), stored, scratch.ledger, progress)
+            else:
+                cluster.compute(task, all_work(task), stored, scratch.ledger, progress)
+            check_unchanged(source, state)
+            write_result(target, stored, image, result)
+            if not keep_scratch:
+                scratch.remove()
+
+
+def write_stride(grid: TileGrid) -> tuple[int, int]:
+    """Distance between tiles: chunks of this size are each written by a single tile.
+
+    A last tile that is longer, by less than a step, also writes the chunk at the edge.
+    """
+    height, width = (size // grid.step * grid.step for size in grid.output)
+    return height, width
+
+
+def purpose(task: Task, state: str, tile: int | None) -> dict[str, Any]:
+    """Everything that the stored pixels depend on; cells are made of them later.
+
+    Parameters
+    ----------
+    task : Task
+        What is to be done.
+    state : str
+        The image's fingerprint.
+    tile : int, optional
+        What the user asked for.
+    """
+    kept = task.result.dtype if task.result.kind == "probability" else ""
+    return {
+        "input": state,
+        "model": digest(task.model),
+        "channels": task.channels,
+        "tile": tile or "automatic",
+        "device": str(task.engine),
+        "output": f"{task.result.kind} {kept}".strip(),
+        "version": __version__,
+    }
+
+
+def digest(model: Model) -> str:
+    """Identify a network and how its input is normalised: 64 hexadecimal digits."""
+    described = [asdict(model.network.config), model.normalisation]
+    found = hashlib.sha256(json.dumps(described).encode())
+    for name, tensor in model.network.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.cpu().numpy().tobytes())
+    return found.hexdigest()
+
+
+def check_unchanged(source: Path, state: str) -> None:
+    """Refuse to write the result of an image that is no longer what it was."""
+    if fingerprint(source) != state:
+        raise InputError(
+            f"{source} changed while it was read: predict it again when it is complete."
+        )
+
+
+@contextmanager
+def explained_full_disk(target: Path) -> Iterator[None]:
+    """Say what a full disk means for the work."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            f"the disk of {target} is full: free some space and repeat the command, which goes on "
+            "where it stopped."
+        ) from error

@@ -1,0 +1,49 @@
+"""Work done in a thread while the caller does something else."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_thread(
+    function: Callable[[Item], Result], items: Iterable[Item], waiting: int = 2
+) -> Generator[tuple[Item, Result]]:
+    """Apply a function to items in one thread, in order.
+
+    Both ways of overlapping are this function: where the caller is slower, results are made ahead
+    of it (reading); where `items` are slower, they are worked off behind it (writing).
+
+    Parameters
+    ----------
+    function : callable
+        Runs in the thread.
+    items : iterable
+        Taken in the caller's thread.
+    waiting : int
+        At most so many items are taken and not yet given back, which bounds the memory.
+
+    Yields
+    ------
+    (Item, Result)
+        Each item with its result. An error of the function is raised here.
+    """
+    pending: deque[tuple[Item, Future[Result]]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            for item in items:
+                pending.append((item, pool.submit(function, item)))
+                if len(pending) > waiting:
+                    done, future = pending.popleft()
+                    yield done, future.result()
+            while pending:
+                done, future = pending.popleft()
+                yield done, future.result()
+        finally:
+            for _, future in pending:
+                future.cancel()

@@ -1,0 +1,124 @@
+"""What becomes of the probabilities: a probability image, a class map or numbered cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .images import Image, stream_image, write_image
+from .images.pyramid import Sliceable
+from .instances import foreground
+from .stitching import Plane, number_cells
+
+STREAMED_FROM = 2**24
+"""Pixels of a result that is written as a tiled BigTIFF with pyramid; below, as ImageJ reads it."""
+
+ProbabilityType = Literal["float32", "float16", "uint8"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is made of the probabilities.
+
+    Attributes
+    ----------
+    kind : {"probability", "classes", "labels"}
+        Probability of foreground, number of the most probable class, or numbered cells.
+    dtype : {"float32", "float16", "uint8"}
+        Of the probability; uint8 means 0...255 for 0...1.
+    min_size : int
+        Cells of fewer pixels are left out.
+    fill_holes : bool
+        Whether holes in cells are filled.
+    """
+
+    kind: Literal["probability", "classes", "labels"] = "probability"
+    dtype: ProbabilityType = "float32"
+    min_size: int = 0
+    fill_holes: bool = False
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """The type of what is kept of each pixel until the result is written."""
+        return np.dtype(self.dtype if self.kind == "probability" else np.uint8)
+
+    def encode(self, probabilities: NDArray[np.float32]) -> NDArray[Any]:
+        """Keep of the probabilities, shape (classes, height, width), what the result needs."""
+        if self.kind == "labels":
+            return foreground(probabilities).astype(self.stored)
+        if self.kind == "classes":
+            return probabilities.argmax(axis=0).astype(self.stored)
+        values = 1 - probabilities[0]
+        return (np.rint(values * 255) if self.dtype == "uint8" else values).astype(self.stored)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Planes that are made when they are read, as one array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    planes: Mapping[tuple[int, ...], Plane]
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        *plane, rows, columns = index
+        return self.planes[tuple(plane)].read(rows, columns).astype(self.dtype, copy=False)
+
+
+def number_stack(pixels: Sliceable, image: Image, result: Result) -> Stack:
+    """Number the cells of each plane from 1, in 16 bits where they fit, which every program reads.
+
+    Parameters
+    ----------
+    pixels : Sliceable
+        Above 0 in the foreground, shape (..., height, width).
+    image : Image
+        Tells the planes.
+    result : Result
+        Minimum size and filling of holes.
+    """
+    height, width = pixels.shape[-2:]
+    cells = {}
+    for plane in image.planes:
+
+        def read(rows: slice, columns: slice, plane: tuple[int, ...] = plane) -> NDArray[Any]:
+            return np.asarray(pixels[(*plane, rows, columns)]) > 0
+
+        cells[plane] = number_cells(
+            Plane((height, width), read), result.min_size, result.fill_holes
+        )
+    most = max(found.total for found in cells.values())
+    dtype = np.dtype(np.uint16 if most <= np.iinfo(np.uint16).max else np.uint32)
+    return Stack(pixels.shape, dtype, {plane: found.labels for plane, found in cells.items()})
+
+
+def write_result(target: Path, pixels: Sliceable, image: Image, result: Result) -> None:
+    """Write a result file that lies exactly over its image.
+
+    Parameters
+    ----------
+    target : Path
+        The file; a large one, or a Zarr, is streamed and gets pyramid levels.
+    pixels : Sliceable
+        What `Result.encode` kept, shape (..., height, width).
+    image : Image
+        Tells axes and pixel size.
+    result : Result
+        What to write.
+    """
+    axes = image.plane_axes + "YX"
+    final = number_stack(pixels, image, result) if result.kind == "labels" else pixels
+    if prod(final.shape) >= STREAMED_FROM or target.suffix.lower() == ".zarr":
+        stream_image(target, final, axes, image.pixel_size, labels=result.kind != "probability")
+        return
+    whole = np.empty(final.shape, final.dtype)
+    height, width = final.shape[-2:]
+    for plane in image.planes:
+        whole[plane] = final[(*plane, slice(0, height), slice(0, width))]
+    write_image(target, whole, axes, image.pixel_size)

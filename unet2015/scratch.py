@@ -1,0 +1,252 @@
+"""Unfinished work beside its result, so that a killed run goes on where it stopped.
+
+The order of writing makes it safe: pixels are on the disk before the ledger names them, and the
+folder says what it is for only when it is ready.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import suppress
+from itertools import product
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .atomic import atomic_path
+from .errors import InputError
+
+_PURPOSE, _LEDGER, _LOCK, _PIXELS = "purpose.json", "ledger.jsonl", "lock", "pixels.zarr"
+
+
+class Ledger(MutableMapping[str, Any]):
+    """What has been done: a dictionary whose entries survive a power cut once they are set.
+
+    A file to which one line of JSON, ``[key, value]``, is added for each entry. A line that was cut
+    off, by a full disk for instance, is dropped when the ledger is opened again.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made if it does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "a+b")  # noqa: SIM115
+        self._file.seek(0)
+        self._entries: dict[str, Any] = {}
+        end = 0
+        for line in self._file:
+            # A power cut may leave zeros where a line should be.
+            try:
+                key, value = json.loads(line) if line.endswith(b"\n") else (None, None)
+            except ValueError:
+                break
+            if key is None:
+                break
+            self._entries[key] = value
+            end += len(line)
+        self._file.truncate(end)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._file.write(json.dumps([key, value]).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._entries[key] = value
+
+    def __getitem__(self, key: str) -> Any:
+        return self._entries[key]
+
+    def __delitem__(self, key: str) -> None:
+        raise TypeError("what has been done stays done")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def close(self) -> None:
+        """Close the file, whose last line may not fit on a full disk."""
+        with suppress(OSError):
+            self._file.close()
+
+
+class Scratch:
+    """A hidden folder for one unfinished work. A context manager; only one process has it.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it does not exist; its parent must exist.
+    purpose : mapping
+        Everything that the work depends on, by names that a user understands, as JSON values.
+    overwrite : bool
+        Whether to throw away what another run left, instead of going on with it.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        What has been done.
+
+    Raises
+    ------
+    InputError
+        On entering, if the folder holds work for another purpose or belongs to a running process.
+    """
+
+    def __init__(self, folder: Path, purpose: Mapping[str, Any], overwrite: bool = False) -> None:
+        self.folder = folder
+        self._purpose = json.loads(json.dumps(purpose))
+        self._overwrite = overwrite
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(exist_ok=True)
+        self._lock = _lock(self.folder / _LOCK)
+        try:
+            self._prepare()
+            self.ledger = Ledger(self.folder / _LEDGER)
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def _prepare(self) -> None:
+        written = self.folder / _PURPOSE
+        if written.exists() and not self._overwrite:
+            before = json.loads(written.read_bytes())
+            if changed := _changes(before, self._purpose):
+                raise InputError(
+                    f"{self.folder} holds an unfinished prediction with {changed}: repeat the "
+                    "command that began it, or start afresh with --overwrite."
+                )
+            return
+        written.unlink(missing_ok=True)
+        for path in self.folder.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with atomic_path(written) as temporary:
+            temporary.write_text(json.dumps(self._purpose))
+            _sync(temporary)
+        _sync(self.folder)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.ledger.close()
+        self._lock.close()
+
+    def pixels(
+        self, shape: Sequence[int], dtype: np.dtype[Any], chunk: tuple[int, int]
+    ) -> ScratchPixels:
+        """Open the array of the result, which is made if it is not there.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Ends in height and width.
+        dtype : numpy.dtype
+            Of the pixels.
+        chunk : (int, int)
+            Height and width of the chunks.
+        """
+        import zarr  # takes half a second
+
+        path = self.folder / _PIXELS
+        if "pixels" not in self.ledger:
+            zarr.create_array(
+                str(path),
+                shape=tuple(shape),
+                dtype=dtype,
+                chunks=(*(1 for _ in shape[:-2]), *chunk),
+                overwrite=True,
+            )
+            _sync(path / "zarr.json")
+            self.ledger["pixels"] = path.name
+        return ScratchPixels(path)
+
+    def remove(self) -> None:
+        """Delete the folder, when the result is complete."""
+        # First what makes it count as work that can be gone on with.
+        (self.folder / _PURPOSE).unlink()
+        self.ledger.close()
+        self._lock.close()
+        shutil.rmtree(self.folder)
+
+
+class ScratchPixels:
+    """A Zarr array whose regions are on the disk when they have been set."""
+
+    def __init__(self, path: Path) -> None:
+        import zarr
+
+        self.path = path
+        self._array = zarr.open_array(str(path), mode="r+")
+        self.shape: tuple[int, ...] = self._array.shape
+        self.dtype: np.dtype[Any] = self._array.dtype
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._array[index]
+
+    def __setitem__(self, index: tuple[int | slice, ...], pixels: NDArray[Any]) -> None:
+        self._array[index] = pixels
+        bounds = [(i, i + 1) if isinstance(i, int) else (i.start, i.stop) for i in index]
+        touched = (
+            range(start // size, (stop - 1) // size + 1)
+            for (start, stop), size in zip(bounds, self._array.chunks, strict=True)
+        )
+        for chunk in product(*touched):
+            file = self.path / self._array.metadata.encode_chunk_key(chunk)
+            if file.exists():  # Zarr leaves out what is all zero
+                _sync(file)
+                _sync(file.parent)
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in words what differs; nothing if all is the same."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return ", ".join(
+        # Digests say nothing to a reader.
+        f"another {name}"
+        if len(f"{before.get(name)}") == 64
+        else f"{name} {before.get(name)} instead of {now.get(name)}"
+        for name in names
+    )
+
+
+def _lock(path: Path) -> IO[bytes]:
+    """Open a file that one process at a time can have; it is free when the process ends."""
+    file = open(path, "ab")  # noqa: SIM115
+    try:
+        import fcntl
+    except ImportError:  # on Windows an open file cannot be deleted: overwriting fails instead
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise InputError(
+            f"another process is working in {path.parent}: wait until it has finished."
+        ) from None
+    return file
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or a folder to the disk."""
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":  # Windows cannot, and need not
+        return
+    number = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
