@@ -69,7 +69,9 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
 def _has_bfloat16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    # Private names, which may go: then bfloat16 has to be asked for.
+    asked = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
 def compiled(network: nn.Module, engine: Engine, calls: int) -> nn.Module:

@@ -135,8 +135,10 @@ def random_sample(
     The tile is centred anywhere in the frame and sees it continued by mirroring, as in prediction.
     So every pixel of a frame is seen equally often.
 
-    Image and weights are interpolated linearly and the target takes the nearest pixel, as in the
-    authors' later code. Targets and weights are computed only where the network has an output.
+    The image is interpolated linearly, the target takes the nearest pixel, as in the authors' later
+    code. There weights are interpolated; here they take the nearest pixel like the target, or the
+    weight of a ridge one pixel wide would spread to the cells beside it. Targets and weights are
+    computed only where the network has an output.
     """
     frame = frames[int(generator.integers(len(frames)))]
     height, width = frame.target.shape
@@ -148,7 +150,7 @@ def random_sample(
     return Sample(
         image=image * np.float32(variation.gain) + np.float32(variation.offset),
         target=_interpolate(frame.target, judged, order=0),
-        weight=_interpolate(frame.weight, judged, order=1),
+        weight=_interpolate(frame.weight, judged, order=0),
     )
 
 

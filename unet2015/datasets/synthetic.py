@@ -185,7 +185,7 @@ def _draw_image(
     image = 120 + shading
     image += np.where(inside, brightness[labels] + 2 * grain, 0.5 * grain)
     image += 26 * np.exp(-((to_cell / 3) ** 2)) * ~inside
-    image -= 13 * np.exp(-((to_seam / 1.5) ** 2)) * inside
+    image -= 22 * np.exp(-((to_seam / 1.8) ** 2)) * inside
     nuclei = np.zeros(labels.shape)
     rows, columns = crowd.centre.astype(int).T
     nuclei[rows, columns] = crowd.radius**2
