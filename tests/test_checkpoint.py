@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import save_file
 
 from unet2015 import InputError, UNet, __version__, load_model, save_model
-from unet2015.checkpoint import MODEL_FILE, Model
+from unet2015.checkpoint import MODEL_FILE, Model, read_tensors, write_tensors
 
 
 def small_model():
@@ -46,6 +46,26 @@ def test_what_is_not_a_model_is_refused(tmp_path):
     ]:
         with pytest.raises(InputError, match=message):
             load_model(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalisation": "magic"},
+        {"normalisation": None},
+        {"architecture": {"wings": 2}},
+        {"architecture": {"depth": "4"}},
+        {"architecture": {"base_channels": 7}},
+    ],
+)
+def test_a_model_of_another_kind_is_refused_in_one_line(tmp_path, change):
+    path = tmp_path / MODEL_FILE
+    save_model(path, small_model())
+    tensors, metadata = read_tensors(path)
+    write_tensors(path, tensors, {**metadata, "model": {**metadata["model"], **change}})
+    with pytest.raises(InputError, match="cannot build") as refused:
+        load_model(path)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_model_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):

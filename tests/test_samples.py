@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from unet2015.augment import AugmentationConfig
+from unet2015 import InputError
+from unet2015.augment import AugmentationConfig, draw
 from unet2015.datasets.frames import annotated_frame
 from unet2015.samples import class_weights, prepare, random_sample
 from unet2015.tiles import mirror
@@ -75,9 +76,35 @@ def test_an_unvaried_tile_is_a_window_of_the_mirrored_frame():
 
 def test_image_target_and_weight_are_varied_alike():
     prepared, _ = prepare(frames(), "standard", WeightMapConfig(), 1.0)
-    frame = prepared[0]._replace(image=prepared[0].target[None].astype(np.float32))
+    target = prepared[0].target
+    frame = prepared[0]._replace(
+        image=target[None].astype(np.float32), weight=target.astype(np.float32)
+    )
     still_grey = AugmentationConfig(gain=0, offset=0)
     for seed in range(5):
         sample = random_sample([frame], 45, 10, still_grey, np.random.default_rng(seed))
         seen = sample.image[0, 10:-10, 10:-10]
         assert np.array_equal(seen[seen % 1 == 0], sample.target[seen % 1 == 0])
+        assert ((seen > 0) & (seen < 1)).any(), "the image is interpolated"
+        assert np.array_equal(sample.weight, sample.target)
+
+
+def test_grey_values_vary_by_gain_and_offset():
+    prepared, _ = prepare(frames(), "standard", WeightMapConfig(), 1.0)
+    grey = AugmentationConfig(deformation_sigma=0, rotation=0)
+    for seed in range(5):
+        # The generator draws the same numbers for both.
+        still = random_sample(prepared, 45, 10, STILL, np.random.default_rng(seed)).image
+        varied = random_sample(prepared, 45, 10, grey, np.random.default_rng(seed)).image
+        replay = np.random.default_rng(seed)
+        replay.integers(1)
+        variation = draw(grey, replay)
+        assert np.allclose(varied, still * variation.gain + variation.offset, atol=1e-5)
+        assert abs(variation.gain - 1) > 1e-4
+
+
+def test_a_frame_with_pixels_that_are_no_numbers_is_named():
+    labels = np.ones((8, 8), int)
+    bad = annotated_frame("plate7", np.full((8, 8), np.nan), labels)
+    with pytest.raises(InputError, match=r"plate7: .*NaN"):
+        prepare([bad], "standard", WeightMapConfig(), 1.0)

@@ -1,4 +1,9 @@
 import logging
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -127,7 +132,9 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
 def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsys):
     run = tmp_path / "run"
     for words, message in [
-        ((tmp_path / "no",), "does not exist"),
+        ((tmp_path / "no",), "is not a folder"),
+        ((data, "--sequences", "01", "--validation-sequences", "01"), "choose one"),
+        ((data, "--sequences", "01", "--num-classes", "3"), "num_classes"),
         ((data,), "--sequences 01"),
         ((data, "--sequences", "03"), "does not exist"),
         ((data, "--sequences", "01", "--tile", "570"), "nearest to yours"),
@@ -140,6 +147,27 @@ def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsy
     blocked = tmp_path / "file"
     blocked.write_text("")
     assert "file" in refused(capsys, "train", data, "--sequences", "02", "-o", blocked, *SMALL)
+
+
+def test_ctrl_c_ends_a_training_with_one_line_and_leaves_it_to_be_resumed(data, tmp_path):
+    run = tmp_path / "run"
+    many = [*SMALL[:-3], "100000", "--interval", "2"]
+    command = [sys.executable, "-m", "unet2015", "train", str(data), "--sequences", "01"]
+    with subprocess.Popen(
+        [*command, "-o", str(run), *many],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (run / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, shown = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in shown
+    assert shown.rstrip().endswith("unet2015: interrupted.")
+    load_model(run)
 
 
 def test_the_library_stays_quiet(data, model, capsys, caplog):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from unet2015 import InputError, load_model
+from unet2015.augment import AugmentationConfig
 from unet2015.datasets.frames import annotated_frame
 from unet2015.device import Engine
 from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, read_log
@@ -145,6 +146,66 @@ def test_the_momentum_rises_to_the_paper_s_and_the_rate_makes_up_for_it():
     assert {round(momentum(config, i), 9) for i in range(50, 100)} == {0.99}
     assert learning_rate(config, 0) == pytest.approx(10.0)
     assert learning_rate(config, 50) == pytest.approx(0.5)
+
+
+def test_the_optimizer_gets_the_rate_and_momentum_of_the_schedule(tmp_path, monkeypatch):
+    seen = []
+    real = torch.optim.SGD.step
+
+    def step(self, *args):
+        seen.append((self.param_groups[0]["lr"], self.param_groups[0]["momentum"]))
+        return real(self, *args)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    train(frames(), tmp_path, SMALL, CPU)
+    config = SMALL.training
+    assert seen == [(learning_rate(config, i), momentum(config, i)) for i in range(12)]
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    real = torch.nn.utils.clip_grad_norm_
+    calls = []
+
+    def clip(*args):
+        calls.append(real(*args))
+        return calls[-1] * (math.inf if len(calls) == 3 else 1)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip)
+    with pytest.raises(InputError, match="diverged"):
+        train(frames(), tmp_path, SMALL, CPU)
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
+
+
+def test_a_run_is_not_resumed_with_other_data(tmp_path):
+    train(frames(), tmp_path, SMALL, CPU)
+    (frame,) = frames()
+    with pytest.raises(InputError, match="data = "):
+        train([frame._replace(image=frame.image + 1)], tmp_path, SMALL, CPU, resume=True)
+
+
+def test_the_folder_of_a_run_is_tried_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        train(frames(), tmp_path / "file", SMALL, CPU)
+    (tmp_path / LOG_FILE).write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="is not the log of a training run"):
+        train(frames(), tmp_path, SMALL, CPU)
+
+
+def test_bfloat16_trains_too(tmp_path):
+    engine = Engine(torch.device("cpu"), torch.bfloat16)
+    train(frames(), tmp_path, SMALL, engine)
+    assert all(math.isfinite(line.loss) for line in read_log(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"deformation_grid": 1}, {"deformation_sigma": math.nan}, {"rotation": -5.0}, {"gain": -0.1}],
+)
+def test_augmentation_that_cannot_work_is_refused_at_once(wrong):
+    settings = dataclasses.replace(SMALL, augmentation=AugmentationConfig(**wrong))
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        check(settings, frames())
 
 
 @pytest.mark.parametrize(

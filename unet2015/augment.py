@@ -42,6 +42,19 @@ class AugmentationConfig:
     """Largest change of the brightness, in units of the normalised image."""
 
 
+def check(config: AugmentationConfig) -> None:
+    """Refuse amounts that cannot work."""
+    if config.deformation_grid < 2:
+        raise InputError(
+            f"deformation_grid is {config.deformation_grid}: a grid has at least 2 nodes."
+        )
+    for name in ("deformation_sigma", "rotation", "gain", "offset"):
+        if not 0 <= getattr(config, name) < math.inf:
+            raise InputError(
+                f"{name} is {getattr(config, name)}: it must be at least 0 and finite."
+            )
+
+
 class Variation(NamedTuple):
     """One random draw: what happens to one training tile."""
 

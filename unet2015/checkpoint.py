@@ -81,17 +81,22 @@ def load_model(path: Path | str) -> Model:
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is not a model of unet2015 ({FORMAT!r} is missing in it).")
-    described = metadata["model"]
-    if described["normalisation"] not in get_args(Scheme):
-        raise InputError(
-            f"{path} wants the normalisation {described['normalisation']!r}, which unet2015 "
-            f"{__version__} does not know: install a newer version."
-        )
-    network = UNet(**dataclasses.asdict(UNetConfig(**described["architecture"])))
     try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(f"{path} does not hold the network that it describes: {error}") from error
+        return _build(metadata["model"], tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        first_line = str(error).splitlines()[0]
+        raise InputError(
+            f"{path} describes a network that unet2015 {__version__} cannot build ({first_line}): "
+            "it is damaged, or a newer version wrote it."
+        ) from error
+
+
+def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
+    """Make the model that a file describes, its weights included."""
+    if described["normalisation"] not in get_args(Scheme):
+        raise ValueError(f"normalisation {described['normalisation']!r}")
+    network = UNet(**dataclasses.asdict(UNetConfig(**described["architecture"])))
+    network.load_state_dict(tensors)
     return Model(
         network=network.eval(),
         normalisation=described["normalisation"],

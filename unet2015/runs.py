@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +16,8 @@ from torch import Tensor, nn
 from .atomic import atomic_path
 from .checkpoint import MODEL_FILE, Model, read_tensors, save_model, write_tensors
 from .errors import InputError
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 LOG_FILE = "log.csv"
@@ -64,6 +68,8 @@ class Run:
                 "or choose another folder."
             )
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # better to fail now than at the first checkpoint
+            pass
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         """Bring network and optimizer to the state of the last checkpoint.
@@ -76,6 +82,7 @@ class Run:
         path = self.folder / CHECKPOINT_FILE
         if not path.exists():
             self._keep_log_until(0)
+            logger.info("%s holds no checkpoint yet: beginning from the start.", self.folder)
             return 0
         tensors, metadata = read_tensors(path)
         if metadata.get("format") != FORMAT:
@@ -123,8 +130,13 @@ def read_log(folder: Path) -> list[LogLine]:
     path = folder / LOG_FILE
     if not path.exists():
         return []
-    with path.open(newline="") as lines:
-        return list(_parse(csv.DictReader(lines)))
+    try:
+        with path.open(newline="") as lines:
+            return list(_parse(csv.DictReader(lines)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is not the log of a training run: choose another folder."
+        ) from error
 
 
 def _parse(rows: csv.DictReader[str]) -> Iterator[LogLine]:

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from .augment import AugmentationConfig, draw, tile_coordinates
 from .datasets.frames import AnnotatedFrame
+from .errors import InputError
 from .normalisation import Scheme, normalise
 from .weightmap import (
     ClassCounts,
@@ -75,7 +76,7 @@ def prepare(
     )
     prepared = [
         TrainingFrame(
-            image=normalise(frame.image, scheme),
+            image=_normalised(frame, scheme),
             target=(labels > 0).astype(np.uint8),
             weight=border_weight_map(
                 labels, config.w0, config.sigma, classes, ignore=frame.ignore, separate=False
@@ -84,6 +85,13 @@ def prepare(
         for labels, frame in zip(separated, frames, strict=True)
     ]
     return prepared, classes
+
+
+def _normalised(frame: AnnotatedFrame, scheme: Scheme) -> NDArray[np.float32]:
+    try:
+        return normalise(frame.image, scheme)
+    except InputError as error:
+        raise InputError(f"{frame.name}: {error}") from error
 
 
 def class_weights(counts: ClassCounts, balance: float) -> ClassWeights:

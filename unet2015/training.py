@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import math
 import os
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from . import sizes
+from . import augment, sizes
 from .augment import AugmentationConfig
 from .checkpoint import Model
 from .datasets.frames import AnnotatedFrame
@@ -33,8 +34,8 @@ from .weightmap import WeightMapConfig
 
 logger = logging.getLogger(__name__)
 
-EXPLODED = 20.0
-"""A loss above this means that the network is certain of the wrong class nearly everywhere."""
+EXPLODED = 1000.0
+"""No loss that is going to fall is above this; initial weights alone may give some tens."""
 LOOK_EVERY = 10
 """Iterations between looks at the loss; each look makes a GPU wait."""
 
@@ -88,18 +89,19 @@ def train(
         If the settings cannot work, the folder holds another run, or the loss explodes.
     """
     check(settings, frames)
-    run = Run(Path(folder), dataclasses.asdict(settings), resume)
     config = settings.training
     prepared, classes = prepare(
         frames, config.normalisation, settings.weight_map, config.class_balance
     )
     logger.info("class weights: foreground %.3g, background %.3g", *classes)
+    run = Run(Path(folder), {**dataclasses.asdict(settings), "data": _digest(frames)}, resume)
 
     torch.manual_seed(config.seed)
     network = UNet(**dataclasses.asdict(settings.network)).to(engine.device)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=config.momentum)
     start = run.restore(network, optimizer)
-    trained = {**run.settings, "class_weights": list(classes)}
+    names = [frame.name for frame in frames]
+    trained = {**run.settings, "class_weights": list(classes), "frames": names}
     model = Model(network, config.normalisation, settings=trained)
 
     step = _Step(network, optimizer, config, engine)
@@ -142,13 +144,16 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
         if not 0 < getattr(config, name) < math.inf:
             raise InputError(f"{name} is {getattr(config, name)}: it must be above 0.")
     for name in ("momentum", "first_momentum"):
-        if not 0 <= getattr(config, name) < 1:
-            raise InputError(
-                f"{name} is {getattr(config, name)}: it must be at least 0 and below 1."
-            )
+        if not 0 < getattr(config, name) < 1:
+            raise InputError(f"{name} is {getattr(config, name)}: it must be above 0 and below 1.")
     for name in ("class_balance", "momentum_warmup"):
         if not 0 <= getattr(config, name) <= 1:
             raise InputError(f"{name} is {getattr(config, name)}: it must be from 0 to 1.")
+    if settings.network.num_classes != 2:
+        raise InputError(
+            f"num_classes is {settings.network.num_classes}: cells and background are 2 classes."
+        )
+    augment.check(settings.augmentation)
     sizes.output_size(config.tile, settings.network.depth)
     for frame in frames:
         if len(frame.image) != settings.network.in_channels:
@@ -156,6 +161,16 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
                 f"{frame.name} has {len(frame.image)} channels, the network takes "
                 f"{settings.network.in_channels}: set --in-channels {len(frame.image)}."
             )
+
+
+def _digest(frames: Sequence[AnnotatedFrame]) -> str:
+    """Identify a training set."""
+    found = hashlib.sha256()
+    for frame in frames:
+        for array in (frame.image, frame.labels, frame.ignore):
+            found.update(f"{array.shape} {array.dtype}".encode())
+            found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 class _Step:
@@ -176,7 +191,7 @@ class _Step:
         """Do the step; the loss comes back on the device, infinite if the gradient is."""
         image, target, weight = (part.to(self.engine.device, non_blocking=True) for part in sample)
         # Drop-out depends on the iteration alone, so that a resumed run repeats it.
-        torch.manual_seed(self.config.seed * 1_000_003 + iteration)
+        torch.manual_seed((self.config.seed * 1_000_003 + iteration) % 2**63)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, iteration)
             group["momentum"] = momentum(self.config, iteration)
@@ -249,7 +264,8 @@ def _look(losses: list[Tensor], done: int, config: TrainingConfig) -> float:
     if not loss < EXPLODED:
         raise InputError(
             f"the loss is {loss:.3g} after {done} iterations: the training has diverged. "
-            f"Lower --learning-rate (it is {config.learning_rate:g}) or lengthen --warmup."
+            f"Lower --learning-rate (it is {config.learning_rate:g}), lengthen --warmup or take a "
+            f"larger --tile (it is {config.tile})."
         )
     return loss
 

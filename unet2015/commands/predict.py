@@ -213,7 +213,11 @@ def _expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
         for frame in sequence_frames(path):
             yield frame, f"mask{frame_number(frame)}.tif", True
     elif path.is_dir() and not is_zarr(path):
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        files = sorted(
+            file
+            for file in path.iterdir()
+            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+        )
         if not files:
             raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
         for file in files:

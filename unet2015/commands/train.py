@@ -28,7 +28,7 @@ from ..pictures import draw_loss
 from ..prediction import predict
 from ..runs import read_log
 from ..schedule import TrainingConfig
-from ..training import Settings, train
+from ..training import Settings, check, train
 from ..unet import UNetConfig
 from ..weightmap import WeightMapConfig
 
@@ -61,6 +61,10 @@ class Options:
 
 def run(options: Options) -> None:
     """Train as `options` say."""
+    if both := set(options.sequences) & set(options.validation_sequences):
+        raise InputError(
+            f"sequence {min(both)} is to be trained on and to validate: choose one of the two."
+        )
     frames = _load(options.data, options.sequences)
     validation = [
         frame
@@ -70,6 +74,7 @@ def run(options: Options) -> None:
     engine = choose_engine(options.device, options.precision)
     logger.info("%d annotated frames; computing on %s.", len(frames), engine)
     settings = Settings(options.network, options.training, options.augmentation, options.weight_map)
+    check(settings, validation)
     train(
         frames,
         options.out,
@@ -99,7 +104,7 @@ def report(folder: Path) -> None:
 
 def _load(data: Path, sequences: Sequence[str]) -> list[AnnotatedFrame]:
     if not data.is_dir():
-        raise InputError(f"{data} does not exist: give the folder of a data set.")
+        raise InputError(f"{data} is not a folder: give the folder of a data set.")
     if sequences:
         return [frame for sequence in sequences for frame in load_sequence(data, sequence)]
     if (data / "01_GT").is_dir() or (data / "02_GT").is_dir():

@@ -119,14 +119,14 @@ def unannotated(labels: NDArray[Any], markers: NDArray[Any], reach: float) -> ND
         raise InputError(
             f"tracking markers of {markers.shape} pixels do not fit masks of {labels.shape}."
         )
-    size = np.bincount(markers.ravel())
-    covered = np.bincount(markers[labels > 0], minlength=len(size))
-    missing = 2 * covered < size
-    missing[0] = False
+    names, which = np.unique(markers, return_inverse=True)
+    size = np.bincount(which.ravel())
+    covered = np.bincount(which.reshape(labels.shape)[labels > 0], minlength=len(size))
+    missing = (2 * covered < size) & (names != 0)
     if not missing.any():
         return np.zeros(labels.shape, dtype=bool)
-    near: NDArray[np.bool_] = ndimage.distance_transform_edt(~missing[markers]) <= reach
-    return near & (labels == 0)
+    far = ndimage.distance_transform_edt(~missing[which].reshape(labels.shape))
+    return (far <= reach) & (labels == 0)
 
 
 def _typical_radius(label_images: list[NDArray[Any]]) -> float:
