@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from unet2015 import save_model
 from unet2015.checkpoint import Model
@@ -22,11 +23,15 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     labels = np.zeros((40, 50), np.uint16)
     labels[5:20, 5:20], labels[5:20, 20:30] = 1, 2
     image = np.random.default_rng(0).integers(0, 255, labels.shape, dtype=np.uint8)
-    names = {"labels": labels, "image": image}
+    network = torch.nn.Conv2d(1, 2, 3, padding=1)
+    out = np.zeros((2, *labels.shape), np.float32)
+    array = image[None].astype(np.float32)
+    names = {"labels": labels, "image": image, "network": network, "out": out, "array": array}
     for block in blocks("python"):
         exec(block, names)
     assert names["weights"].shape == names["target"].shape == labels.shape
     assert names["cells"].shape == labels.shape
+    assert out.any(axis=0).all()
 
 
 def test_the_commands_of_the_readme_exist():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .instances import label_cells
     from .loss import weighted_cross_entropy
     from .metrics import seg_score
-    from .prediction import predict_tiles
+    from .prediction import predict, predict_tiles
     from .unet import UNet
     from .weightmap import border_weight_map, separate_touching
 
@@ -32,6 +32,7 @@ _HOME = {
     "deform": "augment",
     "label_cells": "instances",
     "load_model": "checkpoint",
+    "predict": "prediction",
     "predict_tiles": "prediction",
     "save_model": "checkpoint",
     "seg_score": "metrics",
@@ -47,6 +48,7 @@ __all__ = [
     "deform",
     "label_cells",
     "load_model",
+    "predict",
     "predict_tiles",
     "save_model",
     "seg_score",
