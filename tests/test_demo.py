@@ -17,6 +17,7 @@ def test_the_demo_leaves_data_run_results_and_table(tmp_path, monkeypatch, capsy
         "run/model.safetensors",
         "02_RES/mask002.tif",
         "result000.png",
+        "weightmap.png",
     ):
         assert (out / name).is_file(), name
     assert (out / "results.md").read_text().startswith("| unseen frame | cells | SEG |")

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from unet2015 import cli
+from unet2015 import InputError, cli
 from unet2015.commands import track
 from unet2015.evaluation import score_sequence
+from unet2015.evaluation.em import score_stack
 from unet2015.evaluation.picture import COLOURS, paint_mistakes
 from unet2015.labelfolder import pair_frames
 from unet2015.metrics import det, tra
@@ -429,3 +430,14 @@ def test_a_tracked_part_of_hela_as_py_ctcmetrics_scores_it(tmp_path):
     assert det(score.graph) == pytest.approx(expected["DET"], abs=1e-9)
     assert tra(score.graph) == pytest.approx(expected["TRA"], abs=1e-9)
     assert 0.9 < tra(score.graph) < 1
+
+
+def test_an_em_mask_of_zeros_and_ones_is_perfect_against_itself(tmp_path):
+    stack = np.ones((2, 20, 20), np.uint8)
+    stack[:, 9:11] = 0
+    tifffile.imwrite(tmp_path / "a.tif", stack)
+    best = score_stack(tmp_path / "a.tif", tmp_path / "a.tif", (0.1, 0.5, 0.9))
+    assert best["pixel_error"].value == best["rand_error"].value == 0
+    assert best["v_rand"].value == 1
+    with pytest.raises(InputError, match="thresholds"):
+        score_stack(tmp_path / "a.tif", tmp_path / "a.tif", (float("nan"),))

@@ -18,6 +18,7 @@ from tyro.conf import arg
 from ..atomic import atomic_path
 from ..checkpoint import Model
 from ..datasets.ctc import load_sequence
+from ..datasets.frames import AnnotatedFrame
 from ..datasets.synthetic import simulate, write_sequence
 from ..device import DeviceName, Engine, choose_engine
 from ..errors import InputError
@@ -30,6 +31,8 @@ from ..runs import CHECKPOINT_FILE
 from ..schedule import TrainingConfig
 from ..training import Settings, train
 from ..unet import UNetConfig
+from ..weightmap import border_weight_map, separate_touching
+from ..weightmap.picture import draw_weights
 from .train import report
 
 logger = logging.getLogger(__name__)
@@ -70,8 +73,11 @@ def run(options: Options) -> None:
     write_sequence(data, "01", simulate(8, TRAINING_SHAPE, TRAINING_CELLS, generator))
     write_sequence(data, "02", simulate(3, UNSEEN_SHAPE, UNSEEN_CELLS, generator))
 
+    frames = load_sequence(data, "01")
+    _draw_weight_map(frames[0], out / "weightmap.png")
+
     logger.info("2/4  training on sequence 01 (%s)", engine)
-    model = train(load_sequence(data, "01"), out / "run", SETTINGS, engine)
+    model = train(frames, out / "run", SETTINGS, engine)
     report(out / "run")
 
     logger.info("3/4  predicting the larger, unseen sequence 02 in tiles of %d pixels", TILE)
@@ -82,6 +88,12 @@ def run(options: Options) -> None:
     with atomic_path(out / "results.md") as temporary:
         temporary.write_text(table)
     logger.info("\n%s\nImages, pictures and this table are in %s.", table, out)
+
+
+def _draw_weight_map(frame: AnnotatedFrame, path: Path) -> None:
+    """Draw the weight map of a frame in the manner of Fig. 3."""
+    target = separate_touching(frame.labels) > 0
+    draw_weights(path, frame.labels, target, border_weight_map(frame.labels), frame.image[0])
 
 
 def _predict_and_score(out: Path, model: Model, engine: Engine) -> dict[str, SegScore]:

@@ -26,7 +26,7 @@ def score_stack(
     reference, result : Path or str
         Two stacks (N, H, W) or images (H, W), or two folders with images of the same names.
         In the reference 0 is membrane and all else cell; the result is the probability of cell, a
-        float in [0, 1] or an integer type whose largest value stands for 1.
+        float in [0, 1], an integer type whose largest value stands for 1, or a mask of two values.
     thresholds : sequence of float
         In [0, 1); a pixel is cell where its probability is above.
 
@@ -40,7 +40,7 @@ def score_stack(
     InputError
         If the files do not belong together or do not hold what they should.
     """
-    if not thresholds or min(thresholds) < 0 or max(thresholds) >= 1:
+    if not thresholds or not all(0 <= threshold < 1 for threshold in thresholds):
         raise InputError(
             f"thresholds {' '.join(map(str, thresholds)) or '(none)'}: give at least one, "
             "each 0 or more and less than 1."
@@ -72,6 +72,8 @@ def _read_pair(pair: FramePair) -> tuple[NDArray[np.bool_], NDArray[np.floating[
 def _as_probability(path: Path, image: NDArray[Any]) -> NDArray[np.floating[Any]]:
     if image.dtype.kind == "b":
         return image.astype(np.float32)
+    if image.dtype.kind in "ui" and len(np.unique(image)) <= 2 and image.min() == 0:
+        return (image > 0).astype(np.float32)  # a mask, whatever number stands for cell
     if image.dtype.kind in "ui":
         return image / np.float32(np.iinfo(image.dtype).max)
     if not (image.dtype.kind == "f" and image.min() >= 0 and image.max() <= 1):
