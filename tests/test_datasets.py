@@ -5,6 +5,7 @@ from scipy import ndimage
 
 from unet2015 import InputError
 from unet2015.datasets.ctc import load_sequence, unannotated
+from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import annotated_frame
 from unet2015.datasets.pairs import load_pairs
 from unet2015.datasets.synthetic import simulate, write_sequence
@@ -140,3 +141,38 @@ def test_partial_gold_truth_of_real_sequences_is_found(real_data):
     assert len(complete) == 15
     assert sum(len(np.unique(frame.labels)) - 1 for frame in complete) == 100
     assert not any(frame.ignore.any() for frame in complete)
+
+
+def test_silver_truth_fills_in_the_frames_without_gold(tmp_path):
+    gold = np.zeros((30, 40), np.uint16)
+    gold[4:16, 4:16] = 7
+    silver = np.full_like(gold, 9)
+    write_ctc(tmp_path, gold, gold)
+    with pytest.raises(InputError, match="01_ST"):
+        load_sequence(tmp_path, "01", silver=True)
+    (tmp_path / "01_ST/SEG").mkdir(parents=True)
+    for number in ("003", "004"):
+        write_image(tmp_path / f"01_ST/SEG/man_seg{number}.tif", silver)
+    first, second = load_sequence(tmp_path, "01", silver=True)
+    assert np.array_equal(first.labels, gold)
+    assert np.array_equal(second.labels, silver)
+    assert len(load_sequence(tmp_path, "01")) == 1
+
+
+def test_em_cells_are_the_pieces_between_membranes(tmp_path):
+    cells = np.full((2, 20, 30), 255, np.uint8)
+    cells[:, :, 15] = 0
+    cells[1, 10] = 0
+    write_image(tmp_path / "train-volume.tif", cells // 2, "ZYX")
+    write_image(tmp_path / "train-labels.tif", cells, "ZYX")
+    first, second = load_slices(tmp_path)
+    assert (first.labels.max(), second.labels.max()) == (2, 4)
+    assert np.array_equal(second.labels > 0, cells[1] > 0)
+    assert np.array_equal(first.image[0], cells[0] // 2)
+
+
+def test_em_stacks_that_do_not_fit_are_refused(tmp_path):
+    write_image(tmp_path / "train-volume.tif", np.zeros((2, 20, 30), np.uint8), "ZYX")
+    write_image(tmp_path / "train-labels.tif", np.zeros((3, 20, 30), np.uint8), "ZYX")
+    with pytest.raises(InputError, match="same size"):
+        load_slices(tmp_path)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from . import __version__
 from .atomic import atomic_path
+from .builtin import built_in_models, find_model
 from .errors import InputError
 from .normalisation import Scheme
 from .unet import UNet, UNetConfig
@@ -66,14 +67,15 @@ def load_model(path: Path | str) -> Model:
     Parameters
     ----------
     path : Path or str
-        A model file, or the folder of a training run that holds one.
+        A model file, the folder of a training run that holds one, or the name of a model that
+        comes with the package.
 
     Raises
     ------
     InputError
         If there is no such file or it is not a model of this package.
     """
-    path = Path(path)
+    path = find_model(path)
     if path.is_dir():
         if not (path / MODEL_FILE).is_file():
             raise InputError(f"{path} holds no {MODEL_FILE}: give the folder of a training run.")
@@ -119,7 +121,11 @@ def write_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[s
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote: tensors on the CPU, and the metadata."""
     if not path.is_file():
-        raise InputError(f"{path} does not exist: give a model file or the folder of a run.")
+        known = ", ".join(built_in_models())
+        raise InputError(
+            f"{path} does not exist: give a model file or the folder of a run"
+            + (f", or one of {known}." if known else ".")
+        )
     try:
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118

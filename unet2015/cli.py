@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": "segment images, stacks and whole sequences tile by tile",
     "evaluate": "score a result against its reference: SEG, DET, TRA, AP, PQ, EM measures",
     "track": "link the numbered cells of a sequence to tracks",
+    "models": "list the models that come with unet2015",
     "weightmap": "compute border weight maps w(x) from label images",
 }
 

@@ -35,7 +35,7 @@ class TrainingConfig:
     """Iterations in which the learning rate rises from 0; then it falls along a cosine. Ours."""
     clip_norm: float = 1.0
     """Gradients longer than this are shortened to it. Ours."""
-    class_balance: float = 0.25
+    class_balance: float = 0.1
     """w_c goes with the classes' frequencies to the power of minus this, 1 being full balance.
     The paper balances (Sec. 3) and does not say how far. Ours."""
     normalisation: Scheme = "standard"

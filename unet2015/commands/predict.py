@@ -55,7 +55,7 @@ class Options:
     images: Positional[tuple[Path, ...]]
     """TIFF or PNG files, Zarr folders, folders of images, or CTC sequence folders."""
     model: Annotated[Path, arg(aliases=["-m"])]
-    """Model file, or the folder of a training run."""
+    """Model file, folder of a training run, or a name that `unet2015 models` lists."""
     out: Annotated[Path, arg(aliases=["-o"])]
     """The result, or a folder for the results."""
     labels: FlagCreatePairsOff[bool] = False

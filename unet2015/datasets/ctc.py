@@ -2,7 +2,8 @@
 
 A data set folder holds, for sequence 01: the images ``01/tNNN.tif``; the gold truth
 ``01_GT/SEG/man_segNNN.tif``, cell masks of *some* cells in *some* frames; and the tracking markers
-``01_GT/TRA/man_trackNNN.tif``, a small disc in *every* cell of every frame.
+``01_GT/TRA/man_trackNNN.tif``, a small disc in *every* cell of every frame. The silver truth
+``01_ST/SEG`` has masks of every frame, made by computers; they differ between releases.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def sequence_frames(folder: Path) -> list[Path]:
     return sorted(frames, key=lambda path: int(frame_number(path)))
 
 
-def load_sequence(data: Path | str, sequence: str) -> list[AnnotatedFrame]:
+def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list[AnnotatedFrame]:
     """Read the frames of a sequence that have gold truth.
 
     Parameters
@@ -54,6 +55,8 @@ def load_sequence(data: Path | str, sequence: str) -> list[AnnotatedFrame]:
         The folder of the data set, such as ``data/PhC-C2DH-U373``.
     sequence : str
         ``01`` or ``02``.
+    silver : bool
+        Whether frames without gold truth are read with their silver truth.
 
     Returns
     -------
@@ -68,12 +71,20 @@ def load_sequence(data: Path | str, sequence: str) -> list[AnnotatedFrame]:
     """
     data = Path(data)
     truth = data / f"{sequence}_GT"
-    for folder in (data, data / sequence, truth / "SEG"):
+    masks_in = [truth / "SEG", *([data / f"{sequence}_ST" / "SEG"] if silver else [])]
+    for folder in (data, data / sequence, *masks_in):
         if not folder.is_dir():
             raise InputError(
                 f"{folder} does not exist: a CTC data set has folders such as 01 and 01_GT/SEG."
             )
-    masks = sorted(path for path in (truth / "SEG").iterdir() if _MASK.match(path.name))
+    # Gold masks come last and so take the place of silver ones.
+    by_name = {
+        path.name: path
+        for folder in reversed(masks_in)
+        for path in folder.iterdir()
+        if _MASK.match(path.name)
+    }
+    masks = [by_name[name] for name in sorted(by_name)]
     if not masks:
         raise InputError(f"{truth / 'SEG'} holds no man_segNNN.tif: there is nothing to learn.")
     labels = [integer_labels(path, read_image(path)) for path in masks]

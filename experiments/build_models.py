@@ -1,0 +1,108 @@
+"""Train the small models that come with the package, on all annotated frames.
+
+    python experiments/build_models.py u373|hela|em|all [--iterations N] [--runs runs]
+
+The settings are those of the reproduction with 16 channels; the scores that `unet2015 models` shows
+come from its results in ``experiments/results/reproduction``. Goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+from reproduce import CELLS, EM, data_home
+from results_table import RESULTS
+
+from unet2015.atomic import atomic_path
+from unet2015.builtin import INDEX
+from unet2015.checkpoint import save_model
+from unet2015.datasets.ctc import load_sequence
+from unet2015.datasets.em import load_slices
+from unet2015.datasets.frames import AnnotatedFrame
+from unet2015.device import choose_engine
+from unet2015.schedule import TrainingConfig
+from unet2015.training import Settings, train
+from unet2015.unet import UNetConfig
+
+CHANNELS = 16
+CTC_CITATION = (
+    "Maska et al., The Cell Tracking Challenge: 10 years of objective benchmarking, "
+    "Nature Methods 20, 1010-1020 (2023), doi:10.1038/s41592-023-01879-y"
+)
+ABOUT = {
+    "u373": {
+        "images": "glioblastoma-astrocytoma U373 cells, phase contrast, 0.65 um per pixel",
+        "data": "Cell Tracking Challenge PhC-C2DH-U373, both sequences, gold truth",
+        "citation": CTC_CITATION,
+    },
+    "hela": {
+        "images": "HeLa cells on glass, differential interference contrast, 0.19 um per pixel",
+        "data": "Cell Tracking Challenge DIC-C2DH-HeLa, both sequences, gold truth",
+        "citation": CTC_CITATION,
+    },
+    "em": {
+        "images": "neurites in serial section transmission electron micrographs, 4 nm per pixel; "
+        "probability of cell, not of membrane",
+        "data": "ISBI 2012 EM segmentation challenge, all 30 annotated slices",
+        "citation": "Arganda-Carreras et al., Frontiers in Neuroanatomy 9:142 (2015), "
+        "doi:10.3389/fnana.2015.00142; Cardona et al., PLoS Biology 8(10): e1000502 (2010)",
+    },
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", choices=[*ABOUT, "all"])
+    parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    settings = Settings(
+        UNetConfig(base_channels=CHANNELS), TrainingConfig(iterations=arguments.iterations)
+    )
+    for name in ABOUT if arguments.model == "all" else [arguments.model]:
+        folder = arguments.runs / f"{name}-all-{CHANNELS}"
+        model = train(all_frames(name), folder, settings, choose_engine(), resume=True)
+        model.network.half()  # for storage only
+        INDEX.parent.mkdir(exist_ok=True)
+        save_model(INDEX.with_name(f"{name}.safetensors"), model)
+        _enter(name)
+
+
+def all_frames(name: str) -> list[AnnotatedFrame]:
+    if name == "em":
+        return load_slices(data_home() / EM)
+    data = data_home() / CELLS[name]
+    return [frame for sequence in ("01", "02") for frame in load_sequence(data, sequence)]
+
+
+def _enter(name: str) -> None:
+    """Put a model into the index, with the scores of its twins."""
+    index = json.loads(INDEX.read_text()) if INDEX.exists() else {}
+    index[name] = {**ABOUT[name], "score": _score(name)}
+    with atomic_path(INDEX) as draft:
+        draft.write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _score(name: str) -> str:
+    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{name}-*-16.json"))]
+    results = [result for result in results if not result["fold"].endswith("silver")]
+    if name == "em":
+        parts = [
+            f"pixel error {result['argmax']['pixel_error']:.4f}, "
+            f"Rand error {result['argmax']['rand_error']:.4f} on slices "
+            f"{result['held_out'][0]} to {result['held_out'][-1]}"
+            for result in results
+        ]
+    else:
+        parts = [f"SEG {result['SEG']:.3f} on {result['fold'].split('-')[1]}" for result in results]
+    return "; ".join(parts) + " by twins that did not see them" if parts else "not measured"
+
+
+if __name__ == "__main__":
+    main()

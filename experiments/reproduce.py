@@ -1,0 +1,222 @@
+"""Reproduce the paper's ISBI results (Tables 1 and 2).
+
+    python experiments/reproduce.py u373|hela|em|all [--base-channels 64] [--minutes M]
+        [--folds ...] [--silver] [--runs runs]
+
+Trains a network for each fold, predicts what was held out, tracks and scores it, and writes
+``experiments/results/reproduction/FOLD-CHANNELS.json`` and, from all such files,
+``experiments/results.md``. The protocol is in ``experiments/README.md``. The same command goes on
+where it stopped, after Ctrl-C or when --minutes are over; a fold that is finished is not repeated.
+The data are looked for in the folder that the environment variable UNET2015_DATA names, then in
+``data/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from results_table import RESULTS, write_table
+from tqdm import tqdm
+
+from unet2015 import __version__
+from unet2015.datasets.ctc import frame_number, load_sequence, sequence_frames
+from unet2015.datasets.em import load_slices
+from unet2015.datasets.frames import AnnotatedFrame
+from unet2015.device import Engine, choose_engine
+from unet2015.evaluation import score_sequence, tables
+from unet2015.images import read_image, write_image
+from unet2015.instances import foreground, label_cells
+from unet2015.metrics import THRESHOLDS, best_over_thresholds, em_score
+from unet2015.prediction import predict
+from unet2015.runs import read_log
+from unet2015.schedule import TrainingConfig
+from unet2015.trackfile import write_tracks
+from unet2015.tracking import Tracker
+from unet2015.training import Model, Settings, train
+from unet2015.unet import UNetConfig
+
+CELLS = {"u373": "PhC-C2DH-U373", "hela": "DIC-C2DH-HeLa"}
+EM = "ISBI-2012-EM"
+MARGIN = 50
+"""Pixels outside the challenge's field of interest, for both sets of cells."""
+SLICES = 6
+"""Held-out slices of an EM fold; the first fold holds out the last ones."""
+SMALLEST = 0.25
+"""Components smaller than this share of the smallest training cell are dropped."""
+
+logger = logging.getLogger("reproduce")
+
+
+class Fold(NamedTuple):
+    """What is trained on, and how the rest is scored."""
+
+    name: str
+    frames: list[AnnotatedFrame]
+    score: Callable[[Model, Engine, Path], dict[str, Any]]
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    deadline = time.monotonic() + 60 * arguments.minutes
+    engine = choose_engine(arguments.device)
+    settings = Settings(
+        UNetConfig(base_channels=arguments.base_channels),
+        TrainingConfig(
+            iterations=arguments.iterations, interval=arguments.interval, seed=arguments.seed
+        ),
+    )
+    sets = [*CELLS, "em"] if arguments.set == "all" else [arguments.set]
+    for name in sets:
+        for fold in _folds(name, arguments.folds, arguments.silver):
+            if not _finish(fold, settings, engine, arguments.runs, deadline):
+                logger.info("The time is over: the same command goes on from here.")
+                return
+            write_table()
+
+
+def _finish(fold: Fold, settings: Settings, engine: Engine, runs: Path, deadline: float) -> bool:
+    """Train and score a fold, as far as time allows; say whether it is finished."""
+    seed = settings.training.seed
+    name = f"{fold.name}-{settings.network.base_channels}" + (f"-seed{seed}" if seed else "")
+    target = RESULTS / f"{name}.json"
+    if target.exists():
+        logger.info("%s is finished: %s", name, target)
+        return True
+    folder = runs / name
+    logger.info("%s: %d frames to train on, %s", name, len(fold.frames), engine)
+    model = train(fold.frames, folder, settings, engine, resume=True, deadline=deadline)
+    log = read_log(folder)
+    if log[-1].iteration < settings.training.iterations:
+        return False
+    found = {
+        "fold": fold.name,
+        "base_channels": settings.network.base_channels,
+        "iterations": settings.training.iterations,
+        "minutes": round(sum(line.seconds for line in log) / 60, 1),
+        "device": _device(engine),
+        "precision": str(engine.dtype).removeprefix("torch."),
+        "versions": {"unet2015": __version__, "torch": torch.__version__},
+        **fold.score(model, engine, folder),
+        "settings": dataclasses.asdict(settings),
+        "trained_on": [frame.name for frame in fold.frames],
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_suffix(".part")
+    draft.write_text(json.dumps(found, indent=1) + "\n")
+    draft.replace(target)
+    return True
+
+
+def _folds(name: str, wanted: list[str], silver: bool) -> list[Fold]:
+    folds = _em_folds() if name == "em" else [_cell_fold(name, n, silver) for n in ("02", "01")]
+    return [fold for fold in folds if not wanted or fold.name.split("-")[1] in wanted]
+
+
+def _cell_fold(name: str, scored: str, silver: bool) -> Fold:
+    data = data_home() / CELLS[name]
+    frames = load_sequence(data, {"01": "02", "02": "01"}[scored], silver)
+    areas = np.concatenate(
+        [np.unique(f.labels[f.labels > 0], return_counts=True)[1] for f in frames]
+    )
+    least = int(SMALLEST * areas.min())
+
+    def score(model: Model, engine: Engine, folder: Path) -> dict[str, Any]:
+        result = folder / f"{scored}_RES"
+        result.mkdir(exist_ok=True)
+        tracker = Tracker()
+        for path in tqdm(sequence_frames(data / scored), "predicting", unit="frame"):
+            probabilities = predict(read_image(path), model, engine=engine)
+            cells = tracker.link(label_cells(foreground(probabilities), least))
+            write_image(result / f"mask{frame_number(path)}.tif", cells)
+        if len(tracker.tracks):
+            write_tracks(result / "res_track.txt", tracker.tracks)
+        summary = tables.summary(score_sequence(data / f"{scored}_GT", result, MARGIN), MARGIN)
+        return {"smallest_component": least, **summary}
+
+    return Fold(f"{name}-{scored}{'-silver' if silver else ''}", frames, score)
+
+
+def _em_folds() -> list[Fold]:
+    frames = load_slices(data_home() / EM)
+    blocks = [range(first, first + SLICES) for first in range(0, len(frames), SLICES)]
+    return [_em_fold(frames, block, number) for number, block in enumerate(reversed(blocks), 1)]
+
+
+def _em_fold(frames: list[AnnotatedFrame], held_out: range, number: int) -> Fold:
+    def score(model: Model, engine: Engine, folder: Path) -> dict[str, Any]:
+        slices = tqdm(held_out, "predicting", unit="slice")
+        cell = np.stack([_average_symmetries(frames[n].image[0], model, engine) for n in slices])
+        write_image(folder / "probability.tif", cell.astype(np.float32), "ZYX")
+        truth = np.stack([frames[n].labels > 0 for n in held_out])
+        scores = {t: em_score(truth, cell > t) for t in tqdm(THRESHOLDS, "scoring")}
+        best = best_over_thresholds(list(scores.values()), list(scores))
+        return {
+            "held_out": list(held_out),
+            "argmax": scores[0.5]._asdict(),
+            "best": {name: at._asdict() for name, at in best.items()},
+        }
+
+    return Fold(f"em-{number}", [f for n, f in enumerate(frames) if n not in held_out], score)
+
+
+def _average_symmetries(image: NDArray[Any], model: Model, engine: Engine) -> NDArray[Any]:
+    """Mean probability of cell over the eight flips and rotations of an image."""
+    total = np.zeros(image.shape)
+    for turns in range(4):
+        for flip in (False, True):
+            turned = np.rot90(image[:, ::-1] if flip else image, turns)
+            back = np.rot90(predict(turned.copy(), model, engine=engine)[1], -turns)
+            total += back[:, ::-1] if flip else back
+    return total / 8
+
+
+def data_home() -> Path:
+    home = Path(os.environ.get("UNET2015_DATA", "data"))
+    if not home.is_dir() or not any((home / name).is_dir() for name in [*CELLS.values(), EM]):
+        raise SystemExit(
+            f"{home} holds none of {', '.join(CELLS.values())} and {EM}: "
+            "name the folder that holds them in UNET2015_DATA."
+        )
+    return home
+
+
+def _device(engine: Engine) -> str:
+    if engine.device.type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("set", choices=[*CELLS, "em", "all"])
+    parser.add_argument("--base-channels", type=int, default=64)
+    parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
+    parser.add_argument("--interval", type=int, default=TrainingConfig.interval)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="for this call")
+    parser.add_argument(
+        "--folds", nargs="+", default=[], help="scored sequences (01 02) or EM folds (1 to 5)"
+    )
+    parser.add_argument("--silver", action="store_true", help="cells: train on silver truth too")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

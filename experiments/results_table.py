@@ -1,0 +1,126 @@
+"""The table ``experiments/results.md``, made from every result that is there.
+
+python experiments/results_table.py
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "reproduction"
+TABLE = HERE / "results.md"
+
+TITLES = {"u373": "PhC-C2DH-U373", "hela": "DIC-C2DH-HeLa", "em": "ISBI 2012 EM"}
+PAPER_SEG = {"u373": 0.9203, "hela": 0.7756}
+"""Table 2 of the paper, on the challenge's hidden sequences."""
+PAPER_EM = {"pixel_error": 0.0611, "rand_error": 0.0382, "warping_error": 0.000353}
+"""Table 1 of the paper, on the challenge's hidden labels, each at its best threshold."""
+RUN_COLUMNS = ("channels", "iterations", "minutes")
+
+HEAD = """# Results of the reproduction
+
+Made by `python experiments/reproduce.py` from the files in `experiments/results/reproduction`,
+which hold every setting. The protocol is in [README.md](README.md). The paper's figures come from
+the challenges' hidden test sets, ours from held-out parts of the public ones.
+"""
+
+
+def write_table() -> None:
+    """Write the table anew."""
+    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    blocks = [HEAD]
+    for name, title in TITLES.items():
+        of_set = [result for result in found if result["fold"].split("-")[0] == name]
+        if of_set:
+            table = em_table(of_set) if name == "em" else cell_table(name, of_set)
+            blocks.append(f"## {title}\n\n{table}\n")
+    TABLE.write_text("\n".join(blocks))
+
+
+def cell_table(name: str, found: list[dict[str, Any]]) -> str:
+    """A line for each sequence that was scored, and the mean over both for each kind of run."""
+    rows = []
+    for kind, group in _grouped(found):
+        results = list(group)
+        rows += [[*_start(result), *_scores(result)] for result in results]
+        if len({result["fold"] for result in results}) > 1:
+            means = [_mean(results, key) for key in ("SEG", "DET", "TRA")]
+            rows.append([f"**mean, {kind}**", "", "", "", *means, "", "", "", ""])
+    rows.append(["paper (hidden test set)", "64", "", "", f"{PAPER_SEG[name]:.4f}", *[""] * 6])
+    columns = ["scored", *RUN_COLUMNS, "SEG", "DET", "TRA", "cells", "without match"]
+    return _markdown([*columns, "IoU of the matched", "device"], rows)
+
+
+def em_table(found: list[dict[str, Any]]) -> str:
+    """A line for each fold: errors at a probability of 0.5, and at the best threshold for each."""
+    rows = []
+    for kind, group in _grouped(found):
+        results = list(group)
+        for result in results:
+            errors = [_at_half_and_best(result, name) for name in PAPER_EM]
+            rows.append([*_start(result), *errors, result["device"]])
+        if len(results) > 1:
+            means = [
+                f"{_average(r['best'][name]['value'] for r in results):.5f}" for name in PAPER_EM
+            ]
+            rows.append([f"**mean, {kind}** (best)", "", "", "", *means, ""])
+    paper = [f"{value:g}" for value in PAPER_EM.values()]
+    rows.append(["paper (hidden labels, best)", "64", "", "", *paper, ""])
+    columns = ["fold", *RUN_COLUMNS, "pixel error", "Rand error", "warping error", "device"]
+    return _markdown(columns, rows)
+
+
+def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
+    """Results that differ in nothing but the fold."""
+
+    def kind(result: dict[str, Any]) -> str:
+        silver = ", silver truth added" if result["fold"].endswith("silver") else ""
+        return f"{result['base_channels']} channels{silver}"
+
+    return groupby(sorted(found, key=lambda result: (kind(result), result["fold"])), kind)
+
+
+def _start(result: dict[str, Any]) -> list[str]:
+    keys = ("fold", "base_channels", "iterations", "minutes")
+    return [str(result[key]) for key in keys]
+
+
+def _scores(result: dict[str, Any]) -> list[str]:
+    overlaps = [cell["SEG"] for cell in result["cells"]]
+    found = [overlap for overlap in overlaps if overlap > 0]
+    return [
+        *(f"{result.get(key, math.nan):.4f}" for key in ("SEG", "DET", "TRA")),
+        str(len(overlaps)),
+        str(len(overlaps) - len(found)),
+        f"{_average(found):.4f}",
+        result["device"],
+    ]
+
+
+def _at_half_and_best(result: dict[str, Any], name: str) -> str:
+    best = result["best"][name]
+    return f"{result['argmax'][name]:.5f} / {best['value']:.5f} (at {best['threshold']:g})"
+
+
+def _mean(results: list[dict[str, Any]], key: str) -> str:
+    return f"**{_average(result.get(key, math.nan) for result in results):.4f}**"
+
+
+def _average(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else math.nan
+
+
+def _markdown(columns: list[str], rows: list[list[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    write_table()

@@ -1,0 +1,66 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unet2015 import builtin
+from unet2015.builtin import BuiltIn, built_in_models, find_model
+from unet2015.checkpoint import Model, load_model, save_model
+from unet2015.cli import main
+from unet2015.errors import InputError
+from unet2015.prediction import predict
+from unet2015.unet import UNet
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A home with one built-in model, stored in half precision."""
+    monkeypatch.setattr(builtin, "HOME", tmp_path / "home")
+    monkeypatch.setattr(builtin, "INDEX", tmp_path / "home" / "models.json")
+    (tmp_path / "home").mkdir()
+    network = UNet(base_channels=2, depth=1)
+    save_model(tmp_path / "home" / "tiny.safetensors", Model(network.half(), "standard"))
+    facts = {"images": "dots", "data": "made up", "score": "none", "citation": "nobody"}
+    builtin.INDEX.write_text(json.dumps({"tiny": facts}))
+    return BuiltIn("tiny", **facts)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_built_in_model_is_loaded_by_its_name_and_computes_in_float32():
+    model = load_model("tiny")
+    assert {parameter.dtype for parameter in model.network.parameters()} == {torch.float32}
+    assert predict(np.ones((20, 30), np.uint8), model).shape == (2, 20, 30)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    assert find_model("tiny") == Path("tiny")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(InputError, match="or one of tiny"):
+        load_model("tyni")
+
+
+def test_models_lists_what_is_known(tiny, capsys):
+    assert main(["models"]) == 0
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in tiny)
+
+
+def test_models_says_when_there_are_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(builtin, "INDEX", tmp_path / "none.json")
+    assert main(["models"]) == 0
+    assert "No model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", built_in_models())
+def test_each_built_in_model_is_complete_and_small(name):
+    model = load_model(name)
+    assert model.network.config.base_channels == 16
+    assert built_in_models()[name].path.stat().st_size < 5e6

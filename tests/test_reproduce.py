@@ -1,0 +1,77 @@
+"""The reproduction's script, on made-up data of the challenges' layout."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unet2015.datasets.synthetic import simulate, write_sequence
+from unet2015.images import write_image
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+if not EXPERIMENTS.is_dir():
+    pytest.skip("the experiments are not part of this installation", allow_module_level=True)
+
+
+@pytest.fixture
+def reproduce(tmp_path, monkeypatch):
+    """Run the script with the given arguments; results go to the temporary folder."""
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    import reproduce
+    import results_table
+
+    monkeypatch.setattr(reproduce, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results_table, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results_table, "TABLE", tmp_path / "results.md")
+    monkeypatch.setenv("UNET2015_DATA", str(tmp_path / "data"))
+
+    def run(*arguments):
+        tiny = ["--base-channels", "2", "--iterations", "2", "--runs", str(tmp_path / "runs")]
+        monkeypatch.setattr(sys, "argv", ["reproduce.py", *arguments, *tiny])
+        reproduce.main()
+
+    return run
+
+
+def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
+    data = tmp_path / "data" / "PhC-C2DH-U373"
+    for seed, sequence in enumerate(("01", "02")):
+        write_sequence(data, sequence, simulate(2, (200, 220), 6, np.random.default_rng(seed)))
+    reproduce("u373", "--folds", "02")
+    (found,) = (tmp_path / "results").iterdir()
+    result = json.loads(found.read_text())
+    assert result["fold"] == "u373-02"
+    assert {name.split("/")[1] for name in result["trained_on"]} == {"01"}
+    assert result["margin"] == 50
+    assert "u373-02 | 2 | 2 |" in (tmp_path / "results.md").read_text()
+
+
+def test_when_time_is_over_no_result_is_written_and_the_run_can_go_on(reproduce, tmp_path):
+    data = tmp_path / "data" / "PhC-C2DH-U373"
+    for seed, sequence in enumerate(("01", "02")):
+        write_sequence(data, sequence, simulate(2, (200, 220), 6, np.random.default_rng(seed)))
+    reproduce("u373", "--folds", "01", "--minutes", "0", "--interval", "1")
+    assert not (tmp_path / "results").exists()
+    reproduce("u373", "--folds", "01", "--interval", "1")
+    assert (tmp_path / "results" / "u373-01-2.json").exists()
+
+
+def test_em_folds_hold_out_blocks_of_slices_the_last_first(reproduce, tmp_path):
+    cells = np.zeros((12, 40, 50), np.uint8)
+    cells[:, 5:20, 5:25] = cells[:, 22:35, 5:45] = 255
+    data = tmp_path / "data" / "ISBI-2012-EM"
+    data.mkdir(parents=True)
+    write_image(data / "train-volume.tif", cells // 3 + np.arange(50, dtype=np.uint8), "ZYX")
+    write_image(data / "train-labels.tif", cells, "ZYX")
+    reproduce("em", "--folds", "1")
+    result = json.loads((tmp_path / "results" / "em-1-2.json").read_text())
+    assert result["held_out"] == [6, 7, 8, 9, 10, 11]
+    assert result["trained_on"] == [f"ISBI-2012-EM/{n:02}" for n in range(6)]
+    assert "| em-1 | 2 |" in (tmp_path / "results.md").read_text()
+
+
+def test_without_data_it_says_where_they_are_looked_for(reproduce):
+    with pytest.raises(SystemExit, match="UNET2015_DATA"):
+        reproduce("hela")

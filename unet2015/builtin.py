@@ -1,0 +1,50 @@
+"""The models that come with the package: small networks that work out of the box."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+HOME = Path(__file__).parent / "models"
+INDEX = HOME / "models.json"
+
+
+class BuiltIn(NamedTuple):
+    """What is known of a model that comes with the package."""
+
+    name: str
+    """For ``predict --model``."""
+    images: str
+    """What it was made for."""
+    data: str
+    """What it was trained on."""
+    score: str
+    """What its twins, trained on one half, reach on the other."""
+    citation: str
+    """Whom to cite for the data."""
+
+    @property
+    def path(self) -> Path:
+        """The model file."""
+        return HOME / f"{self.name}.safetensors"
+
+
+def built_in_models() -> dict[str, BuiltIn]:
+    """Models that come with the package, by name."""
+    if not INDEX.is_file():
+        return {}
+    return {name: BuiltIn(name, **rest) for name, rest in json.loads(INDEX.read_text()).items()}
+
+
+def find_model(model: Path | str) -> Path:
+    """Path of a built-in model if `model` is its name and no such file exists, or `model` itself.
+
+    Parameters
+    ----------
+    model : Path or str
+        A name such as ``u373``, a model file, or the folder of a training run.
+    """
+    if not Path(model).exists() and (known := built_in_models().get(str(model))):
+        return known.path
+    return Path(model)

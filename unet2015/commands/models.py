@@ -1,0 +1,33 @@
+"""List the models that come with unet2015.
+
+Use one by its name: unet2015 predict image.tif -m u373 -o cells.tif --labels
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..builtin import BuiltIn, built_in_models
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``unet2015 models``."""
+
+
+def run(_options: Options) -> None:
+    """Print what is known of each model."""
+    known = built_in_models().values()
+    print("\n\n".join(map(_describe, known)) or "No model comes with this installation.")
+
+
+def _describe(model: BuiltIn) -> str:
+    size = model.path.stat().st_size / 1e6
+    rows = {
+        "made for": model.images,
+        "trained on": model.data,
+        "score": model.score,
+        "cite": model.citation,
+        "file": f"{model.path} ({size:.1f} MB)",
+    }
+    return "\n".join([model.name, *(f"  {what + ':':<12}{text}" for what, text in rows.items())])

@@ -1,0 +1,50 @@
+"""The electron micrographs of the ISBI 2012 challenge: stacks of membranes and cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from ..errors import InputError
+from ..images import read_image
+from .frames import AnnotatedFrame, annotated_frame
+
+IMAGES = "train-volume.tif"
+LABELS = "train-labels.tif"
+
+
+def load_slices(data: Path | str) -> list[AnnotatedFrame]:
+    """Read the 30 annotated slices of the challenge.
+
+    Parameters
+    ----------
+    data : Path or str
+        Folder with ``train-volume.tif`` and ``train-labels.tif``; in the latter 0 is membrane.
+
+    Returns
+    -------
+    list of AnnotatedFrame
+        Each 4-connected piece between membranes is a cell.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or unreadable, or the two do not fit.
+    """
+    data = Path(data)
+    images, masks = (read_image(data / name) for name in (IMAGES, LABELS))
+    if images.shape != masks.shape or images.ndim != 3:
+        raise InputError(
+            f"{data / IMAGES} has the shape {images.shape} and {data / LABELS} {masks.shape}: "
+            "two stacks (slices, height, width) of the same size are wanted."
+        )
+    return [
+        annotated_frame(f"{data.name}/{number:02}", image, _number_cells(mask > 0))
+        for number, (image, mask) in enumerate(zip(images, masks, strict=True))
+    ]
+
+
+def _number_cells(cells: np.ndarray) -> np.ndarray:
+    return ndimage.label(cells)[0].astype(np.int32)
