@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 from unet2015 import InputError, cli
+from unet2015.commands import evaluate as evaluate_command
 from unet2015.commands import track
 from unet2015.evaluation import score_sequence
 from unet2015.evaluation.em import score_stack
@@ -148,6 +149,29 @@ def test_known_damage_has_known_values(truth, tmp_path, capsys):
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--thresholds", "0.5"), "--thresholds are for probabilities: give --em too"),
+        (("--images", "."), "--images are for --picture"),
+        (("--picture", "a.xyz"), "no suffix of a picture"),
+        (("--picture", "nowhere/a.png"), "Folder nowhere does not exist"),
+        (("--csv", __file__), "is a file: give --csv the name of a folder"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_scoring(
+    arguments, sentence, truth, result, capsys, monkeypatch
+):
+    monkeypatch.setattr(evaluate_command, "score_sequence", None)
+    assert sentence in fails(capsys, truth, result, *arguments)
+
+
+def test_a_reference_track_that_never_ends_costs_no_time(truth, result, capsys):
+    track_file = truth / "TRA" / "man_track.txt"
+    track_file.write_text(track_file.read_text().replace("4 0 3", "4 0 999999999"))
+    assert evaluate(capsys, truth, result, "--json")
+
+
 def test_csv_holds_the_tables(truth, result, tmp_path, capsys):
     evaluate(capsys, truth, result, "--csv", tmp_path / "new" / "tables")
     with (tmp_path / "new" / "tables" / "frames.csv").open() as file:
@@ -162,8 +186,8 @@ def test_the_margin_drops_cells_at_the_edge(truth, result, capsys):
     found = evaluate_json(capsys, truth, result, "--margin", "16")
     assert found["margin"] == 16
     assert [cell["cell"] for cell in found["cells"]] == [4, 4]
-    assert "without a margin of 16 pixels" in evaluate(capsys, truth, result, "-m", "16")
-    assert "no field of interest" in fails(capsys, truth, result, "-m", "20")
+    assert "without a margin of 16 pixels" in evaluate(capsys, truth, result, "--margin", "16")
+    assert "no field of interest" in fails(capsys, truth, result, "--margin", "20")
 
 
 def test_objects_in_the_margin_are_no_detections(truth, tmp_path, capsys):

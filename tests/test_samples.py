@@ -4,9 +4,14 @@ import pytest
 from unet2015 import InputError
 from unet2015.augment import AugmentationConfig, draw
 from unet2015.datasets.frames import annotated_frame
-from unet2015.samples import class_weights, prepare, random_sample
+from unet2015.samples import prepare, random_sample
 from unet2015.tiles import mirror
-from unet2015.weightmap import ClassCounts, WeightMapConfig, border_weight_map
+from unet2015.weightmap import (
+    ClassCounts,
+    WeightMapConfig,
+    balanced_class_weights,
+    border_weight_map,
+)
 
 STILL = AugmentationConfig(deformation_sigma=0, rotation=0, gain=0, offset=0)
 
@@ -28,7 +33,7 @@ def test_targets_have_the_ridge_and_weights_the_border_term_and_the_classes():
     valid = frame.weight[:25]
     assert not frame.weight[25:].any()
     counts = ClassCounts(int(frame.target.sum()), int(25 * 36 - frame.target.sum()))
-    assert classes == class_weights(counts, 1.0)
+    assert classes == balanced_class_weights(counts)
     border = border_weight_map(frames()[0].labels, class_weights=None)[:25]
     expected = border + np.where(frame.target[:25], *classes)
     assert np.allclose(valid, expected, atol=1e-5)
@@ -38,10 +43,10 @@ def test_targets_have_the_ridge_and_weights_the_border_term_and_the_classes():
 @pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
 def test_class_weights_have_mean_1(balance):
     counts = ClassCounts(130, 870)
-    foreground, background = class_weights(counts, balance)
+    foreground, background = balanced_class_weights(counts, balance=balance)
     assert 130 * foreground + 870 * background == pytest.approx(1000)
     assert foreground / background == pytest.approx((870 / 130) ** balance)
-    assert class_weights(ClassCounts(0, 5), balance) == (1, 1)
+    assert balanced_class_weights(ClassCounts(0, 5), balance=balance) == (1, 1)
 
 
 def test_an_unvaried_tile_is_a_window_of_the_mirrored_frame():

@@ -30,6 +30,7 @@ def test_tabs_and_blank_lines_are_read(tmp_path):
         ("\n \n", "is empty"),
         ("1 0 3\n", "line 1: '1 0 3' is no track: give four whole numbers"),
         ("1 0 3 0\n2 x 3 0\n", "line 2: '2 x 3 0' is no track"),
+        ("1 0 12345678901234567890123 0\n", "is no track: give four whole numbers below"),
         ("1 0 3 -1\n", "line 1: '1 0 3 -1' is no track"),
         ("1 0 3 ²\n", "is no track"),
         ("0 0 3 0\n", "track 0 is background"),

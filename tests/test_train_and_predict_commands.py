@@ -102,6 +102,23 @@ def test_several_images_give_files_of_the_same_names_in_a_folder(model, tmp_path
     assert read_image(tmp_path / "out/b.tif").dtype == np.uint16
 
 
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [("a.b.tif", "a.b-predicted.tif"), ("c.ome.tif", "c-predicted.ome.tif")],
+)
+def test_the_result_lies_beside_the_image_by_default(model, tmp_path, name, result):
+    write_image(tmp_path / name, np.eye(25, dtype=np.uint8))
+    before = set(tmp_path.iterdir())
+    assert cli("predict", tmp_path / name, "-m", model) == 0
+    assert set(tmp_path.iterdir()) - before == {tmp_path / result}
+
+
+def test_several_images_need_a_folder(model, tmp_path, capsys):
+    write_image(tmp_path / "a.tif", np.eye(25, dtype=np.uint8))
+    words = ("predict", tmp_path / "a.tif", tmp_path / "a.tif", "-m", model)
+    assert "name a folder by --out" in refused(capsys, *words)
+
+
 def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, capsys):
     image, out = tmp_path / "image.tif", tmp_path / "out.tif"
     write_image(image, np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
@@ -117,6 +134,8 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
         ([tmp_path / "nan.tif"], out, (), "NaN"),
         ([image], out, ("--tile", 61), "nearest to yours: 60 and 64"),
         ([image], out, ("--min-size", -1), "--min-size"),
+        ([image], out, ("--min-size", 9), "give --labels too"),
+        ([image], out, ("--fill-holes",), "give --labels too"),
         ([image], image, (), "is the input"),
         ([image, image], tmp_path / "two", (), "would both become"),
         ([image, cut], out, (), "cannot become one file"),

@@ -178,7 +178,7 @@ def test_whole_numbers_in_a_float_image_and_a_zarr(tmp_path):
 
 @pytest.mark.parametrize("with_image", [False, True])
 def test_preview(tmp_path, monkeypatch, with_image):
-    monkeypatch.setattr(weightmap, "WINDOW", 100)
+    monkeypatch.setattr("unet2015.weightmap.preview.WINDOW", 100)
     labels = cells(150, 170, 40)
     write_image(tmp_path / "labels.tif", labels)
     write_image(tmp_path / "image.tif", ndimage.gaussian_filter(labels.astype(np.float32), 2))
@@ -188,6 +188,13 @@ def test_preview(tmp_path, monkeypatch, with_image):
     picture = imagecodecs.png_decode(preview.read_bytes())
     assert picture.shape[1] > picture.shape[0] * (2.5 if with_image else 2)
     assert len(np.unique(picture[..., :3] @ [1, 256, 65536])) > 100
+
+
+def test_an_image_without_a_preview_is_refused(tmp_path, capsys):
+    write_image(tmp_path / "labels.tif", cells())
+    words = (tmp_path / "labels.tif", "-o", tmp_path / "o.tif")
+    assert run(*words, "--image", tmp_path / "labels.tif") == 2
+    assert "--preview" in capsys.readouterr().err
 
 
 def test_preview_finds_the_frame_of_the_challenge(tmp_path):

@@ -29,5 +29,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is not None and Path(error.filename) == temporary:
+            error.filename = str(path)  # the only name that means something to the user
+        raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -113,6 +113,13 @@ def numbered_images(folder: Path) -> dict[int, Path]:
     return _unique(folder, sorted(found))
 
 
+def frame_digits(path: Path) -> str:
+    """Digits in a name that `numbered_images` finds, with their zeros."""
+    match = _NUMBERED.fullmatch(path.stem)
+    assert match is not None
+    return match[1]
+
+
 def open_labels(path: Path) -> Image:
     """Open a label image and check that it can be one.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
 
 from .atomic import atomic_path
-from .runs import LogLine
+
+if TYPE_CHECKING:
+    from .runs import LogLine  # its module imports torch
 
 REFERENCE_COLOUR = "#1b9e77"
 RESULT_COLOUR = "#d95f02"
@@ -68,11 +70,11 @@ def draw_result(
     """
     height, width = image.shape
     figure = Figure(figsize=(15, 15 * height / width / 3 + 0.5), layout="constrained")
-    outlined = np.repeat(_to_grey(image)[..., None], 3, axis=2)
+    outlined = np.repeat(to_grey(image)[..., None], 3, axis=2)
     for labels, colour in ((reference, REFERENCE_COLOUR), (result, RESULT_COLOUR)):
         outlined[find_boundaries(labels, mode="inner")] = _rgb(colour)
     pictures = {
-        "image": _to_grey(image),
+        "image": to_grey(image),
         "foreground probability": probability,
         "reference (green) and result (orange)": outlined,
     }
@@ -83,7 +85,8 @@ def draw_result(
     _save(figure, path)
 
 
-def _to_grey(image: NDArray[Any]) -> NDArray[np.float64]:
+def to_grey(image: NDArray[Any]) -> NDArray[np.float64]:
+    """Stretch grey values to 0...1, the darkest and brightest half percent cut off."""
     low, high = np.percentile(image, (0.5, 99.5))
     return np.clip((image - low) / max(high - low, 1e-9), 0, 1)
 

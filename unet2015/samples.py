@@ -14,9 +14,10 @@ from .datasets.frames import AnnotatedFrame
 from .errors import InputError
 from .normalisation import Scheme, normalise
 from .weightmap import (
-    ClassCounts,
     ClassWeights,
     WeightMapConfig,
+    add_counts,
+    balanced_class_weights,
     border_weight_map,
     count_classes,
     separate_touching,
@@ -68,12 +69,10 @@ def prepare(
         The frames in the same order, and the class weights that they share.
     """
     separated = [separate_touching(frame.labels) for frame in frames]
-    counts = [
+    counts = add_counts(
         count_classes(labels, frame.ignore) for labels, frame in zip(separated, frames, strict=True)
-    ]
-    classes = class_weights(
-        ClassCounts(*(sum(column) for column in zip(*counts, strict=True))), balance
     )
+    classes = balanced_class_weights(counts, balance=balance)
     prepared = [
         TrainingFrame(
             image=_normalised(frame, scheme),
@@ -92,28 +91,6 @@ def _normalised(frame: AnnotatedFrame, scheme: Scheme) -> NDArray[np.float32]:
         return normalise(frame.image, scheme)
     except InputError as error:
         raise InputError(f"{frame.name}: {error}") from error
-
-
-def class_weights(counts: ClassCounts, balance: float) -> ClassWeights:
-    """Weigh each class by its frequency to the power of minus `balance`, with mean 1.
-
-    Parameters
-    ----------
-    counts : ClassCounts
-        Pixels of each class in the training set.
-    balance : float
-        0 for equal weights, 1 for inverse frequencies.
-
-    Examples
-    --------
-    >>> class_weights(ClassCounts(foreground=100, background=900), balance=1.0)
-    ClassWeights(foreground=5.0, background=0.5555555555555556)
-    """
-    if min(counts) == 0:
-        return ClassWeights(1.0, 1.0)
-    raw = [count**-balance for count in counts]
-    mean = sum(count * weight for count, weight in zip(counts, raw, strict=True)) / sum(counts)
-    return ClassWeights(*(weight / mean for weight in raw))
 
 
 def random_sample(

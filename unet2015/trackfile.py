@@ -6,6 +6,7 @@ last frame E in which it is seen, and the label P of its parent track or 0.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def read_tracks(path: Path | str) -> NDArray[np.int64]:
@@ -41,10 +44,10 @@ def read_tracks(path: Path | str) -> NDArray[np.int64]:
         if not line.strip():
             continue
         words = line.split()
-        if len(words) != 4 or not all(word.isascii() and word.isdigit() for word in words):
+        if len(words) != 4 or not all(_NUMBER.fullmatch(word) for word in words):
             raise InputError(
-                f"{path}, line {number}: {line.strip()!r} is no track: "
-                "give four whole numbers, label, first frame, last frame, and parent or 0."
+                f"{path}, line {number}: {line.strip()!r} is no track: give four whole numbers "
+                "below a thousand million, label, first frame, last frame, and parent or 0."
             )
         rows.append([int(word) for word in words])
     if not rows:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import json as json_format
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional
 
 from ..errors import InputError
 from ..evaluation import score_sequence, tables
@@ -29,13 +28,14 @@ class Options:
     """Folder or image with the truth, such as NN_GT. With --em: 0 is membrane, all else cell."""
     result: Positional[Path]
     """Folder or image to score. With --em: probability of cell, in [0, 1] or of an integer type."""
-    margin: Annotated[int, arg(aliases=["-m"])] = 0
+    margin: int = 0
     """Width in pixels of the border outside the field of interest; objects and reference cells
     wholly in it are dropped. The challenge uses 50 for PhC-C2DH-U373 and DIC-C2DH-HeLa."""
     em: FlagCreatePairsOff[bool] = False
     """Score membranes: pixel, Rand and warping error, V_rand and V_info."""
-    thresholds: tuple[float, ...] = THRESHOLDS
-    """With --em: probabilities above which a pixel is cell; each measure takes its best."""
+    thresholds: tuple[float, ...] | None = None
+    """With --em: probabilities above which a pixel is cell, the tenths by default; each measure
+    takes its best."""
     cells: FlagCreatePairsOff[bool] = False
     """Print a line for each reference cell, too."""
     json: FlagCreatePairsOff[bool] = False
@@ -53,6 +53,9 @@ def run(options: Options) -> None:
     if options.em:
         _run_em(options)
         return
+    if options.thresholds is not None:
+        raise InputError("--thresholds are for probabilities: give --em too, or leave them out.")
+    _check_outputs(options)
     score = score_sequence(options.reference, options.result, options.margin)
     if options.csv is not None:
         tables.write_csv(options.csv, score)
@@ -66,10 +69,27 @@ def run(options: Options) -> None:
         print(tables.text(score, options.margin, cells=options.cells))
 
 
+def _check_outputs(options: Options) -> None:
+    """Raise now what would stop a result from being written after the scoring."""
+    if options.picture is not None:
+        from ..evaluation.picture import check_picture
+
+        check_picture(options.picture, options.reference, options.images)
+    elif options.images is not None:
+        raise InputError("--images are for --picture: give both or neither.")
+    if options.csv is not None:
+        if options.csv.exists() and not options.csv.is_dir():
+            raise InputError(f"{options.csv} is a file: give --csv the name of a folder.")
+        options.csv.mkdir(parents=True, exist_ok=True)
+
+
 def _run_em(options: Options) -> None:
-    if options.margin or options.cells or options.csv or options.picture:
-        raise InputError("--em knows no cells: leave out --margin, --cells, --csv and --picture.")
-    best = score_stack(options.reference, options.result, options.thresholds)
+    if options.margin or options.cells or options.csv or options.picture or options.images:
+        raise InputError(
+            "--em knows no cells: leave out --margin, --cells, --csv, --picture and --images."
+        )
+    thresholds = THRESHOLDS if options.thresholds is None else options.thresholds
+    best = score_stack(options.reference, options.result, thresholds)
     if options.json:
         print(json_format.dumps(tables.em_summary(best), indent=2))
     else:

@@ -56,8 +56,8 @@ class Options:
     """TIFF or PNG files, Zarr folders, folders of images, or CTC sequence folders."""
     model: Annotated[Path, arg(aliases=["-m"])]
     """Model file, folder of a training run, or a name that `unet2015 models` lists."""
-    out: Annotated[Path, arg(aliases=["-o"])]
-    """The result, or a folder for the results."""
+    out: Annotated[Path | None, arg(aliases=["-o"])] = None
+    """The result, or a folder for the results; by default NAME-predicted.tif beside the image."""
     labels: FlagCreatePairsOff[bool] = False
     """Write numbered cells instead of the foreground probability."""
     classes: FlagCreatePairsOff[bool] = False
@@ -65,9 +65,9 @@ class Options:
     dtype: ProbabilityType = "float32"
     """Type of the probability; uint8 has 0...255 for 0...1."""
     min_size: int = 0
-    """Drop cells of fewer pixels."""
+    """With --labels: drop cells of fewer pixels."""
     fill_holes: FlagCreatePairsOff[bool] = False
-    """Fill holes in cells."""
+    """With --labels: fill holes in cells."""
     channels: tuple[str, ...] = ()
     """Channels of the image to use, by number counted from 0 or by name."""
     tile: int | None = None
@@ -106,8 +106,12 @@ def run(options: Options) -> None:
     model = load_model(options.model)
     engine = choose_engine(options.device, options.precision)
     jobs = plan(options)
+    numbers = any(job.result.kind == "labels" for job in jobs)
+    if (options.min_size or options.fill_holes) and not numbers:
+        raise InputError("--min-size and --fill-holes are about cells: give --labels too.")
     pixels = [_check(job, model, options) for job in jobs]
-    if jobs[0].target != options.out:
+    out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
+    if options.out not in (None, jobs[0].target):
         options.out.mkdir(parents=True, exist_ok=True)
     for job in jobs:
         check_output(job.target, [job.source])
@@ -133,7 +137,7 @@ def run(options: Options) -> None:
                 cluster=cluster,
             )
             finished[job.target.name] = state
-    logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), options.out)
+    logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), out)
 
 
 def _cluster(options: Options) -> AbstractContextManager[Cluster | None]:
@@ -160,8 +164,9 @@ def _finished_jobs(
         **asdict(_result(options)),
         "version": __version__,
     }
-    folder = options.out / ".unet2015"
-    with explained_full_disk(options.out), Scratch(folder, purpose, options.overwrite) as scratch:
+    out = jobs[0].target.parent
+    folder = out / ".unet2015"
+    with explained_full_disk(out), Scratch(folder, purpose, options.overwrite) as scratch:
         yield scratch.ledger
         scratch.remove()
 
@@ -185,10 +190,16 @@ def plan(options: Options) -> list[Job]:
     InputError
         If there is no image or two images would give one result.
     """
-    out = options.out
     found = [pair for path in options.images for pair in _expand(path)]
     if not found:
         raise InputError("no image given: name at least one file or folder.")
+    out = options.out
+    if out is None:
+        if len(found) > 1:
+            raise InputError(f"{len(found)} images give as many results: name a folder by --out.")
+        source, name, _ = found[0]
+        stem, dot, suffix = name.partition(".ome.") if ".ome." in name else name.rpartition(".")
+        out = source.with_name(f"{stem}-predicted{dot}{suffix}")
     is_file = out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
     if is_file or out.suffix.lower() == ".zarr":
         if len(found) > 1:

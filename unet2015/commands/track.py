@@ -22,7 +22,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ..errors import InputError
 from ..images import write_image
-from ..labelfolder import labels_home, numbered_images, read_labels
+from ..labelfolder import frame_digits, labels_home, numbered_images, read_labels
 from ..trackfile import write_tracks
 from ..tracking import Tracker, TrackingConfig
 
@@ -92,8 +92,7 @@ def _write_draft(masks: Sequence[Path], draft: Path, config: TrackingConfig) -> 
             numbered = tracker.link(labels)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
-        digits = path.stem.lstrip("mansegktrc_")
-        write_image(draft / f"mask{digits}.tif", numbered)
+        write_image(draft / f"mask{frame_digits(path)}.tif", numbered)
     if not len(tracker.tracks):
         raise InputError(
             f"{masks[0].parent} holds no cell in any of its {len(masks)} frames: "

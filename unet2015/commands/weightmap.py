@@ -9,10 +9,8 @@ that a mask of the challenge misses count as background here; `unet2015 train` g
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,8 +32,8 @@ from ..weightmap import (
     balanced_class_weights,
     border_weight_map,
 )
+from ..weightmap.preview import draw_peak, microscope_image
 from ..weightmap.regions import (
-    CellRows,
     LabelReading,
     LabelSummary,
     Peak,
@@ -51,8 +49,6 @@ SUFFIXES = (".tif", ".tiff", ".zarr")
 
 LARGE = 2**24
 """Pixels of an image above which it is written as tiles with pyramid levels."""
-WINDOW = 1024
-"""Height and width of what --preview shows at most."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +90,8 @@ class Job(NamedTuple):
 
 def run(options: Options) -> None:
     """Compute weight maps as `options` say."""
+    if options.image is not None and options.preview is None:
+        raise InputError("--image is for the picture that --preview writes: give both or neither.")
     jobs = plan(options)
     reading = LabelReading(options.ignore, options.connected_components, not options.keep_touching)
     _check_numbers(options)
@@ -110,7 +108,11 @@ def run(options: Options) -> None:
             if best is None or weights.peak.weight > best[1].weight:
                 best = job, weights.peak
     if options.preview is not None and best is not None:
-        _draw(options.preview, *best, reading, classes, options)
+        job, peak = best
+        draw_peak(
+            *(options.preview, job.labels, options.image or microscope_image(job.labels), peak),
+            *(reading, lambda image: _weights(image, reading, classes, options)),
+        )
     logger.info("%d weight map%s in %s.", len(jobs), "s" * (len(jobs) > 1), options.out)
 
 
@@ -162,7 +164,7 @@ def _check_inputs(jobs: Sequence[Job], options: Options) -> int:
     for job in jobs:
         with open_image(job.labels) as image:
             _check_axes(image)
-            microscope = _microscope(job.labels, options)
+            microscope = options.image or microscope_image(job.labels)
             if options.preview is not None and microscope is not None:
                 with open_image(microscope) as other:
                     _check_same(image, other)
@@ -266,50 +268,3 @@ def _write(path: Path, regions: Regions, image: Image, labels: bool) -> None:
         height, width = regions.shape[-2:]
         planes = [regions[*plane, 0:height, 0:width] for plane in image.planes]
         write_image(path, np.reshape(planes, regions.shape), axes, image.pixel_size)
-
-
-def _draw(
-    path: Path,
-    job: Job,
-    peak: Peak,
-    reading: LabelReading,
-    classes: ClassWeights,
-    options: Options,
-) -> None:
-    """Draw the surroundings of the largest weight."""
-    from ..weightmap.picture import draw_weights  # importing matplotlib takes a second
-
-    with open_image(job.labels) as image:
-        rows, columns = (
-            _window(centre, size)
-            for centre, size in zip((peak.row, peak.column), image.shape[-2:], strict=True)
-        )
-        where = (*peak.plane, rows, columns)
-        touching = dataclasses.replace(reading, separate=False)
-        labels = CellRows(image, peak.plane, touching).read(rows.start, rows.stop)[:, columns]
-        target = TargetRegions(image, reading)[where]
-        weights = _weights(image, reading, classes, options)[where]
-    grey = None
-    microscope = _microscope(job.labels, options)
-    if microscope is not None:
-        with open_image(microscope) as image:
-            grey = image.read(peak.plane, rows, columns).mean(axis=0)
-    draw_weights(path, labels, target, weights, grey)
-
-
-def _window(centre: int, size: int) -> slice:
-    start = max(min(centre - WINDOW // 2, size - WINDOW), 0)
-    return slice(start, min(start + WINDOW, size))
-
-
-def _microscope(labels: Path, options: Options) -> Path | None:
-    """Find the image of the preview: the one given, or the CTC frame that a mask belongs to."""
-    if options.image is not None:
-        return options.image
-    mask = re.fullmatch(r"man_seg(\d+)", labels.stem)
-    folder = labels.resolve().parent.parent
-    truth = re.fullmatch(r"(\d\d)_(?:GT|ST)", folder.name)
-    if mask is None or truth is None:
-        return None
-    frame = folder.parent / truth[1] / f"t{mask[1]}.tif"
-    return frame if frame.is_file() else None

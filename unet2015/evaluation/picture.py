@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..atomic import atomic_path
 from ..errors import InputError
 from ..images import read_image
 from ..labelfolder import pair_frames, planes
+from ..pictures import to_grey
 from .sequence import FrameScore, SequenceScore
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
@@ -57,14 +59,11 @@ def draw_mistakes(
     Raises
     ------
     InputError
-        If the suffix is none of a picture, or the folder of images does not exist.
+        As `check_picture`.
     """
     figure = Figure()
     FigureCanvasAgg(figure)
-    formats = figure.canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in formats:
-        raise InputError(f"{path} has no suffix of a picture: choose one of {', '.join(formats)}.")
-    images = _folder_of_images(reference, images)
+    images = check_picture(path, reference, images)
     worst = sorted(score.frames, key=_badness)[:ROWS]
     labels = _read_frames(reference, result, {frame.name for frame in worst})
     rows = [_panels(frame, *labels[frame.name], images) for frame in worst]
@@ -84,6 +83,23 @@ def draw_mistakes(
     figure.set_layout_engine("constrained")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def check_picture(path: Path, reference: Path, images: Path | None) -> Path | None:
+    """Raise now what would stop `draw_mistakes` later; return the folder of images, if any.
+
+    Raises
+    ------
+    InputError
+        If the suffix is none of a picture, its folder cannot be written to, or the folder of images
+        does not exist.
+    """
+    formats = FigureCanvasAgg.filetypes
+    if path.suffix[1:].lower() not in formats:
+        raise InputError(f"{path} has no suffix of a picture: choose one of {', '.join(formats)}.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"Folder {path.parent} does not exist or is not writable: choose another.")
+    return _folder_of_images(reference, images)
 
 
 def _badness(frame: FrameScore) -> tuple[int, float]:
@@ -164,9 +180,7 @@ def _grey(path: Path | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
     image = np.zeros(shape) if path is None else read_image(path).astype(np.float64)
     if image.shape != shape:
         image = np.zeros(shape)
-    low, high = np.percentile(image, (0.5, 99.5))
-    stretched = np.clip((image - low) / max(high - low, 1e-9), 0, 1)
-    return np.repeat(stretched[..., None], 3, axis=-1)
+    return np.repeat(to_grey(image)[..., None], 3, axis=-1)
 
 
 def _coloured(labels: NDArray[Any], cell_of: dict[int, int]) -> NDArray[np.float64]:

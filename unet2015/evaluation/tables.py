@@ -33,7 +33,8 @@ DEFINITIONS = {
     "pixel error": "share of pixels on the wrong side of the threshold",
     "pixel F error": "1 - F-score of cell pixels, the leaderboard's pixel error",
     "Rand error": "1 - F-score of foreground-restricted pixel pairs",
-    "warping error": "share of pixels left after warping by simple points (Jain et al. 2010)",
+    "warping error": "share of pixels left after warping by simple points (Jain et al. 2010): "
+    "a border may move as far as it still touches where it was",
     "splits + mergers": "those that split or merge cells, as the leaderboard; 0 for membrane alone",
     "V_rand": "foreground-restricted Rand F-score, borders of the result thinned",
     "V_info": "foreground-restricted information F-score, borders thinned, mean of the slices",

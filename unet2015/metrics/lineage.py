@@ -114,9 +114,10 @@ def _edges(tracks: NDArray[np.integer], vertices: set[Vertex]) -> dict[tuple[Ver
     """List the edges between vertices that exist, with True for parent edges."""
     rows: list[list[int]] = tracks.tolist()
     last_frame = {label: end for label, _, end, _ in rows}
+    last = max((frame for frame, _ in vertices), default=0)
     edges = {}
     for label, begin, end, parent in rows:
-        for frame in range(begin, end):
+        for frame in range(begin, min(end, last)):
             edges[(frame, label), (frame + 1, label)] = False
         if parent:
             edges[(last_frame[parent], parent), (begin, label)] = True

@@ -6,19 +6,16 @@ Importing this package imports neither torch nor anything that reads files.
 
 from __future__ import annotations
 
-from .map import (
+from .classes import (
     FREIBURG,
-    TOLERANCE,
     ClassCounts,
     ClassWeights,
-    WeightMapConfig,
-    as_labels,
+    add_counts,
     balanced_class_weights,
-    border_weight_map,
     count_classes,
-    halo,
-    separate_touching,
 )
+from .labels import as_labels
+from .map import TOLERANCE, WeightMapConfig, border_weight_map, halo, separate_touching
 
 __all__ = [
     "FREIBURG",
@@ -26,6 +23,7 @@ __all__ = [
     "ClassCounts",
     "ClassWeights",
     "WeightMapConfig",
+    "add_counts",
     "as_labels",
     "balanced_class_weights",
     "border_weight_map",

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..atomic import atomic_path
+from ..pictures import to_grey
 
 
 def draw_weights(
@@ -36,7 +37,7 @@ def draw_weights(
         Grey values; without it the first panel is left out.
     """
     height, width = labels.shape
-    grey = None if image is None else _stretched(image)
+    grey = None if image is None else to_grey(image)
     panels = {} if grey is None else {"image": grey}
     panels |= {"cells": _coloured(labels, grey), "target": target != 0, "weight map w(x)": weights}
     figure = Figure(figsize=(4.2 * len(panels) + 0.6, 4.2 * height / width + 0.5))
@@ -66,8 +67,3 @@ def _coloured(labels: NDArray[Any], grey: NDArray[Any] | None) -> NDArray[np.flo
         return np.where(inside, colours, 0)
     grey = grey[..., np.newaxis]
     return np.where(inside, 0.5 * colours + 0.5 * grey, grey)
-
-
-def _stretched(image: NDArray[Any]) -> NDArray[np.float64]:
-    low, high = np.percentile(image, (0.5, 99.5))
-    return np.clip((image - low) / max(high - low, 1e-9), 0, 1)

@@ -15,16 +15,9 @@ from scipy import ndimage, sparse
 from ..errors import InputError
 from ..images import Image
 from ..instances import EIGHT_NEIGHBOURS
-from .map import (
-    ClassCounts,
-    ClassWeights,
-    WeightMapConfig,
-    as_labels,
-    border_weight_map,
-    count_classes,
-    halo,
-    separate_touching,
-)
+from .classes import ClassCounts, ClassWeights, add_counts, count_classes
+from .labels import as_labels
+from .map import WeightMapConfig, border_weight_map, halo, separate_touching
 
 BAND = 512
 """Rows that are read at once, a row of the tiles that most files have."""
@@ -148,7 +141,7 @@ class LabelSummary(NamedTuple):
     def join(self, other: LabelSummary) -> LabelSummary:
         """Summarise both."""
         pixels = self.pixels + other.pixels
-        counts = ClassCounts(*(sum(pair) for pair in zip(self.counts, other.counts, strict=True)))
+        counts = add_counts([self.counts, other.counts])
         names = [names for names in (self.names, other.names) if names is not None]
         if not names:
             return LabelSummary(pixels, counts, None)

@@ -1,0 +1,133 @@
+"""The class weights w_c of Eq. 2."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputError
+from .labels import ignored_pixels
+
+logger = logging.getLogger(__name__)
+
+
+class ClassWeights(NamedTuple):
+    """The two values of w_c."""
+
+    foreground: float
+    background: float
+
+
+class ClassCounts(NamedTuple):
+    """How many pixels of a data set are foreground and background; ignored ones are neither."""
+
+    foreground: int
+    background: int
+
+
+FREIBURG = ClassWeights(foreground=1.0, background=0.1)
+"""The class weights of the authors' later U-Net plugin (Falk et al., Nature Methods 2019)."""
+
+
+def count_classes(target: ArrayLike, ignore: NDArray[np.bool_] | int | None = None) -> ClassCounts:
+    """Count the foreground (non-zero) and background (zero) pixels of a target.
+
+    Parameters
+    ----------
+    target : array of int or bool, any shape
+        The target of the loss, so with the ridge of `separate_touching` already background.
+    ignore : array of bool of the same shape, or int, optional
+        The pixels, or the value of the pixels, to leave out.
+
+    Returns
+    -------
+    ClassCounts
+    """
+    target = np.asarray(target)
+    if ignore is None:
+        inside = int(np.count_nonzero(target))
+        return ClassCounts(inside, target.size - inside)
+    valid = ~ignored_pixels(target, ignore)
+    inside = int(np.count_nonzero((target != 0) & valid))
+    return ClassCounts(inside, int(np.count_nonzero(valid)) - inside)
+
+
+def balanced_class_weights(
+    targets: ClassCounts | Iterable[ArrayLike], ignore: int | None = None, balance: float = 1.0
+) -> ClassWeights:
+    """Weigh each class by its frequency to the power of minus `balance`, with mean weight 1.
+
+    Parameters
+    ----------
+    targets : ClassCounts, or iterable of arrays of int or bool
+        The pixels of each class in the whole data set, or its targets (non-zero is foreground).
+    ignore : int, optional
+        The value of pixels to leave out. For a mask, give `count_classes` the mask and add up.
+    balance : float
+        1 for inverse frequencies, 0 for equal weights.
+
+    Returns
+    -------
+    ClassWeights
+        With full balance ``pixels / (2 * pixels of the class)``. A class that does not occur gets
+        weight 1, and so does the other one then.
+
+    Notes
+    -----
+    The paper says that w_c balances the class frequencies (Sec. 3) and gives no formula.
+
+    Examples
+    --------
+    >>> balanced_class_weights(ClassCounts(foreground=100, background=900))
+    ClassWeights(foreground=5.0, background=0.5555555555555556)
+    """
+    if isinstance(targets, ClassCounts):
+        counts = targets
+    else:
+        counts = add_counts(count_classes(target, ignore) for target in targets)
+    if min(counts) == 0:
+        return ClassWeights(1.0, 1.0)
+    raw = [count**-balance for count in counts]
+    mean = sum(count * weight for count, weight in zip(counts, raw, strict=True)) / sum(counts)
+    return ClassWeights(*(weight / mean for weight in raw))
+
+
+def add_counts(counts: Iterable[ClassCounts]) -> ClassCounts:
+    """Add up the counts of several images."""
+    total = ClassCounts(0, 0)
+    for one in counts:
+        total = ClassCounts(*map(sum, zip(total, one, strict=True)))
+    return total
+
+
+def resolve_class_weights(
+    class_weights: str | tuple[float, float] | None,
+    cells: NDArray[Any],
+    ignored: NDArray[np.bool_] | None,
+) -> ClassWeights:
+    """Turn what `border_weight_map` takes as class weights into the pair, which is logged."""
+    if class_weights is None:
+        return ClassWeights(0.0, 0.0)
+    if isinstance(class_weights, str):
+        if class_weights == "balanced":
+            pair = balanced_class_weights(count_classes(cells, ignored))
+        elif class_weights == "freiburg":
+            pair = FREIBURG
+        else:
+            raise InputError(
+                f"class weights {class_weights!r} are unknown: use 'balanced', 'freiburg', "
+                "a pair (foreground, background) or None."
+            )
+        logger.info("class weights (%s): foreground %.4g, background %.4g", class_weights, *pair)
+        return pair
+    if len(class_weights) != 2 or not all(math.isfinite(w) and w >= 0 for w in class_weights):
+        raise InputError(
+            f"class weights are {class_weights}: give two finite numbers of at least 0, for "
+            "foreground and background."
+        )
+    return ClassWeights(*class_weights)

@@ -1,0 +1,71 @@
+"""What a label image is, and which of its pixels do not count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputError
+
+
+def as_labels(labels: ArrayLike, ignore: int | None = None) -> NDArray[Any]:
+    """Check that an array is a label image and return it as integers.
+
+    Parameters
+    ----------
+    labels : array, shape (..., H, W)
+    ignore : int, optional
+        A value that is no cell; it is replaced by 0.
+
+    Returns
+    -------
+    array of int, the same shape
+        `labels` itself if nothing had to be converted.
+
+    Raises
+    ------
+    InputError
+        For anything but whole, non-negative numbers in planes.
+    """
+    array = np.asarray(labels)
+    rule = "labels must be whole numbers, 0 for background and one number for each cell"
+    if array.ndim < 2:
+        raise InputError(f"labels of shape {array.shape} are no image: give height and width.")
+    if array.ndim > 2 and array.shape[-1] in (3, 4):
+        raise InputError(
+            f"labels of shape {array.shape} look like a colour picture: give one number for each "
+            "pixel, in a 2-D label image or a stack (..., H, W) of them."
+        )
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8)
+    elif array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise InputError(f"labels hold NaN or infinity: {rule}.")
+        if (array != np.rint(array)).any() or float(np.abs(array).max(initial=0)) >= 2**63:
+            raise InputError(f"labels hold fractions, or numbers above 2**63: {rule}.")
+        array = array.astype(np.int64)
+    elif array.dtype.kind not in "iu":
+        raise InputError(f"labels are of type {array.dtype}: {rule}.")
+    if ignore is not None and (array == ignore).any():
+        array = np.where(array == ignore, array.dtype.type(0), array)
+    if array.dtype.kind == "i" and array.size and array.min() < 0:
+        raise InputError(
+            f"labels hold the negative value {array.min()}: {rule}; "
+            "if it marks pixels to leave out, name it as the value to ignore."
+        )
+    return array
+
+
+def ignored_pixels(labels: NDArray[Any], ignore: NDArray[np.bool_] | int) -> NDArray[np.bool_]:
+    """Mask of the pixels to leave out, from such a mask or from the value that they have."""
+    if isinstance(ignore, (int, np.integer)):
+        return np.asarray(labels == ignore)
+    mask = np.asarray(ignore)
+    if mask.shape != labels.shape or mask.dtype != np.bool_:
+        raise InputError(
+            f"ignore is an array of {mask.dtype} of shape {mask.shape}: give a number, or a mask "
+            f"of bool of the labels' shape {labels.shape}."
+        )
+    return mask

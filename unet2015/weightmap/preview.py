@@ -1,0 +1,71 @@
+"""A look at a weight map where it is largest, from images of any size."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from ..images import Image, open_image
+from .regions import CellRows, LabelReading, Peak, TargetRegions, WeightRegions
+
+WINDOW = 1024
+"""Height and width of what is shown at most."""
+
+
+def draw_peak(
+    path: Path,
+    labels: Path,
+    microscope: Path | None,
+    peak: Peak,
+    reading: LabelReading,
+    weigh: Callable[[Image], WeightRegions],
+) -> None:
+    """Draw the surroundings of the largest weight in the manner of Fig. 3.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG to write.
+    labels, microscope : Path
+        The label image, and the image that it belongs to, if there is one.
+    peak : Peak
+        Where the largest weight is.
+    reading : LabelReading
+        How the labels are read.
+    weigh : callable
+        Gives the weights of the opened label image.
+    """
+    from .picture import draw_weights  # importing matplotlib takes a second
+
+    with open_image(labels) as image:
+        rows, columns = (
+            _window(centre, size)
+            for centre, size in zip((peak.row, peak.column), image.shape[-2:], strict=True)
+        )
+        where = (*peak.plane, rows, columns)
+        touching = dataclasses.replace(reading, separate=False)
+        cells = CellRows(image, peak.plane, touching).read(rows.start, rows.stop)[:, columns]
+        target, weights = TargetRegions(image, reading)[where], weigh(image)[where]
+    grey = None
+    if microscope is not None:
+        with open_image(microscope) as image:
+            grey = image.read(peak.plane, rows, columns).mean(axis=0)
+    draw_weights(path, cells, target, weights, grey)
+
+
+def microscope_image(labels: Path) -> Path | None:
+    """Find the frame of a Cell Tracking Challenge sequence that a mask belongs to."""
+    mask = re.fullmatch(r"man_seg(\d+)", labels.stem)
+    folder = labels.resolve().parent.parent
+    truth = re.fullmatch(r"(\d\d)_(?:GT|ST)", folder.name)
+    if mask is None or truth is None:
+        return None
+    frame = folder.parent / truth[1] / f"t{mask[1]}.tif"
+    return frame if frame.is_file() else None
+
+
+def _window(centre: int, size: int) -> slice:
+    start = max(min(centre - WINDOW // 2, size - WINDOW), 0)
+    return slice(start, min(start + WINDOW, size))
