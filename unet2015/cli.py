@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train the network on a Cell Tracking Challenge folder or on image/label pairs",
     "predict": "segment images, stacks and whole sequences tile by tile",
     "evaluate": "score a result against its reference: SEG, DET, TRA, AP, PQ, EM measures",
+    "fetch": "download the data sets of the paper",
     "track": "link the numbered cells of a sequence to tracks",
     "models": "list the models that come with unet2015",
     "weightmap": "compute border weight maps w(x) from label images",

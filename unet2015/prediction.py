@@ -162,7 +162,7 @@ def run_network(
     network = engine.place(network).eval()
     for key, image in inputs:
         pixels = torch.from_numpy(image)[None].to(engine.device, torch.float32)
-        pixels = pixels.contiguous(memory_format=engine.memory_format)
+        pixels = pixels.contiguous(memory_format=engine.memory_format())
         with torch.inference_mode(), engine.autocast():
             output = network(pixels)[0]
         with torch.inference_mode():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import logging
@@ -184,7 +185,9 @@ class _Step:
         engine: Engine,
     ) -> None:
         self.parameters = list(network.parameters())
-        self.network = compiled(engine.place(network).train(), engine, config.iterations)
+        self.network = compiled(
+            engine.place(network, training=True).train(), engine, config.iterations
+        )
         self.optimizer, self.config, self.engine = optimizer, config, engine
 
     def __call__(self, iteration: int, sample: Sequence[Tensor]) -> Tensor:
@@ -196,7 +199,7 @@ class _Step:
             group["lr"] = learning_rate(self.config, iteration)
             group["momentum"] = momentum(self.config, iteration)
         with self.engine.autocast():
-            logits = self.network(image.to(memory_format=self.engine.memory_format))
+            logits = self.network(image.to(memory_format=self.engine.memory_format(training=True)))
         loss = weighted_cross_entropy(logits, target, weight)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -273,8 +276,7 @@ def _look(losses: list[Tensor], done: int, config: TrainingConfig) -> float:
 def _validate(validate: Callable[[Model], float] | None, model: Model, done: int) -> float | None:
     if validate is None:
         return None
-    model.network.eval()
-    score = validate(model)
-    model.network.train()
+    # A copy, since prediction changes the memory format, and with it the last digits of training.
+    score = validate(dataclasses.replace(model, network=copy.deepcopy(model.network).eval()))
     logger.info("%d iterations: validation SEG %.4f", done, score)
     return score

@@ -1,0 +1,114 @@
+"""Download a file: resumed where it was cut, checked, and never larger than it may be."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tqdm import tqdm
+
+from . import __version__
+from .errors import InputError
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 2**18
+TIMEOUT = 30.0
+"""Seconds without an answer after which a download counts as cut."""
+
+
+def download(url: str, target: Path, largest: int, sha256: str | None = None) -> None:
+    """Download a file, going on where an earlier call was cut.
+
+    Parameters
+    ----------
+    url : str
+        ``http`` or ``https``.
+    target : Path
+        The file; while it is incomplete, it is called ``NAME.part``.
+    largest : int
+        Bytes that it may have.
+    sha256 : str, optional
+        Its checksum; without one the checksum is logged, for the record.
+
+    Raises
+    ------
+    InputError
+        If the server does not have it, the connection breaks, or the file is not what it should be.
+        What came through is kept, unless it is wrong.
+    """
+    part = target.with_name(f"{target.name}.part")
+    try:
+        _fetch(url, part, largest)
+    except urllib.error.HTTPError as error:
+        raise InputError(f"{url}: the server answers {error.code} {error.reason}.") from error
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise InputError(f"{url}: {error}. The same command goes on from here.") from error
+    found = _digest(part)
+    if sha256 is not None and found != sha256:
+        part.unlink()
+        raise InputError(
+            f"{url}: the checksum is {found} instead of {sha256}. It was damaged on its way, or "
+            "the file was changed: try once more, and if it stays so, ask where you got the link."
+        )
+    logger.info("%s: sha256 %s%s.", target.name, found, "" if sha256 else " (not known before)")
+    part.replace(target)
+
+
+def _fetch(url: str, part: Path, largest: int) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    with _open(url, have) as answer:
+        resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
+        if not resumed:
+            have = 0
+        total = _total(answer, have)
+        if total is not None and total > largest:
+            raise InputError(_too_large(url, total, largest))
+        with (
+            part.open("ab" if resumed else "wb") as file,
+            tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar,
+        ):
+            while chunk := answer.read(CHUNK):
+                have += len(chunk)
+                if have > largest:
+                    raise InputError(_too_large(url, have, largest))
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total is not None and have < total:
+        raise InputError(
+            f"{url}: the connection was cut after {have:,} of {total:,} bytes. "
+            "The same command goes on from here."
+        )
+
+
+def _open(url: str, have: int) -> http.client.HTTPResponse:
+    request = urllib.request.Request(url, headers={"User-Agent": f"unet2015/{__version__}"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
+        return answer
+    except urllib.error.HTTPError as error:
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
+            return _open(url, 0)  # what we have is not a part of what there is now
+        raise
+
+
+def _total(answer: http.client.HTTPResponse, have: int) -> int | None:
+    length = answer.headers.get("Content-Length")
+    return None if length is None else have + int(length)
+
+
+def _too_large(url: str, size: int, largest: int) -> str:
+    return f"{url} has {size:,} bytes or more: {largest:,} at most were expected, so it was left."
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
