@@ -71,7 +71,7 @@ def test_default_tiles_are_valid_and_cover_a_small_image_at_once(height, width):
     grid = tile_grid((height, width), network)
     for size in grid.input:
         network.output_size(size)
-    assert len(grid) == 1 or max(height, width) > 1024
+    assert len(grid) == 1 or max(height, width) > 1012, "the largest valid output up to 1024"
 
 
 def test_little_memory_makes_small_tiles(monkeypatch):

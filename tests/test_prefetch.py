@@ -38,3 +38,14 @@ def test_an_error_is_raised_where_its_result_is_due():
     assert len(list(islice(results, 3))) == 3
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_several_threads_keep_the_order():
+    meet = threading.Barrier(3)
+
+    def together(number):
+        meet.wait(10)  # passes only when three are at work at once
+        return -number
+
+    found = list(in_thread(together, range(9), waiting=6, threads=3))
+    assert found == [(number, -number) for number in range(9)]

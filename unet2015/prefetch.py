@@ -1,4 +1,4 @@
-"""Work done in a thread while the caller does something else."""
+"""Work done in threads while the caller does something else."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Result = TypeVar("Result")
 
 
 def in_thread(
-    function: Callable[[Item], Result], items: Iterable[Item], waiting: int = 2
+    function: Callable[[Item], Result], items: Iterable[Item], waiting: int = 2, threads: int = 1
 ) -> Generator[tuple[Item, Result]]:
-    """Apply a function to items in one thread, in order.
+    """Apply a function to items in threads of its own; results keep the order of the items.
 
     Both ways of overlapping are this function: where the caller is slower, results are made ahead
     of it (reading); where `items` are slower, they are worked off behind it (writing).
@@ -22,11 +22,13 @@ def in_thread(
     Parameters
     ----------
     function : callable
-        Runs in the thread.
+        Runs in the threads.
     items : iterable
         Taken in the caller's thread.
     waiting : int
         At most so many items are taken and not yet given back, which bounds the memory.
+    threads : int
+        With one, the items are worked on in their order, one at a time.
 
     Yields
     ------
@@ -34,7 +36,7 @@ def in_thread(
         Each item with its result. An error of the function is raised here.
     """
     pending: deque[tuple[Item, Future[Result]]] = deque()
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
                 pending.append((item, pool.submit(function, item)))

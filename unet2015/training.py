@@ -8,16 +8,15 @@ import hashlib
 import logging
 import math
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from . import augment, sizes
@@ -27,8 +26,9 @@ from .datasets.frames import AnnotatedFrame
 from .device import Engine, compiled
 from .errors import InputError
 from .loss import weighted_cross_entropy
+from .prefetch import in_thread
 from .runs import LogLine, Run
-from .samples import Sample, TrainingFrame, prepare, random_sample
+from .samples import TrainingFrame, prepare, random_sample
 from .schedule import TrainingConfig, learning_rate, momentum
 from .unet import UNet, UNetConfig
 from .weightmap import WeightMapConfig
@@ -106,7 +106,7 @@ def train(
     model = Model(network, config.normalisation, settings=trained)
 
     step = _Step(network, optimizer, config, engine)
-    tiles = _Timed(_loader(prepared, settings, network.border, start, engine))
+    tiles = _Tiles(prepared, settings, network.border, start, engine)
     losses: list[Tensor] = []
     began = time.perf_counter()
     with tqdm(total=config.iterations, initial=start, desc="training", unit="it") as bar:
@@ -208,57 +208,44 @@ class _Step:
         return torch.where(norm.isfinite(), loss.detach(), math.inf)
 
 
-class _Tiles(Dataset[Sample]):
-    """The training tile of each iteration, a function of the seed and the iteration alone."""
+class _Tiles:
+    """The training tiles from an iteration on, made ahead in threads; measures the waiting.
 
-    def __init__(self, frames: Sequence[TrainingFrame], settings: Settings, border: int) -> None:
+    Each tile is a function of the seed and the iteration alone.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[TrainingFrame],
+        settings: Settings,
+        border: int,
+        start: int,
+        engine: Engine,
+    ) -> None:
         self.frames, self.settings, self.border = frames, settings, border
-
-    def __getitem__(self, iteration: int) -> Sample:
-        training = self.settings.training
-        generator = np.random.default_rng((training.seed, iteration))
-        return random_sample(
-            self.frames, training.tile, self.border, self.settings.augmentation, generator
-        )
-
-
-def _loader(
-    frames: Sequence[TrainingFrame], settings: Settings, border: int, start: int, engine: Engine
-) -> DataLoader[Sample]:
-    cores = os.cpu_count() or 1
-    on_gpu = engine.device.type == "cuda"
-    workers = max(min(cores - 1, 8), 0) if on_gpu else min(cores - 1, 1)
-    return DataLoader(
-        _Tiles(frames, settings, border),
-        batch_size=1,
-        sampler=range(start, settings.training.iterations),
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        pin_memory=on_gpu,
-        worker_init_fn=_leave_interrupts_to_the_main_process,
-    )
-
-
-def _leave_interrupts_to_the_main_process(_worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-class _Timed:
-    """Iterate over a loader and measure how long that takes."""
-
-    def __init__(self, loader: DataLoader[Sample]) -> None:
-        self.loader = loader
+        self.start, self.on_gpu = start, engine.device.type == "cuda"
         self.waited = 0.0
 
     def __iter__(self) -> Iterator[Sequence[Tensor]]:
-        samples = iter(self.loader)
-        while True:
-            asked = time.perf_counter()
-            sample = next(samples, None)
-            self.waited += time.perf_counter() - asked
-            if sample is None:
-                return
-            yield sample
+        iterations = range(self.start, self.settings.training.iterations)
+        threads = min(max((os.cpu_count() or 1) - 1, 1), 8) if self.on_gpu else 1
+        with closing(in_thread(self._make, iterations, 2 * threads, threads)) as tiles:
+            while True:
+                asked = time.perf_counter()
+                made = next(tiles, None)
+                self.waited += time.perf_counter() - asked
+                if made is None:
+                    return
+                yield made[1]
+
+    def _make(self, iteration: int) -> Sequence[Tensor]:
+        training = self.settings.training
+        generator = np.random.default_rng((training.seed, iteration))
+        sample = random_sample(
+            self.frames, training.tile, self.border, self.settings.augmentation, generator
+        )
+        tensors = [torch.from_numpy(part)[None] for part in sample]
+        return [tensor.pin_memory() for tensor in tensors] if self.on_gpu else tensors
 
 
 def _look(losses: list[Tensor], done: int, config: TrainingConfig) -> float:
