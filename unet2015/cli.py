@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,14 +18,18 @@ from .errors import InputError
 
 COMMANDS = {
     "demo": "synthetic cells: train, predict, label and score, in a few minutes",
+    "fetch": "download the data sets of the paper",
     "train": "train the network on a Cell Tracking Challenge folder or on image/label pairs",
     "predict": "segment images, stacks and whole sequences tile by tile",
-    "evaluate": "score a result against its reference: SEG, DET, TRA, AP, PQ, EM measures",
-    "fetch": "download the data sets of the paper",
     "track": "link the numbered cells of a sequence to tracks",
-    "models": "list the models that come with unet2015",
+    "evaluate": "score a result against its reference: SEG, DET, TRA, AP, PQ, EM measures",
     "weightmap": "compute border weight maps w(x) from label images",
+    "models": "list the models that come with unet2015",
+    "info": "versions, device, engines and models that are at hand",
+    "completion": "print the script that completes commands and options in a shell",
 }
+
+LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -43,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 for success, 2 for a mistake of the user (one sentence on standard error), 130 for Ctrl-C.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words, level = _take_level(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
         return 0
@@ -52,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if words[0] not in COMMANDS:
         return _fail(f"no command {words[0]!r}: choose one of {', '.join(COMMANDS)}.")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    if level > logging.INFO:
+        os.environ["TQDM_DISABLE"] = "1"
     try:
         _run(words[0], words[1:])
     except InputError as error:
@@ -66,6 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("unet2015: interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _take_level(arguments: Sequence[str]) -> tuple[list[str], int]:
+    """Take --quiet and --verbose, which all commands have, out of the words."""
+    words = [word for word in arguments if word not in LEVELS]
+    given = [LEVELS[word] for word in arguments if word in LEVELS]
+    return words, given[-1] if given else logging.INFO
 
 
 def _run(command: str, arguments: Sequence[str]) -> None:
@@ -93,7 +107,13 @@ def _overview() -> str:
             "commands:",
             *lines,
             "",
-            "unet2015 COMMAND --help shows the options of a command.",
+            "options of every command:",
+            "  -h, --help  its options, with their defaults",
+            "  --quiet     neither progress nor information, only warnings and errors",
+            "  --verbose   more information",
+            "",
+            "unet2015 --version prints the version. Exit status: 0 success, 1 a mistake of ours,",
+            "2 bad input, 130 interrupted.",
         ]
     )
 

@@ -1,0 +1,82 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from unet2015 import __version__
+from unet2015.cli import COMMANDS, main
+from unet2015.images import write_image
+
+
+@pytest.fixture(scope="module")
+def bash(tmp_path_factory):
+    """Ask bash what it would complete."""
+    script = tmp_path_factory.mktemp("completion") / "unet2015"
+    with script.open("w") as file, pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sys.stdout", file)
+        assert main(["completion", "bash"]) == 0
+
+    def complete(*words):
+        program = f"""source {script}
+        COMP_WORDS=(unet2015 {" ".join(f"'{word}'" for word in words)}) COMP_CWORD={len(words)}
+        _unet2015
+        echo "${{COMPREPLY[@]}}" """
+        return subprocess.check_output(["bash", "-c", program], text=True).split()
+
+    return complete
+
+
+def test_commands_are_completed(bash):
+    assert bash("we") == ["weightmap"]
+    assert set(bash("")) == {*COMMANDS, "--help", "--version"}
+
+
+def test_options_of_the_command_are_completed(bash):
+    assert bash("weightmap", "x.tif", "--conn") == ["--connected-components"]
+    assert {"--base-channels", "--sequences", "--quiet"} <= set(bash("train", "--"))
+    assert "--sequences" not in bash("weightmap", "--")
+    assert bash("predict", "ima") == [], "files are left to the shell"
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_a_script_too(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(name in script for name in COMMANDS)
+    assert "base-channels" in script
+
+
+def test_info_tells_versions_and_device(capsys):
+    assert main(["info"]) == 0
+    page = capsys.readouterr().out
+    assert main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["unet2015"] == __version__
+    assert found["computes on"].startswith(("cpu", "cuda"))
+    assert all(name in page and value in page for name, value in found.items())
+
+
+@pytest.mark.parametrize("words", [["--quiet", "weightmap"], ["weightmap", "--quiet"]])
+def test_quiet_leaves_warnings_only(words, tmp_path):
+    write_image(tmp_path / "labels.tif", np.eye(20, dtype=np.uint8))
+    environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    command = [
+        sys.executable,
+        "-m",
+        "unet2015",
+        *words,
+        tmp_path / "labels.tif",
+        "-o",
+        tmp_path / "o.tif",
+    ]
+    loud = [word for word in command if word != "--quiet"]
+    shown = [
+        subprocess.run(c, capture_output=True, text=True, check=True, env=environment).stderr
+        for c in (loud, command)
+    ]
+    assert "class weights" in shown[0]
+    assert "class weights" not in shown[1]
+    assert "all cells have the number" in shown[1]
