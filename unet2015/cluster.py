@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, Self
 
 import torch
 
+from .builtin import find_model
 from .checkpoint import load_model
 from .device import Engine
 from .errors import InputError
@@ -84,7 +85,7 @@ class Cluster:
             raise InputError(
                 "Dask is not installed: run `pip install 'unet2015[dask]'`."
             ) from error
-        self._model = model.resolve()
+        self._model = find_model(model).resolve()
         self._distributed = distributed
         self._local = None
         self._threads = None

@@ -9,19 +9,26 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
+from . import openvino_engine
 from .errors import InputError
 
 logger = logging.getLogger(__name__)
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Backend = Literal["auto", "torch", "openvino"]
+
+OPENVINO_PAYS = 30e6
+"""Pixels from which OpenVINO makes up for the seconds in which it compiles the network."""
 
 
 class Engine(NamedTuple):
-    """A device, and the precision in which convolutions are computed on it."""
+    """A device, and how convolutions are computed on it."""
 
     device: torch.device
     dtype: torch.dtype = torch.float32
+    openvino: bool = False
+    """Whether OpenVINO predicts instead of PyTorch; on a CPU only."""
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Context in which convolutions run in `dtype`."""
@@ -38,7 +45,8 @@ class Engine(NamedTuple):
         return torch.contiguous_format if slower else torch.channels_last
 
     def __str__(self) -> str:
-        return f"{self.device.type}, {str(self.dtype).removeprefix('torch.')}"
+        with_openvino = ", OpenVINO" if self.openvino else ""
+        return f"{self.device.type}, {str(self.dtype).removeprefix('torch.')}{with_openvino}"
 
 
 def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") -> Engine:
@@ -63,6 +71,33 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(device) else "float32"
     return Engine(torch.device(device), getattr(torch, precision))
+
+
+def choose_backend(engine: Engine, backend: Backend, pixels: int) -> Engine:
+    """Let OpenVINO predict where that is asked for, or pays.
+
+    Parameters
+    ----------
+    engine : Engine
+        From `choose_engine`.
+    backend : {"auto", "torch", "openvino"}
+        ``auto`` takes OpenVINO if it is installed, on a CPU, for a large job.
+    pixels : int
+        Size of the job.
+
+    Raises
+    ------
+    InputError
+        If OpenVINO is asked for and is not installed, or on a GPU.
+    """
+    on_cpu = engine.device.type == "cpu"
+    if backend == "openvino" and not (on_cpu and openvino_engine.is_installed()):
+        raise InputError(
+            "OpenVINO predicts on a CPU, after `pip install 'unet2015[openvino]'`: "
+            "use --backend torch or auto."
+        )
+    pays = on_cpu and pixels >= OPENVINO_PAYS and openvino_engine.is_installed()
+    return engine._replace(openvino=backend == "openvino" or (backend == "auto" and pays))
 
 
 def _has_bfloat16(device: str) -> bool:

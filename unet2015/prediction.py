@@ -15,6 +15,7 @@ from . import normalisation
 from .checkpoint import Model
 from .device import Engine
 from .errors import InputError
+from .openvino_engine import openvino_network
 from .prefetch import in_thread
 from .tiles import Source, Tile, TileGrid, read_mirrored
 from .unet import UNet
@@ -160,11 +161,12 @@ def run_network(
     (key, ndarray of float32)
     """
     network = engine.place(network).eval()
+    call = openvino_network(network, engine.dtype) if engine.openvino else network
     for key, image in inputs:
         pixels = torch.from_numpy(image)[None].to(engine.device, torch.float32)
         pixels = pixels.contiguous(memory_format=engine.memory_format())
         with torch.inference_mode(), engine.autocast():
-            output = network(pixels)[0]
+            output = call(pixels)[0]
         with torch.inference_mode():
             yield key, finish(output.float()).cpu().numpy()
 

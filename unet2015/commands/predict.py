@@ -26,7 +26,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from .. import __version__
 from ..checkpoint import Model, load_model
 from ..datasets.ctc import frame_number, is_sequence, sequence_frames
-from ..device import DeviceName, Engine, Precision, choose_engine
+from ..device import Backend, DeviceName, Engine, Precision, choose_backend, choose_engine
 from ..errors import InputError
 from ..fileprediction import digest, explained_full_disk, predict_file
 from ..images import (
@@ -76,6 +76,8 @@ class Options:
     """Where to compute."""
     precision: Precision = "auto"
     """Precision of the convolutions; auto takes bfloat16 where the hardware has it."""
+    backend: Backend = "auto"
+    """What runs the network; auto takes OpenVINO on a CPU for large jobs if it is installed."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Throw away what an interrupted run left, instead of going on with it."""
     scheduler: str | None = None
@@ -110,6 +112,7 @@ def run(options: Options) -> None:
     if (options.min_size or options.fill_holes) and not numbers:
         raise InputError("--min-size and --fill-holes are about cells: give --labels too.")
     pixels = [_check(job, model, options) for job in jobs]
+    engine = choose_backend(engine, options.backend, sum(pixels))
     out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
     if options.out not in (None, jobs[0].target):
         options.out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,80 @@
+"""Prediction through OpenVINO: the same as through PyTorch, chosen where it pays."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from unet2015 import InputError, openvino_engine
+from unet2015.checkpoint import Model, save_model
+from unet2015.cli import main
+from unet2015.device import OPENVINO_PAYS, Engine, choose_backend
+from unet2015.images import read_image, write_image
+from unet2015.prediction import predict
+from unet2015.unet import UNet
+
+CPU = Engine(torch.device("cpu"))
+needs_openvino = pytest.mark.skipif(
+    not openvino_engine.is_installed(), reason="OpenVINO is not installed"
+)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return Model(UNet(base_channels=4, depth=2).eval(), "standard")
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 255, (150, 170), dtype=np.uint8)
+
+
+@needs_openvino
+def test_openvino_predicts_what_pytorch_predicts(model, image):
+    expected = predict(image, model, engine=CPU)
+    found = predict(image, model, tile=108, engine=CPU._replace(openvino=True))
+    assert found.std() > 0.01
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@needs_openvino
+def test_a_network_is_compiled_once_for_all_tiles_of_a_shape(model, image, monkeypatch):
+    shapes = []
+    compile_ = openvino_engine.OpenVinoNetwork._compile
+    monkeypatch.setattr(
+        openvino_engine.OpenVinoNetwork,
+        "_compile",
+        lambda self, image: shapes.append(tuple(image.shape)) or compile_(self, image),
+    )
+    for _ in range(2):
+        predict(image, model, tile=108, engine=CPU._replace(openvino=True))
+    assert shapes == [(1, 1, 108, 108)]
+
+
+@needs_openvino
+def test_it_is_chosen_for_large_jobs_on_a_cpu_only():
+    assert not choose_backend(CPU, "auto", 10**6).openvino
+    assert choose_backend(CPU, "auto", int(OPENVINO_PAYS)).openvino
+    assert choose_backend(CPU, "openvino", 1).openvino
+    assert not choose_backend(CPU, "torch", 10**12).openvino
+    assert not choose_backend(Engine(torch.device("cuda")), "auto", 10**12).openvino
+
+
+def test_without_it_pytorch_predicts_and_asking_for_it_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert not choose_backend(CPU, "auto", 10**12).openvino
+    with pytest.raises(InputError, match="pip install"):
+        choose_backend(CPU, "openvino", 1)
+
+
+@needs_openvino
+def test_the_command_line_takes_it(model, image, tmp_path):
+    write_image(tmp_path / "a.tif", image)
+    save_model(tmp_path / "m", model)
+    for backend in ("torch", "openvino"):
+        words = ["-m", str(tmp_path / "m"), "-o", str(tmp_path / f"{backend}.tif")]
+        assert main(["predict", str(tmp_path / "a.tif"), *words, "--backend", backend]) == 0
+    found, expected = (read_image(tmp_path / f"{name}.tif") for name in ("openvino", "torch"))
+    np.testing.assert_allclose(found, expected, atol=1e-5)

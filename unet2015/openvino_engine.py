@@ -1,0 +1,81 @@
+"""Prediction on CPUs through OpenVINO, which is faster than PyTorch on large tiles."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import InputError
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+
+
+def is_installed() -> bool:
+    """Whether OpenVINO can be imported (the extra ``[openvino]``)."""
+    try:
+        importlib.import_module("openvino")
+    except ImportError:
+        return False
+    return True
+
+
+class OpenVinoNetwork:
+    """A network that OpenVINO runs; it is compiled anew for each shape of the input.
+
+    Parameters
+    ----------
+    network : nn.Module
+        On the CPU, in evaluation mode; takes and gives one tensor. Later changes of its weights
+        are not seen.
+    dtype : torch.dtype
+        Precision of the convolutions, float32 or bfloat16.
+
+    Raises
+    ------
+    InputError
+        If OpenVINO is not installed.
+    """
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        try:
+            self._openvino: Any = importlib.import_module("openvino")
+        except ImportError as error:
+            raise InputError(
+                "OpenVINO is not installed: run `pip install 'unet2015[openvino]'`."
+            ) from error
+        self._network, self._dtype = network, dtype
+        self._compiled: dict[tuple[int, ...], Any] = {}
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Compute the output for float32 of shape (batch, channels, height, width)."""
+        shape = tuple(image.shape)
+        if shape not in self._compiled:
+            self._compiled[shape] = self._compile(image)
+        return torch.from_numpy(self._compiled[shape](image.contiguous().numpy())[0])
+
+    def _compile(self, image: Tensor) -> Any:
+        logger.debug("compiling the network for tiles of %d x %d.", *image.shape[-2:])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the checks of the shape are not traced, rightly
+            described = self._openvino.convert_model(
+                self._network, example_input=image, input=list(image.shape)
+            )
+        settings = {
+            "INFERENCE_PRECISION_HINT": PRECISIONS[self._dtype],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        return self._openvino.compile_model(described, "CPU", settings)
+
+
+@functools.lru_cache(maxsize=1)
+def openvino_network(network: nn.Module, dtype: torch.dtype) -> OpenVinoNetwork:
+    """`OpenVinoNetwork`, the last one kept, so that a job in batches compiles once."""
+    return OpenVinoNetwork(network, dtype)
