@@ -166,10 +166,12 @@ def test_what_cannot_be_written_is_refused_before_the_scoring(
     assert sentence in fails(capsys, truth, result, *arguments)
 
 
-def test_a_reference_track_that_never_ends_costs_no_time(truth, result, capsys):
+@pytest.mark.parametrize("end", [4, 999999999])
+def test_a_reference_track_beyond_the_last_frame_is_refused(truth, result, capsys, end):
     track_file = truth / "TRA" / "man_track.txt"
-    track_file.write_text(track_file.read_text().replace("4 0 3", "4 0 999999999"))
-    assert evaluate(capsys, truth, result, "--json")
+    track_file.write_text(track_file.read_text().replace("4 0 3", f"4 0 {end}"))
+    message = fails(capsys, truth, result)
+    assert f"until frame {end}, but the last frame with markers is 3" in message
 
 
 def test_csv_holds_the_tables(truth, result, tmp_path, capsys):

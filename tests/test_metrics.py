@@ -346,6 +346,11 @@ def test_the_true_lineage_needs_no_correction():
     assert det(errors) == tra(errors) == 1
 
 
+def test_a_track_announced_far_beyond_the_last_frame_costs_no_time():
+    endless = [[99, 0, 10**15, 0]]
+    assert compare(LINEAGE, [*TRACKS, *endless]) == compare(LINEAGE)
+
+
 def test_an_empty_result_scores_nothing_in_det_and_tra():
     errors = compare([np.zeros((1, 7), int)] * 3, [])
     assert errors == GraphErrors(0, 7, 0, 0, 5, 0, vertices=7, edges=5)

@@ -18,7 +18,7 @@ from skimage.segmentation import find_boundaries
 from ..atomic import atomic_path
 from ..errors import InputError
 from ..images import read_image
-from ..labelfolder import pair_frames, planes
+from ..labelfolder import SUFFIXES, pair_frames, planes
 from ..pictures import to_grey
 from .sequence import FrameScore, SequenceScore
 
@@ -171,7 +171,7 @@ def paint_mistakes(
 def _find_image(folder: Path, name: str) -> Path | None:
     stems = (name, f"t{name}") if not name.isdigit() else (f"t{name}", f"t{int(name):04d}", name)
     candidates: Iterable[Path] = (
-        folder / f"{stem}{suffix}" for stem in stems for suffix in (".tif", ".tiff", ".png")
+        folder / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES
     )
     return next((path for path in candidates if path.is_file()), None)
 

@@ -201,6 +201,12 @@ def _score_tracks(
     if sorted(markers) != list(range(len(markers))):
         raise InputError(f"{truth} does not hold the markers of every frame from 0 on.")
     reference_tracks = read_tracks(truth / "man_track.txt")
+    last = int(reference_tracks[:, 2].max())
+    if last >= len(markers):
+        raise InputError(
+            f"{truth / 'man_track.txt'} has a track until frame {last}, but the last frame with "
+            f"markers is {len(markers) - 1}: correct the file, or add the frames."
+        )
     tracks_file = result / "res_track.txt"
     result_tracks = read_tracks(tracks_file) if tracked else NO_TRACKS
     tables: list[Overlaps] = []

@@ -63,7 +63,8 @@ def warping_error(reference: ArrayLike, segmented: ArrayLike) -> WarpingError:
     pixel splits if turning it into membrane alone cuts its cell in two, a remaining membrane pixel
     merges if turning it into cell alone joins two cells. A broken membrane so costs the length of
     its gap, a false membrane across a cell its thickness. A displaced border costs nothing as long
-    as it overlaps or touches where it should be: only differing pixels are turned.
+    as it overlaps or touches where it should be, since only differing pixels are turned: a border
+    one pixel wide may be displaced by one pixel, not by two.
 
     References
     ----------

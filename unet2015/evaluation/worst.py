@@ -1,0 +1,75 @@
+"""The frames with the most mistakes, and what the microscope saw there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..images import open_image
+from ..labelfolder import SUFFIXES, pair_frames, planes
+from .sequence import FrameScore
+
+
+def worst_first(frames: Iterable[FrameScore]) -> list[FrameScore]:
+    """Sort frames: those with the most mistakes first, among equals those of the lowest SEG."""
+
+    def badness(frame: FrameScore) -> tuple[int, float]:
+        seg = frame.seg.mean if frame.seg.values.size else 1.0
+        return -sum(map(len, frame.mistakes)), seg
+
+    return sorted(frames, key=badness)
+
+
+def read_frames(
+    reference: Path, result: Path, names: Collection[str]
+) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    """Read reference and result of some frames, by the names that their scores have."""
+    files = {name.split("[")[0] for name in names}
+    return {
+        name: (truth, found)
+        for pair in pair_frames(reference, result)
+        if pair.name in files
+        for name, truth, found in planes(pair)
+        if name in names
+    }
+
+
+def folder_of_images(reference: Path, images: Path | None) -> Path | None:
+    """Find the microscope's images: `images`, or the folder ``NN`` beside a reference ``NN_GT``.
+
+    Raises
+    ------
+    InputError
+        If `images` is no folder.
+    """
+    if images is not None and not images.is_dir():
+        raise InputError(f"{images} is no folder: give the folder of the microscope's images.")
+    if images is None and (match := re.fullmatch(r"(\d\d)_(GT|ST)", reference.resolve().name)):
+        beside = reference.resolve().parent / match[1]
+        return beside if beside.is_dir() else None
+    return images
+
+
+def find_image(folder: Path, name: str) -> Path | None:
+    """Find the image of a frame: ``tNNN`` for a number, or the file with the reference's name."""
+    stems = (name, f"t{name}") if not name.isdigit() else (f"t{name}", f"t{int(name):04d}", name)
+    candidates = (folder / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def microscope_image(
+    folder: Path | None, name: str, shape: tuple[int, ...]
+) -> NDArray[Any] | None:
+    """Read the grey values of a frame, channels averaged; None without an image of that shape."""
+    path = None if folder is None else find_image(folder, name)
+    if path is None:
+        return None
+    with open_image(path) as image:
+        if image.shape[-2:] != shape or len(image.planes) != 1:
+            return None
+        return image.read(image.planes[0]).mean(axis=0)
