@@ -1,7 +1,9 @@
+import logging
 import subprocess
 import sys
 
 import pytest
+from tqdm import tqdm
 
 from unet2015 import __version__
 from unet2015.cli import COMMANDS, main
@@ -39,6 +41,58 @@ def test_ctrl_c_ends_with_one_line_and_its_own_status(monkeypatch, capsys):
     monkeypatch.setattr("unet2015.cli._run", interrupt)
     assert main(["demo"]) == 130
     assert capsys.readouterr().err.strip() == "unet2015: interrupted."
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr("unet2015.cli._run", fail)
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_mistake_of_ours_is_told_in_one_line(capsys):
+    assert main(["demo"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("failing")
+def test_verbose_shows_where_an_error_comes_from(capsys, caplog):
+    assert main(["demo", "--verbose"]) == 1
+    assert "it broke" in capsys.readouterr().err
+    assert "in fail" in caplog.text
+    caplog.clear()
+    assert main(["demo"]) == 1
+    assert not caplog.text
+
+
+def test_quiet_hides_the_bars_that_ask_for_a_screen_and_only_while_it_runs(monkeypatch, capsys):
+    def show(*_):
+        sys.stderr.isatty = lambda: True
+        for _ in tqdm(range(3), disable=None):
+            pass
+
+    monkeypatch.setattr("unet2015.cli._run", show)
+    assert main(["demo", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["demo"]) == 0
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_verbose_does_not_let_other_packages_talk(monkeypatch, caplog):
+    monkeypatch.setattr("unet2015.cli._run", lambda *_: logging.getLogger("other").debug("hello"))
+    assert main(["demo", "--verbose"]) == 0
+    assert "hello" not in caplog.text
+
+
+def test_the_weight_map_command_does_not_import_torch():
+    code = (
+        "import sys; from unet2015.cli import main\n"
+        "try: main(['weightmap', '--help'])\n"
+        "except SystemExit: sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 def test_help_needs_no_heavy_imports():

@@ -2,8 +2,13 @@
 
 import http.server
 import io
+import random
+import signal
 import stat
+import subprocess
+import sys
 import threading
+import time
 import zipfile
 
 import pytest
@@ -29,12 +34,14 @@ GOOD = zipped(*((f"top/{name}", name * 5000) for name in HOLDS))
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `content`; cuts after `cut` bytes; knows ranges unless `plain`."""
+    """Serves `content`; cuts after `cut` bytes; ranges: none if `plain`, wrong by `off`."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.cut, self.plain, self.length = GOOD, None, False, None
-        self.asked = []
+        self.tag, self.off, self.asked = '"1"', 0, []
+        self.go_on = threading.Event()
+        self.go_on.set()
 
     @property
     def url(self):
@@ -48,14 +55,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.asked.append(wanted)
         if server.content is None:
             return self.send_error(404)
-        start = int(wanted[6:-1]) if wanted and not server.plain else 0
+        same = self.headers.get("If-Range", server.tag) == server.tag and not server.plain
+        start = int(wanted[6:-1]) + server.off if wanted and same else 0
         if start >= len(server.content):
             return self.send_error(416)
         body = server.content[start:]
         self.send_response(206 if start else 200)
+        if server.tag:
+            self.send_header("ETag", server.tag)
+        if start:
+            end = len(server.content)
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{end}")
         self.send_header("Content-Length", str(server.length or len(body)))
         self.end_headers()
         self.wfile.write(body[: server.cut])
+        self.wfile.flush()
+        server.go_on.wait(60)
         return None
 
     def log_message(self, *_):
@@ -90,7 +105,7 @@ def test_a_data_set_is_fetched_unpacked_and_its_terms_are_told(tmp_path, caplog)
     assert left(tmp_path) == ["ISBI-2012-EM"]
     assert (tmp_path / "data/ISBI-2012-EM/train-labels.tif").read_text() == HOLDS[1] * 5000
     assert "Arganda-Carreras" in caplog.text
-    assert "free for research" in caplog.text
+    assert "non-commercial" in caplog.text
 
 
 def test_what_is_there_is_not_fetched_again(server, tmp_path):
@@ -106,15 +121,72 @@ def test_a_cut_download_goes_on(server, tmp_path, capsys, plain):
     server.cut, server.plain = 100, plain
     assert fetched(tmp_path) == 2
     assert "goes on from here" in capsys.readouterr().err
-    assert left(tmp_path) == ["data.zip.part"]
+    assert left(tmp_path) == ["data.zip.part", "data.zip.part.tag"]
     server.cut = None
     assert fetched(tmp_path) == 0
     assert server.asked == [None, "bytes=100-"]
+    assert left(tmp_path) == ["ISBI-2012-EM"]
+
+
+def test_a_file_that_changed_since_it_was_cut_is_fetched_as_a_whole(server, tmp_path):
+    server.cut, server.content = 100, zipped(("old", "old" * 1000))
+    assert fetched(tmp_path) == 2
+    server.cut, server.content, server.tag = None, GOOD, '"2"'
+    assert fetched(tmp_path) == 0
+    assert left(tmp_path) == ["ISBI-2012-EM"]
+
+
+@pytest.mark.parametrize("tag", [None, 'W/"1"'])
+def test_what_cannot_be_told_from_another_version_is_fetched_as_a_whole(server, tmp_path, tag):
+    server.cut, server.tag = 100, tag
+    assert fetched(tmp_path) == 2
+    server.cut = None
+    assert fetched(tmp_path) == 0
+    assert server.asked == [None, None]
+
+
+def test_an_answer_from_elsewhere_in_the_file_is_not_appended(server, tmp_path):
+    server.cut = 100
+    assert fetched(tmp_path) == 2
+    server.cut, server.off = None, 7
+    assert fetched(tmp_path) == 0
+    assert server.asked == [None, "bytes=100-", None]
+
+
+def test_ctrl_c_ends_a_download_with_one_line_and_leaves_it_to_be_resumed(server, tmp_path):
+    noise = random.Random(0).randbytes(90_000)
+    server.content, server.cut = zipped(("noise", noise), *((name, "") for name in HOLDS)), 60_000
+    server.go_on.clear()
+    part = tmp_path / "data/data.zip.part"
+    code = (
+        "import sys\nfrom unet2015.cli import main\n"
+        "from unet2015.datasets.official import OFFICIAL\n"
+        f"OFFICIAL['em'] = OFFICIAL['em']._replace(url={server.url!r});"
+        f"sys.exit(main(['fetch', 'em', '--to', {str(part.parent)!r}]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, shown = process.communicate(timeout=30)
+    server.go_on.set()
+    assert process.returncode == 130
+    assert "Traceback" not in shown
+    assert shown.endswith("unet2015: interrupted.\n")
+    have = part.stat().st_size
+    server.cut = None
+    assert fetched(tmp_path) == 0
+    assert server.asked == [None, f"bytes={have}-"]
+    assert (tmp_path / "data/ISBI-2012-EM/noise").read_bytes() == noise
 
 
 def test_a_part_of_something_longer_is_thrown_away(server, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/data.zip.part").write_bytes(GOOD + b"more")
+    (tmp_path / "data/data.zip.part.tag").write_text(server.tag)
     assert fetched(tmp_path) == 0
     assert server.asked == [f"bytes={len(GOOD) + 4}-", None]
 
@@ -142,6 +214,13 @@ def test_more_bytes_than_expected_are_refused(server, tmp_path, monkeypatch, cap
     assert ("50 at most" if announced is None else "damaged") in message
 
 
+def encrypted():
+    content = bytearray(zipped(("secret", "x")))
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(content)
+
+
 def link():
     member = zipfile.ZipInfo("link")
     member.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -161,6 +240,8 @@ def link():
         (zipped(*((str(n), "") for n in range(40))), "holds 40 files"),
         (GOOD[:200] + bytes(50) + GOOD[250:], "damaged"),
         (GOOD[:-40], "damaged"),
+        (encrypted(), "encrypted"),
+        (zipped(("a", "x"), ("a/b", "x")), "damaged"),
         (b"<html>not found</html>", "damaged"),
     ],
 )

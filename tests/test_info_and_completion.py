@@ -31,12 +31,14 @@ def bash(tmp_path_factory):
 
 def test_commands_are_completed(bash):
     assert bash("we") == ["weightmap"]
-    assert set(bash("")) == {*COMMANDS, "--help", "--version"}
+    assert set(bash("")) == {*COMMANDS, "--help", "--version", "--quiet", "--verbose"}
+    assert bash("--quiet", "we") == ["weightmap"]
 
 
 def test_options_of_the_command_are_completed(bash):
     assert bash("weightmap", "x.tif", "--conn") == ["--connected-components"]
     assert {"--base-channels", "--sequences", "--quiet"} <= set(bash("train", "--"))
+    assert bash("--verbose", "train", "--pres") == ["--preset"]
     assert "--sequences" not in bash("weightmap", "--")
     assert bash("predict", "ima") == [], "files are left to the shell"
 

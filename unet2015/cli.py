@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from . import __version__
 from .errors import InputError
+
+logger = logging.getLogger(__name__)
 
 COMMANDS = {
     "demo": "synthetic cells: train, predict, label and score, in a few minutes",
@@ -23,6 +25,7 @@ COMMANDS = {
     "predict": "segment images, stacks and whole sequences tile by tile",
     "track": "link the numbered cells of a sequence to tracks",
     "evaluate": "score a result against its reference: SEG, DET, TRA, AP, PQ, EM measures",
+    "report": "write an HTML page about a training run, a result, or both",
     "weightmap": "compute border weight maps w(x) from label images",
     "models": "list the models that come with unet2015",
     "info": "versions, device, engines and models that are at hand",
@@ -31,6 +34,7 @@ COMMANDS = {
 
 LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
 
+EXIT_INTERNAL_ERROR = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -46,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 for success, 2 for a mistake of the user (one sentence on standard error), 130 for Ctrl-C.
+        0 for success, 1 for a mistake of ours, 2 for one of the user (either is one sentence on
+        standard error, --verbose adds the traceback), 130 for Ctrl-C.
     """
     words, level = _take_level(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
@@ -57,21 +62,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if words[0] not in COMMANDS:
         return _fail(f"no command {words[0]!r}: choose one of {', '.join(COMMANDS)}.")
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
-    if level > logging.INFO:
-        os.environ["TQDM_DISABLE"] = "1"
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger(__package__).setLevel(level)  # not that of matplotlib, Zarr and Dask
     try:
-        _run(words[0], words[1:])
+        with _progress_bars(shown=level <= logging.INFO):
+            _run(words[0], words[1:])
     except InputError as error:
+        logger.debug("", exc_info=True)
         return _fail(str(error))
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         sys.stderr.close()
         return 0
     except OSError as error:
+        logger.debug("", exc_info=True)
         return _fail(_describe(error))
     except KeyboardInterrupt:
         print("unet2015: interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except Exception as error:
+        logger.debug("", exc_info=True)
+        return _fail(
+            f"a mistake of ours, {error!r}: please report it with what --verbose shows.",
+            EXIT_INTERNAL_ERROR,
+        )
     return 0
 
 
@@ -80,6 +93,26 @@ def _take_level(arguments: Sequence[str]) -> tuple[list[str], int]:
     words = [word for word in arguments if word not in LEVELS]
     given = [LEVELS[word] for word in arguments if word in LEVELS]
     return words, given[-1] if given else logging.INFO
+
+
+@contextmanager
+def _progress_bars(shown: bool) -> Iterator[None]:
+    """Hide all progress bars; the environment's TQDM_DISABLE spares those that ask for a screen."""
+    if shown:
+        yield
+        return
+    from tqdm import tqdm
+
+    original = tqdm.__init__
+
+    def hidden(self: object, *arguments: object, **options: object) -> None:
+        original(self, *arguments, **{**options, "disable": True})
+
+    tqdm.__init__ = hidden
+    try:
+        yield
+    finally:
+        tqdm.__init__ = original
 
 
 def _run(command: str, arguments: Sequence[str]) -> None:
@@ -92,6 +125,7 @@ def _run(command: str, arguments: Sequence[str]) -> None:
         description=module.__doc__,
         args=list(arguments),
     )
+    logger.debug("%s", options)
     module.run(options)
 
 
@@ -110,7 +144,7 @@ def _overview() -> str:
             "options of every command:",
             "  -h, --help  its options, with their defaults",
             "  --quiet     neither progress nor information, only warnings and errors",
-            "  --verbose   more information",
+            "  --verbose   more information, and tracebacks of errors",
             "",
             "unet2015 --version prints the version. Exit status: 0 success, 1 a mistake of ours,",
             "2 bad input, 130 interrupted.",
@@ -124,6 +158,6 @@ def _describe(error: OSError) -> str:
     return str(error)
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, status: int = EXIT_USER_ERROR) -> int:
     print(f"unet2015: {message}", file=sys.stderr)
-    return EXIT_USER_ERROR
+    return status

@@ -29,7 +29,8 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
     url : str
         ``http`` or ``https``.
     target : Path
-        The file; while it is incomplete, it is called ``NAME.part``.
+        The file; while it is incomplete, it is called ``NAME.part``. Beside it, ``NAME.part.tag``
+        has the mark of its version, by which the server knows whether the file has changed since.
     largest : int
         Bytes that it may have.
     sha256 : str, optional
@@ -42,14 +43,16 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
         What came through is kept, unless it is wrong.
     """
     part = target.with_name(f"{target.name}.part")
+    tag = target.with_name(f"{part.name}.tag")
     try:
-        _fetch(url, part, largest)
+        _fetch(url, part, tag, largest)
     except urllib.error.HTTPError as error:
         raise InputError(f"{url}: the server answers {error.code} {error.reason}.") from error
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise InputError(f"{url}: {error}. The same command goes on from here.") from error
+    tag.unlink(missing_ok=True)
     found = _digest(part)
     if sha256 is not None and found != sha256:
         part.unlink()
@@ -61,12 +64,13 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
     part.replace(target)
 
 
-def _fetch(url: str, part: Path, largest: int) -> None:
+def _fetch(url: str, part: Path, tag: Path, largest: int) -> None:
     have = part.stat().st_size if part.exists() else 0
-    with _open(url, have) as answer:
+    with _open(url, have, tag.read_text() if have and tag.exists() else None) as answer:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         if not resumed:
             have = 0
+            tag.write_text(_version(answer))
         total = _total(answer, have)
         if total is not None and total > largest:
             raise InputError(_too_large(url, total, largest))
@@ -74,7 +78,7 @@ def _fetch(url: str, part: Path, largest: int) -> None:
             part.open("ab" if resumed else "wb") as file,
             tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar,
         ):
-            while chunk := answer.read(CHUNK):
+            while chunk := answer.read1(CHUNK):
                 have += len(chunk)
                 if have > largest:
                     raise InputError(_too_large(url, have, largest))
@@ -87,17 +91,30 @@ def _fetch(url: str, part: Path, largest: int) -> None:
         )
 
 
-def _open(url: str, have: int) -> http.client.HTTPResponse:
+def _open(url: str, have: int, version: str | None) -> http.client.HTTPResponse:
+    """Ask for what is missing, or for everything if what we have is of no known version."""
     request = urllib.request.Request(url, headers={"User-Agent": f"unet2015/{__version__}"})
-    if have:
+    if version:
         request.add_header("Range", f"bytes={have}-")
+        request.add_header("If-Range", version)  # whatever has changed since comes as a whole
     try:
         answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
-        return answer
     except urllib.error.HTTPError as error:
-        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
-            return _open(url, 0)  # what we have is not a part of what there is now
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and version:
+            return _open(url, 0, None)  # what we have is not a part of what there is now
         raise
+    if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
+        start = answer.headers.get("Content-Range", "")
+        if not start.startswith(f"bytes {have}-"):
+            answer.close()
+            return _open(url, 0, None)
+    return answer
+
+
+def _version(answer: http.client.HTTPResponse) -> str:
+    """What tells this version of the file from others; weak tags may not be used for ranges."""
+    tag = answer.headers.get("ETag", "")
+    return tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
 
 
 def _total(answer: http.client.HTTPResponse, have: int) -> int | None:

@@ -19,6 +19,16 @@ LARGEST = 4 * 2**30
 """Bytes that the files may have together, a few times what the largest data set has."""
 CHUNK = 2**20
 
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,  # a compression that zipfile does not know
+    RuntimeError,  # encrypted
+    FileExistsError,  # two members of the same name
+    NotADirectoryError,
+)
+
 
 def unpack(archive: Path, folder: Path, holds: Sequence[str]) -> None:
     """Unpack an archive into a new folder, which appears when it is complete.
@@ -44,7 +54,7 @@ def unpack(archive: Path, folder: Path, holds: Sequence[str]) -> None:
         try:
             with zipfile.ZipFile(archive) as opened:
                 _extract(opened, archive, draft)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except _DAMAGED as error:
             raise InputError(
                 f"{archive} is damaged or no zip archive ({error}): delete it and fetch it again."
             ) from error

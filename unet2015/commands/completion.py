@@ -21,11 +21,14 @@ from tyro.conf import Positional
 from ..cli import COMMANDS, LEVELS
 
 BASH = """_unet2015() {{
-    local word="${{COMP_WORDS[COMP_CWORD]}}" words=""
-    if [ "$COMP_CWORD" -eq 1 ]; then
-        words="{commands} --help --version"
+    local word="${{COMP_WORDS[COMP_CWORD]}}" words="" at=1
+    while [[ $at -lt $COMP_CWORD && "${{COMP_WORDS[at]}}" == -* ]]; do
+        at=$((at + 1))
+    done
+    if [ "$COMP_CWORD" -eq "$at" ]; then
+        words="{commands} --help --version {levels}"
     elif [[ "$word" == -* ]]; then
-        case "${{COMP_WORDS[1]}}" in
+        case "${{COMP_WORDS[at]}}" in
 {cases}
         esac
     fi
@@ -52,7 +55,8 @@ def run(options: Options) -> None:
     if options.shell == "zsh":
         print("autoload -U +X bashcompinit && bashcompinit")
     cases = [f'        {name}) words="{" ".join(known[name])}";;' for name in known]
-    print(BASH.format(commands=" ".join(known), cases="\n".join(cases)), end="")
+    script = BASH.format(commands=" ".join(known), levels=" ".join(LEVELS), cases="\n".join(cases))
+    print(script, end="")
 
 
 def flags(command: str) -> list[str]:

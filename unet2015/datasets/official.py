@@ -25,7 +25,9 @@ class Official(NamedTuple):
 _CTC = "https://data.celltrackingchallenge.net/training-datasets"
 _CTC_HOLDS = ("01", "01_GT/SEG", "01_GT/TRA", "02", "02_GT/SEG", "02_GT/TRA")
 _CTC_TERMS = (
-    "no open licence: use for research with citation is customary, redistribution is not granted"
+    "no open licence: cite the challenge and the providers; scientific use other than for the "
+    "challenge needs the permission of the providers, commercial use that of the organizers too "
+    "(see celltrackingchallenge.net)"
 )
 _CTC_CITATION = (
     "Maska et al., The Cell Tracking Challenge: 10 years of objective benchmarking, "
@@ -54,7 +56,7 @@ OFFICIAL = {
         "https://downloads.imagej.net/ISBI-2012-challenge.zip",
         None,
         ("train-volume.tif", "train-labels.tif", "test-volume.tif"),
-        "free for research with citation of both publications",
+        "free for making and testing non-commercial segmentation software, with citation",
         "Cardona et al., PLoS Biology 8(10): e1000502 (2010), doi:10.1371/journal.pbio.1000502; "
         "Arganda-Carreras et al., Frontiers in Neuroanatomy 9:142 (2015), "
         "doi:10.3389/fnana.2015.00142",

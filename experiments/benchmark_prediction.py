@@ -1,0 +1,153 @@
+"""Speed of tile prediction in megapixels per second, with the identical network.
+
+    python experiments/benchmark_prediction.py [--base-channels 16 64] [--sides 2048 1024]
+        [--output experiments/results/benchmark_prediction.json]
+
+What is compared, all in float32 unless the name says otherwise:
+
+loop      tiles of 572 x 572 pixels one after the other, in PyTorch as it comes
+unet2015  `unet2015.predict` as it comes, in the precision that it chooses
+openvino  the same through OpenVINO, if that is installed; compiled before
+monai     MONAI's `sliding_window_inference`, if that is installed: windows of 572 x 572, its
+          default overlap of 0.25, the network padded to give the size that it gets; and with an
+          overlap of 0.5 and Gaussian weights, as many use it
+
+The limit is the time of the multiplications, 1.465 MFLOP a pixel at 64 channels, at the rate of a
+product of float32 matrices measured in the same run. Tiles with borders have more to do than that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from unet2015.checkpoint import Model
+from unet2015.device import choose_engine
+from unet2015.openvino_engine import is_installed
+from unet2015.prediction import predict
+from unet2015.unet import UNet
+
+FLOP = 1.465e6
+"""Floating point operations for a pixel of the output at 64 channels, on large tiles."""
+TILE = 572
+
+
+class SameSize(nn.Module):
+    """A network of valid convolutions behind a padding, as those who want equal sizes use it."""
+
+    def __init__(self, network: UNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of the image's own size."""
+        border = self.network.border
+        more = [self.network.valid_input_size(s) - s - border for s in image.shape[-2:]]
+        padded = nn.functional.pad(image, (border, more[1], border, more[0]), mode="reflect")
+        return self.network(padded)[..., : image.shape[-2], : image.shape[-1]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--base-channels", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--sides", type=int, nargs="+", default=[2048, 1024])
+    parser.add_argument(
+        "--output", type=Path, default=Path("experiments/results/benchmark_prediction.json")
+    )
+    options = parser.parse_args()
+    rate = matrix_rate()
+    found: dict[str, Any] = {
+        "torch": torch.__version__,
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "load_at_start": round(os.getloadavg()[0], 2),
+        "matrix_gflop_per_second": round(rate / 1e9, 1),
+        "engine": str(choose_engine()),
+        "runs": [],
+    }
+    for channels, side in zip(options.base_channels, options.sides, strict=True):
+        limit = rate / (FLOP * (channels / 64) ** 2) / 1e6
+        run = {"channels": channels, "side": side, "limit": round(limit, 3)}
+        image = np.random.default_rng(0).random((side, side), dtype=np.float32)
+        torch.manual_seed(0)
+        network = UNet(base_channels=channels).eval()
+        for name, method in methods(network).items():
+            seconds = measure(method, image)
+            run[name] = round(side**2 / 1e6 / seconds, 3)
+            print(f"{channels} channels, {name}: {run[name]} megapixels per second", flush=True)
+        found["runs"].append(run)
+    options.output.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def methods(network: UNet) -> dict[str, Callable[[NDArray[np.float32]], object]]:
+    """Everything that can be measured here, by name."""
+    model = Model(network, "standard")
+    engine = choose_engine("cpu")
+    known: dict[str, Callable[[NDArray[np.float32]], object]] = {
+        "loop": lambda image: loop(network, image),
+        "unet2015": lambda image: predict(image, model, engine=engine),
+    }
+    if is_installed():
+        through = engine._replace(openvino=True)
+        known["openvino"] = lambda image: predict(image, model, engine=through)
+    if importlib.util.find_spec("monai"):
+        from monai.inferers import sliding_window_inference
+
+        def monai(image: NDArray[np.float32], **settings: Any) -> None:
+            with torch.inference_mode():
+                pixels = torch.from_numpy(image)[None, None]
+                sliding_window_inference(pixels, (TILE, TILE), 1, SameSize(network), **settings)
+
+        known["monai"] = monai
+        known["monai, half overlap"] = lambda image: monai(image, overlap=0.5, mode="gaussian")
+    return known
+
+
+def loop(network: UNet, image: NDArray[np.float32]) -> None:
+    """Predict tile after tile, without anything else."""
+    network.to(memory_format=torch.contiguous_format)
+    border, output = network.border, network.output_size(TILE)
+    mirrored = np.pad(image, [(border, border + output)] * 2, mode="reflect")
+    with torch.inference_mode():
+        for top in range(0, image.shape[0], output):
+            for left in range(0, image.shape[1], output):
+                tile = mirrored[top : top + TILE, left : left + TILE]
+                network(torch.from_numpy(tile)[None, None])
+
+
+def measure(method: Callable[[NDArray[np.float32]], object], image: NDArray[np.float32]) -> float:
+    """Seconds of the better of two runs after a first one."""
+    seconds = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        method(image)
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds[1:])
+
+
+def matrix_rate(size: int = 2000) -> float:
+    """Floating point operations in a second of a product of float32 matrices."""
+    matrix = torch.randn(size, size)
+    seconds = []
+    for _ in range(8):
+        begun = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - begun)
+    return 2 * size**3 / min(seconds)
+
+
+if __name__ == "__main__":
+    main()
