@@ -11,13 +11,14 @@ def test_the_demo_leaves_data_run_results_and_table(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(demo, "UNSEEN_SHAPE", (60, 70))
     monkeypatch.setattr(demo, "UNSEEN_CELLS", 4)
     out = tmp_path / "demo"
-    assert main(["demo", "-o", str(out)]) == 0
+    assert main(["demo", "-o", str(out), "--report", str(out / "report.html")]) == 0
     for name in (
         "data/02/t002.tif",
         "run/model.safetensors",
         "02_RES/mask002.tif",
         "result000.png",
         "weightmap.png",
+        "report.html",
     ):
         assert (out / name).is_file(), name
     assert (out / "results.md").read_text().startswith("| unseen frame | cells | SEG |")

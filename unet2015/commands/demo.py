@@ -27,6 +27,8 @@ from ..instances import foreground, label_cells
 from ..metrics import SegScore, seg_score, sequence_seg
 from ..pictures import draw_result
 from ..prediction import predict
+from ..report import check_page, write_page
+from ..report.gathering import read_demo
 from ..runs import CHECKPOINT_FILE
 from ..schedule import TrainingConfig
 from ..training import Settings, train
@@ -60,6 +62,8 @@ class Options:
     """Determines the cells and the training."""
     device: DeviceName = "auto"
     """Where to compute."""
+    report: Path | None = None
+    """HTML page to write at the end."""
 
 
 def run(options: Options) -> None:
@@ -67,6 +71,8 @@ def run(options: Options) -> None:
     out, data = options.out, options.out / "data"
     if (out / "run" / CHECKPOINT_FILE).exists():
         raise InputError(f"{out} already holds a demo: remove it or choose another --out.")
+    if options.report is not None:
+        check_page(options.report)
     engine = choose_engine(options.device)
     logger.info("1/4  simulating touching cells into %s", data)
     generator = np.random.default_rng(options.seed)
@@ -88,6 +94,8 @@ def run(options: Options) -> None:
     with atomic_path(out / "results.md") as temporary:
         temporary.write_text(table)
     logger.info("\n%s\nImages, pictures and this table are in %s.", table, out)
+    if options.report is not None:
+        write_page(options.report, read_demo(out))
 
 
 def _draw_weight_map(frame: AnnotatedFrame, path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from ..errors import InputError
-from ..evaluation import score_sequence, tables
+from ..evaluation import SequenceScore, score_sequence, tables
 from ..evaluation.em import score_stack
 from ..metrics import THRESHOLDS
 
@@ -45,7 +45,9 @@ class Options:
     picture: Path | None = None
     """Image file for a picture of the worst frames: image, reference, result, mistakes."""
     images: Path | None = None
-    """With --picture: folder of the microscope's images; NN beside NN_GT by default."""
+    """With --picture or --report: folder of the microscope's images; NN beside NN_GT by default."""
+    report: Path | None = None
+    """HTML page with the worst frames and cells, to be looked at in a browser."""
 
 
 def run(options: Options) -> None:
@@ -63,6 +65,8 @@ def run(options: Options) -> None:
         from ..evaluation.picture import draw_mistakes
 
         draw_mistakes(options.picture, score, options.reference, options.result, options.images)
+    if options.report is not None:
+        _write_page(options.report, options, score)
     if options.json:
         print(json_format.dumps(tables.summary(score, options.margin), indent=2))
     else:
@@ -75,12 +79,27 @@ def _check_outputs(options: Options) -> None:
         from ..evaluation.picture import check_picture
 
         check_picture(options.picture, options.reference, options.images)
-    elif options.images is not None:
-        raise InputError("--images are for --picture: give both or neither.")
+    elif options.images is not None and options.report is None:
+        raise InputError("--images are for --picture or --report: give one of these, too.")
+    if options.report is not None:
+        from ..evaluation.worst import folder_of_images
+        from ..report import check_page
+
+        check_page(options.report)
+        folder_of_images(options.reference, options.images)
     if options.csv is not None:
         if options.csv.exists() and not options.csv.is_dir():
             raise InputError(f"{options.csv} is a file: give --csv the name of a folder.")
         options.csv.mkdir(parents=True, exist_ok=True)
+
+
+def _write_page(page: Path, options: Options, score: SequenceScore) -> None:
+    from ..report import Report, write_page
+    from ..report.gathering import worst_frames
+
+    scored = worst_frames(score, options.reference, options.result, options.margin, options.images)
+    title = f"unet2015: {options.result.resolve().name}"
+    write_page(page, Report(title, scored=scored))
 
 
 def _run_em(options: Options) -> None:
@@ -88,6 +107,8 @@ def _run_em(options: Options) -> None:
         raise InputError(
             "--em knows no cells: leave out --margin, --cells, --csv, --picture and --images."
         )
+    if options.report is not None:
+        raise InputError("--em knows no cells, and a report is about them: leave out --report.")
     thresholds = THRESHOLDS if options.thresholds is None else options.thresholds
     best = score_stack(options.reference, options.result, thresholds)
     if options.json:

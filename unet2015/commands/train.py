@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+from numpy.typing import NDArray
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from ..augment import AugmentationConfig
@@ -26,6 +28,9 @@ from ..instances import foreground, label_cells
 from ..metrics import seg_score, sequence_seg
 from ..pictures import draw_loss
 from ..prediction import predict
+from ..report import Report, check_page, write_page
+from ..report.gathering import read_run, weigh
+from ..report.predictions import score_predictions
 from ..runs import read_log
 from ..schedule import TrainingConfig
 from ..training import Settings, check, train
@@ -53,6 +58,8 @@ class Options:
     """Where to compute."""
     precision: Precision = "auto"
     """Precision of the convolutions; auto takes bfloat16 where the hardware has it."""
+    report: Path | None = None
+    """HTML page to write at the end, also about the validation sequences if there are any."""
     network: OmitArgPrefixes[UNetConfig] = field(default_factory=UNetConfig)
     training: OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
     augmentation: OmitArgPrefixes[AugmentationConfig] = field(default_factory=AugmentationConfig)
@@ -61,6 +68,8 @@ class Options:
 
 def run(options: Options) -> None:
     """Train as `options` say."""
+    if options.report is not None:
+        check_page(options.report)
     if both := set(options.sequences) & set(options.validation_sequences):
         raise InputError(
             f"sequence {min(both)} is to be trained on and to validate: choose one of the two."
@@ -75,7 +84,7 @@ def run(options: Options) -> None:
     logger.info("%d annotated frames; computing on %s.", len(frames), engine)
     settings = Settings(options.network, options.training, options.augmentation, options.weight_map)
     check(settings, validation)
-    train(
+    model = train(
         frames,
         options.out,
         settings,
@@ -84,6 +93,8 @@ def run(options: Options) -> None:
         _validation(validation, engine) if validation else None,
     )
     report(options.out)
+    if options.report is not None:
+        _write_page(options.report, options.out, frames, validation, model, engine)
 
 
 def report(folder: Path) -> None:
@@ -115,10 +126,27 @@ def _load(data: Path, sequences: Sequence[str]) -> list[AnnotatedFrame]:
 def _validation(frames: Sequence[AnnotatedFrame], engine: Engine) -> Callable[[Model], float]:
     def seg(model: Model) -> float:
         return sequence_seg(
-            seg_score(
-                frame.labels, label_cells(foreground(predict(frame.image, model, engine=engine)))
-            )
-            for frame in frames
+            seg_score(frame.labels, _find_cells(frame, model, engine)) for frame in frames
         )
 
     return seg
+
+
+def _find_cells(frame: AnnotatedFrame, model: Model, engine: Engine) -> NDArray[np.uint32]:
+    return label_cells(foreground(predict(frame.image, model, engine=engine)))
+
+
+def _write_page(
+    page: Path,
+    folder: Path,
+    frames: Sequence[AnnotatedFrame],
+    validation: Sequence[AnnotatedFrame],
+    model: Model,
+    engine: Engine,
+) -> None:
+    scored = None
+    if validation:
+        found = [_find_cells(frame, model, engine) for frame in validation]
+        scored = score_predictions(validation, found, f"of {folder}")
+    title = f"unet2015: training run {folder.resolve().name}"
+    write_page(page, Report(title, read_run(folder), weigh(frames, model.settings), scored))

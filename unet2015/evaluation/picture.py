@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,9 @@ from skimage.segmentation import find_boundaries
 from ..atomic import atomic_path
 from ..errors import InputError
 from ..images import read_image
-from ..labelfolder import SUFFIXES, pair_frames, planes
 from ..pictures import to_grey
 from .sequence import FrameScore, SequenceScore
+from .worst import find_image, folder_of_images, read_frames, worst_first
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 COLOURS = {
@@ -64,8 +62,8 @@ def draw_mistakes(
     figure = Figure()
     FigureCanvasAgg(figure)
     images = check_picture(path, reference, images)
-    worst = sorted(score.frames, key=_badness)[:ROWS]
-    labels = _read_frames(reference, result, {frame.name for frame in worst})
+    worst = worst_first(score.frames)[:ROWS]
+    labels = read_frames(reference, result, {frame.name for frame in worst})
     rows = [_panels(frame, *labels[frame.name], images) for frame in worst]
 
     height, width = labels[worst[0].name][0].shape
@@ -99,33 +97,7 @@ def check_picture(path: Path, reference: Path, images: Path | None) -> Path | No
         raise InputError(f"{path} has no suffix of a picture: choose one of {', '.join(formats)}.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(f"Folder {path.parent} does not exist or is not writable: choose another.")
-    return _folder_of_images(reference, images)
-
-
-def _badness(frame: FrameScore) -> tuple[int, float]:
-    seg = frame.seg.mean if frame.seg.values.size else 1.0
-    return -sum(map(len, frame.mistakes)), seg
-
-
-def _folder_of_images(reference: Path, images: Path | None) -> Path | None:
-    if images is not None and not images.is_dir():
-        raise InputError(f"{images} is no folder: give the folder of the microscope's images.")
-    if images is None and (match := re.fullmatch(r"(\d\d)_(GT|ST)", reference.resolve().name)):
-        beside = reference.resolve().parent / match[1]
-        return beside if beside.is_dir() else None
-    return images
-
-
-def _read_frames(
-    reference: Path, result: Path, names: set[str]
-) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    return {
-        name: (truth, found)
-        for pair in pair_frames(reference, result)
-        if any(name.split("[")[0] == pair.name for name in names)
-        for name, truth, found in planes(pair)
-        if name in names
-    }
+    return folder_of_images(reference, images)
 
 
 def _panels(
@@ -133,7 +105,7 @@ def _panels(
 ) -> dict[str, NDArray[np.floating[Any]]]:
     panels: dict[str, NDArray[np.floating[Any]]] = {}
     if images is not None:
-        panels[f"frame {frame.name}"] = _grey(_find_image(images, frame.name), reference.shape)
+        panels[f"frame {frame.name}"] = _grey(find_image(images, frame.name), reference.shape)
     cell_of = dict(zip(frame.seg.matched.tolist(), frame.seg.labels.tolist(), strict=True))
     names = {"reference": f"reference: {frame.seg.labels.size} cells"}
     if images is None:
@@ -166,14 +138,6 @@ def paint_mistakes(
     canvas[find_boundaries(reference, mode="inner")] = REFERENCE_OUTLINE
     canvas[find_boundaries(result, mode="inner")] = RESULT_OUTLINE
     return canvas
-
-
-def _find_image(folder: Path, name: str) -> Path | None:
-    stems = (name, f"t{name}") if not name.isdigit() else (f"t{name}", f"t{int(name):04d}", name)
-    candidates: Iterable[Path] = (
-        folder / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES
-    )
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def _grey(path: Path | None, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -1,11 +1,11 @@
-"""The frames with the most mistakes, and what the microscope saw there."""
+"""The frames with the most mistakes, the worst cells, and what the microscope saw there."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -25,15 +25,32 @@ def worst_first(frames: Iterable[FrameScore]) -> list[FrameScore]:
     return sorted(frames, key=badness)
 
 
+class WorstCell(NamedTuple):
+    """A reference cell among all of a sequence."""
+
+    frame: FrameScore
+    label: int
+    seg: float
+
+
+def worst_cells(frames: Iterable[FrameScore], number: int) -> list[WorstCell]:
+    """List the cells of the lowest SEG, among equals those in the worst frames first."""
+    cells = [
+        WorstCell(frame, label, seg)
+        for frame in worst_first(frames)
+        for label, seg in zip(frame.seg.labels.tolist(), frame.seg.values.tolist(), strict=True)
+    ]
+    return sorted(cells, key=lambda cell: cell.seg)[:number]
+
+
 def read_frames(
     reference: Path, result: Path, names: Collection[str]
 ) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
     """Read reference and result of some frames, by the names that their scores have."""
-    files = {name.split("[")[0] for name in names}
     return {
         name: (truth, found)
         for pair in pair_frames(reference, result)
-        if pair.name in files
+        if any(name == pair.name or name.startswith(f"{pair.name}[") for name in names)
         for name, truth, found in planes(pair)
         if name in names
     }
@@ -62,9 +79,7 @@ def find_image(folder: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def microscope_image(
-    folder: Path | None, name: str, shape: tuple[int, ...]
-) -> NDArray[Any] | None:
+def microscope_image(folder: Path | None, name: str, shape: tuple[int, ...]) -> NDArray[Any] | None:
     """Read the grey values of a frame, channels averaged; None without an image of that shape."""
     path = None if folder is None else find_image(folder, name)
     if path is None:

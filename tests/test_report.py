@@ -1,0 +1,272 @@
+"""``unet2015 report`` and ``--report``: what is on the page, and what is refused."""
+
+import re
+
+import numpy as np
+import pytest
+
+from unet2015.checkpoint import MODEL_FILE
+from unet2015.cli import main
+from unet2015.datasets.frames import annotated_frame
+from unet2015.datasets.synthetic import simulate, write_sequence
+from unet2015.evaluation import score_sequence
+from unet2015.evaluation.worst import worst_cells, worst_first
+from unet2015.images import read_image, write_image
+from unet2015.report import check_page
+from unet2015.report.charts import curve, histogram
+from unet2015.report.gathering import frames_to_show, is_run, training_frames, weigh
+from unet2015.report.html import Html, element
+from unet2015.report.outlines import boxes, outlines
+from unet2015.report.page import _read
+from unet2015.report.predictions import score_predictions
+from unet2015.report.rasters import LARGEST_SIDE, grey_uri, reduce_labels, reduction, weights_uri
+from unet2015.weightmap import border_weight_map
+
+SMALL = [
+    *("--base-channels", "2", "--depth", "2"),
+    *("--tile", "60", "--iterations", "4", "--interval", "2"),
+]
+
+
+def cli(*words):
+    return main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for sequence in ("01", "02"):
+        cells = simulate(3, (70, 80), 6, np.random.default_rng(int(sequence)))
+        write_sequence(folder, sequence, cells)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(data):
+    """Sequence 02 with a cell missing in each frame and a spurious object in the last one."""
+    folder = data / "<02_RES>"
+    folder.mkdir()
+    for number in range(3):
+        cells = read_image(data / f"02_GT/SEG/man_seg{number:03d}.tif").copy()
+        cells[cells == cells.max()] = 0
+        if number == 2:
+            cells[(cells == 0) & (np.arange(70)[:, None] < 1)] = 99
+        write_image(folder / f"mask{number:03d}.tif", cells)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    """The folder of a run, and the page that the training wrote into it."""
+    run = data / "run"
+    words = ("train", data, "--sequences", "01", "--validation-sequences", "02", "-o", run)
+    assert cli(*words, *SMALL, "--report", run / "report.html") == 0
+    return run
+
+
+def test_a_training_with_report_shows_curves_settings_weights_and_validation(trained):
+    page = (trained / "report.html").read_text()
+    for title in ("Frames", "Worst cells", "Scores", "Training", "Weight map", "Settings"):
+        assert f">{title}</h2>" in page
+    assert page.count('class="chart"') == 3  # loss, validation SEG, distribution of SEG
+    assert "2 (64)" in page  # base channels and their default
+    assert "data:image/png;base64," in page
+    assert "/02/t001</option>" in page
+
+
+def test_a_run_alone_has_neither_frames_nor_weights(trained, tmp_path):
+    assert cli("report", trained, "-o", tmp_path / "new" / "page.html") == 0
+    page = (tmp_path / "new" / "page.html").read_text()
+    assert "Training</h2>" in page
+    assert "Frames</h2>" not in page
+    assert "Weight map</h2>" not in page
+
+
+def test_a_run_and_a_result_share_a_page(data, trained, result, tmp_path):
+    page = tmp_path / "page.html"
+    words = ("report", trained, result, "--reference", data / "02_GT", "--data", data, "-o", page)
+    assert cli(*words) == 0
+    text = page.read_text()
+    for title in ("Frames", "Scores", "Training", "Weight map"):
+        assert f">{title}</h2>" in text
+    score = score_sequence(data / "02_GT", result)
+    assert f"<dd>{score.seg:.4f}</dd>" in text
+
+
+def test_names_are_escaped(data, result, tmp_path):
+    page = tmp_path / "page.html"
+    assert cli("report", result, "--reference", data / "02_GT", "-o", page) == 0
+    assert "<02_RES>" not in page.read_text()
+    assert "&lt;02_RES&gt;" in page.read_text()
+
+
+def test_the_page_loads_nothing_from_elsewhere(trained):
+    page = (trained / "report.html").read_text()
+    assert "default-src 'none'" in page
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page)
+    assert "://" not in page
+
+
+def test_without_images_there_is_no_switch_for_them(data, result, tmp_path):
+    page, truth = tmp_path / "page.html", tmp_path / "truth"
+    truth.mkdir()
+    for number in range(3):
+        write_image(
+            truth / f"mask{number:03d}.tif", read_image(data / f"02_GT/SEG/man_seg{number:03d}.tif")
+        )
+    words = ("report", result, "--reference", truth, "-o", page)
+    assert cli(*words) == 0
+    assert 'data-layer="image"' not in page.read_text()
+    assert cli(*words, "--images", data / "02") == 0
+    assert page.read_text().count('class="image"') == 3
+
+
+def test_an_evaluation_with_report_shows_what_it_scored(data, result, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    words = ("evaluate", data / "02_GT", result, "--margin", "5", "--report", page)
+    assert cli(*words, "--images", data / "01") == 0
+    score = score_sequence(data / "02_GT", result, margin=5)
+    assert f"{score.seg:.4f}" in capsys.readouterr().out
+    text = page.read_text()
+    assert f"<dd>{score.seg:.4f}</dd>" in text
+    assert "without a margin of 5 pixels" in text
+    assert cli(*words[:-1], tmp_path / "page") == 2
+    assert cli("evaluate", data / "02_GT", result, "--images", data / "01") == 2
+    assert "--report" in capsys.readouterr().err
+    assert cli("evaluate", data / "02_GT", result, "--em", "--report", page) == 2
+    assert "leave out --report" in capsys.readouterr().err
+
+
+def test_mistakes_are_answered_in_one_sentence(data, trained, result, tmp_path, capsys):
+    truth, page = data / "02_GT", tmp_path / "page.html"
+    for words, message in [
+        ((result,), "--reference"),
+        ((), "one run, one result"),
+        ((trained, trained), "2 training runs"),
+        ((trained, "--reference", truth), "are for a result"),
+        ((result, "--reference", truth, "--data", data), "training run"),
+        ((trained, "--data", tmp_path), "does not exist"),
+        ((result, "--reference", truth, "--images", tmp_path / "no"), "no folder"),
+        ((result, "--reference", truth, "-o", tmp_path / "page.pdf"), "report.html"),
+    ]:
+        assert cli("report", *words, *(() if "-o" in words else ("-o", page))) == 2
+        assert message in capsys.readouterr().err
+    assert cli("train", data, "-o", tmp_path / "run", "--report", tmp_path / "page") == 2
+    assert cli("demo", "-o", tmp_path / "demo", "--report", tmp_path) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_page_may_go_where_no_folder_is_yet_but_not_into_a_file(tmp_path):
+    check_page(tmp_path / "a" / "b" / "page.html")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="another place"):
+        check_page(tmp_path / "file" / "page.html")
+
+
+def test_markup_is_kept_and_text_is_escaped():
+    assert element("b", Html("<i>"), "<i>", None) == "<b><i>&lt;i&gt;</b>"
+    assert element("a", title='"', hidden=False, aria_label=None) == '<a title="&quot;"></a>'
+
+
+def pixels_inside(path, shape):
+    """Even-odd rule at the centres of pixels, by ray casting: the obvious twin of a browser."""
+    inside = np.zeros(shape, bool)
+    for line in re.findall(r"M[^M]+", path):
+        numbers = np.array(re.findall(r"-?\d+", line), float).reshape(-1, 2)
+        corners = np.cumsum(numbers, axis=0) / 2
+        for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            for row in range(shape[0]):
+                if (y0 > row + 0.5) != (y1 > row + 0.5):
+                    crossing = x0 + (row + 0.5 - y0) / (y1 - y0) * (x1 - x0)
+                    inside[row] ^= np.arange(shape[1]) + 0.5 > crossing
+    return inside
+
+
+def test_an_outline_encloses_the_pixels_of_its_cell_holes_and_pieces_included():
+    labels = np.zeros((12, 15), np.uint16)
+    labels[0:7, 1:9] = 700
+    labels[2:4, 3:6] = 0
+    labels[2:4, 4] = 3
+    labels[9, 13:15] = 700
+    labels[5:12, 5:8] = 40000
+    found = outlines(labels)
+    assert list(found) == [3, 700, 40000]
+    for label, path in found.items():
+        assert np.array_equal(pixels_inside(path, labels.shape), labels == label)
+    assert boxes(labels)[40000] == (5, 5, 3, 7)
+
+
+def test_large_images_are_reduced_alike():
+    shape = (LARGEST_SIDE * 2 + 1, 7)
+    labels = np.zeros(shape, np.uint8)
+    labels[3:] = 1
+    factor = reduction(shape)
+    assert factor == 3
+    assert reduce_labels(labels, factor).shape == (shape[0] // 3, 2)
+    assert reduce_labels(labels, factor)[:3, 0].tolist() == [0, 1, 1]
+    assert grey_uri(np.zeros(shape), factor).startswith("data:image/jpeg;base64,/9j/")
+    assert weights_uri(np.ones(shape), factor).startswith("data:image/png;base64,iVBOR")
+
+
+def test_a_histogram_counts_every_cell_once_and_names_the_mean():
+    drawn = histogram(np.array([0.0, 0.5, 0.51, 1.0]), "SEG")
+    assert [int(n) for n in re.findall(r"(\d+) cells with SEG", drawn)] == [1, 2, 1]
+    assert "mean 0.5025" in drawn
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-7, 0.3, 700.0])
+def test_a_curve_stays_inside_its_axes(value):
+    drawn = curve([(10.0, value), (20.0, value / 2)], ("iteration", "loss"), kind="loss")
+    points = re.search(r'points="([^"]*)"', drawn)[1]
+    heights = [float(point.split(",")[1]) for point in points.split()]
+    assert all(12 <= height <= 210 for height in heights)
+
+
+def test_the_worst_frames_and_the_frames_of_the_worst_cells_are_shown(data, result):
+    score = score_sequence(data / "02_GT", result)
+    assert worst_first(score.frames)[0].name == "002"  # the one with a spurious object, too
+    worst = worst_cells(score.frames, 4)
+    assert [cell.seg for cell in worst] == [0, 0, 0, 1]
+    assert worst[0].frame.name == "002"
+    good = [score.frames[0]._replace(name=f"good{n}", mistakes=score.frames[2].mistakes,
+            seg=score.frames[0].seg._replace(values=np.ones_like(score.frames[0].seg.values)))
+            for n in range(20)]  # fmt: skip
+    shown = frames_to_show([*good, score.frames[0]])
+    assert len(shown) == 7
+    assert shown[-1].name == "000"  # few mistakes, but the only cell of SEG 0
+
+
+def test_the_weight_map_is_that_of_the_training(data):
+    settings = {
+        "weight_map": {"w0": 7.0, "sigma": 3.0},
+        "class_weights": [0.5, 2.0],
+        "frames": ["elsewhere/01/t001"],
+    }
+    frames = training_frames(data, settings)
+    assert [frame.name[-7:] for frame in frames] == ["01/t001"]
+    weighed = weigh(frames, settings)
+    expected = border_weight_map(frames[0].labels, 7.0, 3.0, (0.5, 2.0))
+    assert np.array_equal(weighed.weights, expected)
+
+
+def test_objects_where_annotation_is_missing_are_not_spurious():
+    labels, ignore, found = (np.zeros((10, 20), np.uint8) for _ in range(3))
+    labels[2:6, 2:6] = 1
+    ignore[2:6, 9:15] = 1
+    found[2:6, 2:6], found[2:6, 11:16], found[8, 2:4] = 5, 6, 7
+    frame = annotated_frame("set/01/t000", labels, labels, ignore > 0)
+    scored = score_predictions([frame], [found], "a network")
+    assert scored.frames[0].score.mistakes.spurious.tolist() == [7]
+    assert scored.score.frames[0].unjudged == 1
+    assert scored.reference == "set/01"
+
+
+def test_a_run_is_known_by_its_model(tmp_path):
+    assert not is_run(tmp_path)
+    (tmp_path / MODEL_FILE).touch()
+    assert is_run(tmp_path)
+
+
+def test_style_and_script_are_part_of_the_package():
+    assert "prefers-color-scheme: dark" in _read("page.css")
+    assert "</script" not in _read("page.js")

@@ -1,0 +1,20 @@
+"""A self-contained HTML page about a training run, a scored result, or both.
+
+`content` says what a page can tell, `gathering` reads it from disk, `page` writes it. Importing
+this package imports no torch.
+"""
+
+from __future__ import annotations
+
+from .content import Report, RunRecord, ScoredFrame, ScoredResult, WeighedFrame
+from .page import check_page, write_page
+
+__all__ = [
+    "Report",
+    "RunRecord",
+    "ScoredFrame",
+    "ScoredResult",
+    "WeighedFrame",
+    "check_page",
+    "write_page",
+]

@@ -1,0 +1,168 @@
+"""From folders on disk to what a report tells."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..evaluation import FrameScore, SequenceScore, score_sequence
+from ..evaluation.worst import (
+    folder_of_images,
+    microscope_image,
+    read_frames,
+    worst_cells,
+    worst_first,
+)
+from ..weightmap import border_weight_map, separate_touching
+from .content import WORST_CELLS, Report, RunRecord, ScoredFrame, ScoredResult, WeighedFrame
+
+if TYPE_CHECKING:
+    from ..datasets.frames import AnnotatedFrame  # reads files
+
+WORST_FRAMES = 6
+"""On a page, besides those of the worst cells: few, so that it can be sent by mail."""
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a training run."""
+    return (folder / "model.safetensors").is_file()
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read model and log of a training run.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no run, or its files are damaged.
+    """
+    from ..checkpoint import load_model
+    from ..runs import read_log
+    from ..training import Settings
+
+    model = load_model(folder)
+    return RunRecord(
+        name=str(folder),
+        version=model.version,
+        parameters=sum(parameter.numel() for parameter in model.network.parameters()),
+        settings=model.settings,
+        defaults=dataclasses.asdict(Settings()),
+        log=read_log(folder),
+    )
+
+
+def weigh(frames: Sequence[AnnotatedFrame], settings: dict[str, Any]) -> WeighedFrame:
+    """Compute the weight map of the training frame with the most cells, as the training did.
+
+    Parameters
+    ----------
+    frames : sequence of AnnotatedFrame
+        The training set, or some of it.
+    settings : dict
+        Those of the run.
+    """
+    frame = max(frames, key=lambda frame: int(frame.labels.max()))
+    labels = separate_touching(frame.labels)
+    weights = border_weight_map(
+        labels,
+        settings["weight_map"]["w0"],
+        settings["weight_map"]["sigma"],
+        tuple(settings["class_weights"]),
+        ignore=frame.ignore,
+        separate=False,
+    )
+    return WeighedFrame(frame.name, frame.image.mean(axis=0), labels, weights)
+
+
+def read_demo(folder: Path) -> Report:
+    """Gather everything that ``unet2015 demo`` left in a folder."""
+    run = read_run(folder / "run")
+    frames = training_frames(folder / "data", run.settings)
+    scored = score_result(folder / "data" / "02_GT", folder / "02_RES")
+    return Report("unet2015 demo: synthetic cells", run, weigh(frames, run.settings), scored)
+
+
+def training_frames(data: Path, settings: dict[str, Any]) -> list[AnnotatedFrame]:
+    """Read the frames that a run was trained on from the folder of its data set.
+
+    Raises
+    ------
+    InputError
+        If the folder does not hold them.
+    """
+    from ..datasets.ctc import load_sequence
+    from ..datasets.pairs import load_pairs
+
+    # "data set/sequence/frame" in a data set of the challenge, "data set/frame" for pairs.
+    wanted = {tuple(name.split("/")[1:]) for name in settings.get("frames", [])}
+    if not wanted:
+        raise InputError("the run does not tell what it was trained on: leave --data out.")
+    sequences = sorted({parts[0] for parts in wanted if len(parts) == 2})
+    found = (
+        [frame for sequence in sequences for frame in load_sequence(data, sequence)]
+        if sequences
+        else load_pairs(data)
+    )
+    trained = [frame for frame in found if tuple(frame.name.split("/")[1:]) in wanted]
+    if not trained:
+        raise InputError(
+            f"{data} holds none of the frames that the run was trained on: give the data set of "
+            "its training, or leave --data out."
+        )
+    return trained
+
+
+def frames_to_show(frames: Sequence[FrameScore]) -> list[FrameScore]:
+    """Choose the frames with the most mistakes and those of the worst cells, worst first."""
+    order = worst_first(frames)
+    names = {frame.name for frame in order[:WORST_FRAMES]}
+    names |= {cell.frame.name for cell in worst_cells(frames, WORST_CELLS)}
+    return [frame for frame in order if frame.name in names]
+
+
+def worst_frames(
+    score: SequenceScore, reference: Path, result: Path, margin: int, images: Path | None
+) -> ScoredResult:
+    """Read the pixels of the worst frames of a scored result.
+
+    Parameters
+    ----------
+    score : SequenceScore
+        From `evaluation.score_sequence` with the same `reference`, `result` and `margin`.
+    reference, result : Path
+        What was scored.
+    margin : int
+        With what margin.
+    images : Path, optional
+        Folder of the microscope's images; ``NN`` beside a reference ``NN_GT`` by default.
+    """
+    home = folder_of_images(reference, images)
+    worst = frames_to_show(score.frames)
+    pixels = read_frames(reference, result, {frame.name for frame in worst})
+    frames = [
+        ScoredFrame(
+            frame,
+            microscope_image(home, frame.name, pixels[frame.name][0].shape),
+            *pixels[frame.name],
+        )
+        for frame in worst
+    ]
+    return ScoredResult(str(reference), str(result), margin, score, frames)
+
+
+def score_result(
+    reference: Path, result: Path, margin: int = 0, images: Path | None = None
+) -> ScoredResult:
+    """Score a result and read the pixels of its worst frames; parameters as in `worst_frames`.
+
+    Raises
+    ------
+    InputError
+        As `evaluation.score_sequence` and `evaluation.worst.folder_of_images`.
+    """
+    folder_of_images(reference, images)  # better to fail before the scoring
+    score = score_sequence(reference, result, margin)
+    return worst_frames(score, reference, result, margin, images)

@@ -1,0 +1,143 @@
+"""The page: its sections, style and script in one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import date
+from importlib import resources
+from pathlib import Path
+
+from .. import __version__
+from ..atomic import atomic_path
+from ..errors import InputError
+from .content import Report
+from .html import Html, element, join
+from .runsections import run_facts, settings_section, training_section, weight_section
+from .scoresections import frames_section, score_facts, scores_section, worst_section
+
+logger = logging.getLogger(__name__)
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""The browser itself sees to it that the page loads nothing from anywhere."""
+
+
+def check_page(path: Path) -> None:
+    """Refuse now a name under which `write_page` could not write later.
+
+    Raises
+    ------
+    InputError
+        If the suffix is not that of a page, or nothing can be written there.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{path} has no suffix of a page: name the report like report.html.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the report the name of a file.")
+    home = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
+        raise InputError(f"{home} is no folder that can be written to: choose another place.")
+
+
+def write_page(path: Path, report: Report) -> None:
+    """Write a report; its folder is made if need be.
+
+    Parameters
+    ----------
+    path : Path
+        The page, replaced if it exists.
+    report : Report
+        What it tells.
+
+    Raises
+    ------
+    InputError
+        As `check_page`.
+    """
+    check_page(path)
+    page = render(report)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    logger.info("Report: %s (%.1f MB).", path, path.stat().st_size / 1e6)
+
+
+def render(report: Report) -> str:
+    """Make the HTML of a report."""
+    sections: dict[str, tuple[str, Html]] = {}
+    scored, run = report.scored, report.run
+    if scored is not None:
+        sections["look"] = ("Frames", frames_section(scored))
+        sections["worst"] = ("Worst cells", worst_section(scored))
+        sections["scores"] = ("Scores", scores_section(scored))
+    if run is not None:
+        sections["training"] = ("Training", training_section(run))
+    if report.weighed is not None:
+        sections["weights"] = ("Weight map", weight_section(report.weighed))
+    if run is not None:
+        sections["settings"] = ("Settings", settings_section(run))
+    links = [
+        element("li", element("a", title, href=f"#{name}")) for name, (title, _) in sections.items()
+    ]
+    facts = {**(score_facts(scored) if scored else {}), **(run_facts(run) if run else {})}
+    boxes = [
+        element("div", element("dt", name), element("dd", value)) for name, value in facts.items()
+    ]
+    header = element(
+        "header",
+        element("h1", report.title),
+        _what(report),
+        element("dl", *boxes, class_="facts"),
+        element("nav", element("ul", *links), aria_label="sections"),
+    )
+    main = element(
+        "main",
+        *(
+            element("section", element("h2", title, id=name), content, aria_labelledby=name)
+            for name, (title, content) in sections.items()
+        ),
+    )
+    footer = element(
+        "footer",
+        element("p", f"Written on {date.today().isoformat()} by unet2015 {__version__}."),
+    )
+    body = element("body", header, main, footer, _script())
+    return f'<!DOCTYPE html>\n<html lang="en">{_head(report.title)}{body}</html>\n'
+
+
+def _what(report: Report) -> Html:
+    """Say what was run."""
+    run, scored = report.run, report.scored
+    trained = measured = None
+    if run is not None:
+        frames = len(run.settings.get("frames", []))
+        on = f" on {frames} annotated frames" if frames else ""
+        trained = element("p", "Training run ", element("b", run.name), f"{on}.")
+    if scored is not None:
+        measured = element(
+            "p",
+            "Result ", element("b", scored.result),
+            " scored against the reference ", element("b", scored.reference), ".",
+        )  # fmt: skip
+    return join(trained, measured)
+
+
+def _head(title: str) -> Html:
+    return element(
+        "head",
+        Html('<meta charset="utf-8">'),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
+        Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+        Html('<link rel="icon" href="data:,">'),
+        element("title", title),
+        element("style", Html(_read("page.css"))),
+    )
+
+
+def _script() -> Html:
+    note = "Without JavaScript the first frame is shown, and nothing can be switched or zoomed."
+    return join(element("noscript", element("p", note)), element("script", Html(_read("page.js"))))
+
+
+def _read(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
