@@ -8,6 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import InputError
+
+
+def check_writable(path: Path) -> None:
+    """Refuse now a name under which no file could be written later; folders may be missing.
+
+    Raises
+    ------
+    InputError
+        If it is a folder, or its place cannot be written to.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the name of a file.")
+    home = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
+        raise InputError(f"{home} is no folder that can be written to: choose another place.")
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:

@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": "score a result against its reference: SEG, DET, TRA, AP, PQ, EM measures",
     "report": "write an HTML page about a training run, a result, or both",
     "weightmap": "compute border weight maps w(x) from label images",
+    "export": "write a model for other programs: bioimage.io package, ONNX, TorchScript",
     "models": "list the models that come with unet2015",
     "info": "versions, device, engines and models that are at hand",
     "completion": "print the script that completes commands and options in a shell",

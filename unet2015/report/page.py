@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from datetime import date
 from importlib import resources
 from pathlib import Path
 
 from .. import __version__
-from ..atomic import atomic_path
+from ..atomic import atomic_path, check_writable
 from ..errors import InputError
 from .content import Report
 from .html import Html, element, join
@@ -32,11 +31,7 @@ def check_page(path: Path) -> None:
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{path} has no suffix of a page: name the report like report.html.")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: give the report the name of a file.")
-    home = next(folder for folder in path.absolute().parents if folder.exists())
-    if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
-        raise InputError(f"{home} is no folder that can be written to: choose another place.")
+    check_writable(path)
 
 
 def write_page(path: Path, report: Report) -> None:

@@ -1,0 +1,257 @@
+"""A model as a bioimage.io package, for the programs of the BioImage Model Zoo.
+
+The format is version 0.5 of https://bioimage-io.github.io/spec-bioimage-io. Written with the extra
+``[bioimageio]``: the zoo's own library describes, packs and finally tests the package.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from . import exchange, normalisation
+from .atomic import atomic_path
+from .checkpoint import Model
+from .errors import InputError
+from .exchange import INPUT, OPSET, OUTPUT, TOLERANCE, require
+from .pictures import to_grey
+
+PAPER = (
+    "Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation"
+)
+PAPER_DOI = "10.1007/978-3-319-24574-4_28"
+LARGEST_SAMPLE = 512
+"""The sample is cut to this height and width at most."""
+DOCUMENTATION = """# {name}
+
+{description}
+
+A [U-Net of 2015](https://doi.org/{doi}) with valid convolutions, {channels} base channels and depth
+{depth}, made with unet2015 {version}.
+
+## Sizes
+
+Height and width of the input must be {smallest}, {smallest} + {step}, {smallest} + 2 * {step}, and
+so on. The output is {taken} pixels smaller: {border} pixels are missing on each side, since no
+padding takes place inside the network. For the whole of an image, continue it by mirroring (without
+repeating the border pixel) by {border} pixels on each side, and move tiles by multiples of {step}
+pixels; then there are no seams.
+
+## Input and output
+
+Input: raw grey values; they are normalised as described in `rdf.yaml` ("{normalisation}"), by the
+statistics of the whole image, not of a tile. Output: the probability of each class ({classes}).
+
+## Validation
+
+`test_input.npy` gives `test_output.npy`. Before use on other images, compare the predicted cells
+with cells outlined by hand, for instance with `unet2015 evaluate`.
+"""
+
+
+@dataclass(frozen=True)
+class About:
+    """What people should know of a model."""
+
+    name: str
+    """At least five letters, digits, blanks or ``_+-()``."""
+    description: str = "Segments cells in microscopy images."
+    authors: tuple[str, ...] = ()
+    license: str | None = None
+    """An SPDX identifier such as CC-BY-4.0."""
+
+
+def write_package(model: Model, path: Path | str, about: About, sample: NDArray[Any]) -> None:
+    """Write a bioimage.io package: weights as ONNX and TorchScript, description, sample, help.
+
+    Parameters
+    ----------
+    model : Model
+        From `load_model`.
+    path : Path or str
+        The zip file; it is written only if bioimageio.core can run it and gets the same result.
+    about : About
+        Name, authors and licence.
+    sample : ndarray
+        An image of the kind that the model is for, shape (channels, height, width), raw values.
+
+    Raises
+    ------
+    InputError
+        If a package of the extra ``[bioimageio]`` is missing, the sample is too small or does not
+        fit the model, or the test fails.
+    """
+    core, spec = require("bioimageio.core"), require("bioimageio.spec")
+    with tempfile.TemporaryDirectory() as scratch, atomic_path(path) as temporary:
+        home = Path(scratch)
+        sample = _cut(sample, model)
+        _write_files(model, home, about, sample)
+        try:
+            described = _describe(model, home, about, sample)
+        except ValueError as error:  # pydantic's
+            raise InputError(f"the package cannot be described: {_reason(error)}") from error
+        spec.save_bioimageio_package(described, output_path=temporary)
+        summary = core.test_model(str(temporary))
+        if summary.status != "passed":
+            raise InputError(f"bioimageio.core refuses the package: {summary.format()}")
+
+
+def _cut(sample: NDArray[Any], model: Model) -> NDArray[Any]:
+    """The largest valid part of a sample from its top left corner, in a type of the format."""
+    network = model.network
+    if len(sample) != network.config.in_channels:
+        raise InputError(
+            f"the sample has {len(sample)} channels, the model takes {network.config.in_channels}."
+        )
+    least = network.valid_input_size(1)
+    if min(sample.shape[1:]) < least:
+        raise InputError(
+            f"the sample is {sample.shape[1]} x {sample.shape[2]} pixels: give one of at least "
+            f"{least} x {least}."
+        )
+    height, width = (
+        least + (min(side, max(LARGEST_SAMPLE, least)) - least) // network.step * network.step
+        for side in sample.shape[1:]
+    )
+    part = sample[:, :height, :width]
+    # "range" depends on the type; for the other schemes any type is fine, and floats are simplest.
+    return part if model.normalisation == "range" else part.astype(np.float32)
+
+
+def _write_files(model: Model, home: Path, about: About, sample: NDArray[Any]) -> None:
+    """Weights, test tensors, cover and documentation."""
+    exchange.write_onnx(model, home / "weights.onnx")
+    exchange.write_torchscript(model, home / "weights.pt")
+    image = torch.from_numpy(normalisation.normalise(sample, model.normalisation))[None]
+    with torch.inference_mode():
+        probabilities = exchange.Probabilities(model.network)(image).numpy()
+    np.save(home / "test_input.npy", sample[None])
+    np.save(home / "test_output.npy", probabilities)
+    border = model.network.border
+    grey = to_grey(sample[0])
+    shown = grey.copy()
+    shown[border:-border, border:-border] = probabilities[0, 1:].sum(axis=0)
+    cover = np.rint(255 * np.hstack([grey, shown])).astype(np.uint8)
+    (home / "cover.png").write_bytes(imagecodecs.png_encode(cover))
+    (home / "README.md").write_text(_documentation(model, about))
+
+
+def _documentation(model: Model, about: About) -> str:
+    network = model.network
+    return DOCUMENTATION.format(
+        name=about.name,
+        description=about.description,
+        doi=PAPER_DOI,
+        channels=network.config.base_channels,
+        depth=network.config.depth,
+        version=model.version,
+        smallest=network.valid_input_size(1),
+        step=network.step,
+        taken=2 * network.border,
+        border=network.border,
+        normalisation=model.normalisation,
+        classes=", ".join(model.class_names),
+    )
+
+
+def _describe(model: Model, home: Path, about: About, sample: NDArray[Any]) -> Any:
+    """The package's description, as bioimageio.spec has it."""
+    spec = require("bioimageio.spec.model.v0_5")
+    torchscript = spec.TorchscriptWeightsDescr(
+        source=home / "weights.pt", pytorch_version=spec.Version(_plain(version("torch")))
+    )
+    onnx = spec.OnnxWeightsDescr(
+        source=home / "weights.onnx", opset_version=OPSET, parent="torchscript"
+    )
+    return spec.ModelDescr(
+        name=about.name,
+        description=about.description,
+        authors=[spec.Author(name=author) for author in about.authors],
+        license=about.license,
+        cite=[spec.CiteEntry(text=PAPER, doi=PAPER_DOI)],
+        tags=["unet", "unet2015", "semantic-segmentation", "2d", "pytorch"],
+        documentation=spec.FileDescr(source=home / "README.md"),
+        covers=[spec.FileDescr(source=home / "cover.png")],
+        inputs=[_input(spec, model, home, sample)],
+        outputs=[_output(spec, model, home)],
+        weights=spec.WeightsDescr(torchscript=torchscript, onnx=onnx),
+        config=spec.Config(
+            bioimageio=spec.BioimageioConfig(
+                reproducibility_tolerance=[
+                    spec.ReproducibilityTolerance(
+                        absolute_tolerance=TOLERANCE, relative_tolerance=1e-3
+                    )
+                ]
+            )
+        ),
+    )
+
+
+def _input(spec: Any, model: Model, home: Path, sample: NDArray[Any]) -> Any:
+    network = model.network
+    size = spec.ParameterizedSize(min=network.valid_input_size(1), step=network.step)
+    names = [f"channel{number}" for number in range(network.config.in_channels)]
+    return spec.InputTensorDescr(
+        id=spec.TensorId(INPUT),
+        description="grey values as they come from the microscope",
+        axes=[
+            spec.BatchAxis(size=1),
+            spec.ChannelAxis(channel_names=names),
+            *(spec.SpaceInputAxis(id=axis, size=size, concatenable=True) for axis in "yx"),
+        ],
+        data=spec.IntervalOrRatioDataDescr(type=sample.dtype.name),
+        pad=spec.ReflectPadding(mode="reflect"),
+        test_tensor=spec.FileDescr(source=home / "test_input.npy"),
+        preprocessing=_preprocessing(spec, model, sample.dtype),
+    )
+
+
+def _output(spec: Any, model: Model, home: Path) -> Any:
+    def axis(name: str) -> Any:
+        reference = spec.SizeReference(
+            tensor_id=INPUT, axis_id=name, offset=-2 * model.network.border
+        )
+        return spec.SpaceOutputAxis(id=name, size=reference)
+
+    return spec.OutputTensorDescr(
+        id=spec.TensorId(OUTPUT),
+        description="probability of each class",
+        axes=[
+            spec.BatchAxis(size=1),
+            spec.ChannelAxis(channel_names=list(model.class_names)),
+            *map(axis, "yx"),
+        ],
+        data=spec.IntervalOrRatioDataDescr(type="float32", range=(0.0, 1.0)),
+        test_tensor=spec.FileDescr(source=home / "test_output.npy"),
+    )
+
+
+def _preprocessing(spec: Any, model: Model, dtype: np.dtype[Any]) -> list[Any]:
+    """`normalisation.Scheme` in the words of the format."""
+    plane = ("y", "x")
+    if model.normalisation == "standard":
+        return [spec.ZeroMeanUnitVarianceDescr(kwargs=spec.ZeroMeanUnitVarianceKwargs(axes=plane))]
+    if model.normalisation == "minmax":
+        return [spec.ScaleRangeDescr(kwargs=spec.ScaleRangeKwargs(axes=plane))]
+    if not np.issubdtype(dtype, np.integer):
+        return []
+    as_float = spec.EnsureDtypeDescr(kwargs=spec.EnsureDtypeKwargs(dtype="float32"))
+    gain = spec.ScaleLinearKwargs(gain=1 / np.iinfo(dtype).max)
+    return [as_float, spec.ScaleLinearDescr(kwargs=gain), as_float]
+
+
+def _plain(released: str) -> str:
+    """A version without the part after the plus, such as ``+cpu``."""
+    return released.split("+")[0]
+
+
+def _reason(error: ValueError) -> str:
+    return "; ".join(line.strip() for line in str(error).splitlines()[:3])

@@ -1,0 +1,98 @@
+"""Export a model for other programs.
+
+The suffix of OUT decides: .zip is a bioimage.io package (for Fiji through deepImageJ, ilastik, QuPath
+and everything else that reads the BioImage Model Zoo), .onnx is ONNX, .pt is TorchScript. What is
+written has been run and compared with this package's own result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tyro.conf import Positional, arg
+
+from ..atomic import check_writable
+from ..bioimageio_package import LARGEST_SAMPLE, About, write_package
+from ..checkpoint import Model, load_model
+from ..datasets.synthetic import simulate
+from ..errors import InputError
+from ..exchange import metadata, write_onnx, write_torchscript
+from ..images import open_image
+
+logger = logging.getLogger(__name__)
+
+SYNTHETIC = (400, 400)
+"""Height and width of the sample that is made where none is given."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``unet2015 export``."""
+
+    model: Positional[Path]
+    """Model file, folder of a training run, or a name that `unet2015 models` lists."""
+    out: Annotated[Path, arg(aliases=["-o"])]
+    """The file to write, ending in .zip, .onnx or .pt."""
+    sample: Path | None = None
+    """For a package: an image of the kind that the model is for; by default a synthetic one."""
+    name: str | None = None
+    """For a package: name of the model; by default made from the file's name."""
+    description: str | None = None
+    """For a package: one sentence that says what the model segments."""
+    author: tuple[str, ...] = ()
+    """For a package: who made the model."""
+    license: str | None = None
+    """For a package: licence of the weights as SPDX identifier, such as CC-BY-4.0."""
+
+
+def run(options: Options) -> None:
+    """Export as `options` say."""
+    writers: dict[str, Callable[[Model, Path, Options], None]] = {
+        ".zip": _write_package,
+        ".onnx": lambda model, path, _options: write_onnx(model, path),
+        ".pt": lambda model, path, _options: write_torchscript(model, path),
+    }
+    suffix = options.out.suffix.lower()
+    if suffix not in writers:
+        raise InputError(f"{options.out} must end in {', '.join(writers)}.")
+    about = (options.sample, options.name, options.description, options.license)
+    if suffix != ".zip" and (any(about) or options.author):
+        raise InputError(
+            "--sample, --name, --description, --author and --license describe a package: "
+            "give an OUT that ends in .zip."
+        )
+    model = load_model(options.model)
+    check_writable(options.out)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    writers[suffix](model, options.out, options)
+    for what, value in metadata(model).items():
+        logger.info("%-14s %s", f"{what}:", value)
+    logger.info("written and checked: %s", options.out)
+
+
+def _write_package(model: Model, path: Path, options: Options) -> None:
+    given = {"description": options.description} if options.description else {}
+    about = About(
+        name=options.name or f"U-Net 2015 {path.stem}",
+        authors=options.author,
+        license=options.license,
+        **given,
+    )
+    write_package(model, path, about, _sample(options.sample, model))
+
+
+def _sample(path: Path | None, model: Model) -> NDArray[Any]:
+    """The first plane of an image, or a synthetic one; shape (channels, height, width)."""
+    if path is not None:
+        with open_image(path) as image:
+            corner = slice(0, LARGEST_SAMPLE)
+            return image.read(image.planes[0], corner, corner)
+    generator = np.random.default_rng(0)
+    frames = simulate(model.network.config.in_channels, SYNTHETIC, 60, generator)
+    return np.stack([frame.image for frame in frames])
