@@ -1,8 +1,8 @@
 """Export a model for other programs.
 
-The suffix of OUT decides: .zip is a bioimage.io package (for Fiji through deepImageJ, ilastik, QuPath
-and everything else that reads the BioImage Model Zoo), .onnx is ONNX, .pt is TorchScript. What is
-written has been run and compared with this package's own result.
+The suffix of OUT decides: .zip is a bioimage.io package (for Fiji through deepImageJ, ilastik,
+QuPath and everything else that reads the BioImage Model Zoo), .onnx is ONNX, .pt is TorchScript.
+What is written has been run and compared with this package's own result.
 """
 
 from __future__ import annotations
