@@ -204,12 +204,35 @@ def predict(
     InputError
         If the image does not have the model's channels or the tile is not a valid size.
     """
+    grid, parts = predict_parts(image, model, tile, engine)
+    probabilities = np.empty((model.network.config.num_classes, *grid.shape), np.float32)
+    for part, values in parts:
+        probabilities[:, *part.write] = values
+        progress()
+    return probabilities
+
+
+def predict_parts(
+    image: NDArray[Any], model: Model, tile: int | None = None, engine: Engine | None = None
+) -> tuple[TileGrid, Iterator[tuple[Tile, NDArray[np.float32]]]]:
+    """Compute class probabilities tile by tile, for those who want to do something in between.
+
+    Parameters
+    ----------
+    image, model, tile, engine
+        As for `predict`.
+
+    Returns
+    -------
+    (TileGrid, iterator of (Tile, ndarray of float32))
+        The tiles, and for each of them the pixels that it alone writes, shape (classes,
+        tile.height, tile.width).
+    """
     source = ArraySource(image)
     check_channels(source, model)
     grid = tile_grid(source.shape[1:], model.network, tile)
-    normalised = normalisation.normalise(source.image, model.normalisation)
     outputs = predict_tiles(
-        normalised,
+        normalisation.normalise(source.image, model.normalisation),
         model.network,
         border=grid.border,
         tile=grid.input,
@@ -217,11 +240,7 @@ def predict(
         engine=engine,
         activation=class_probabilities,
     )
-    probabilities = np.empty((model.network.config.num_classes, *grid.shape), np.float32)
-    for part, values in outputs:
-        probabilities[:, *part.write] = values
-        progress()
-    return probabilities
+    return grid, outputs
 
 
 def check_channels(source: Source, model: Model) -> None:

@@ -1,0 +1,100 @@
+"""The napari plugin: its manifest, and its widgets without a screen."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+napari = pytest.importorskip("napari")
+pytest.importorskip("qtpy.QtWidgets")
+
+from unet2015.checkpoint import Model, save_model  # noqa: E402
+from unet2015.napari_plugin import FROM_FILE, PROBABILITY, predict_widget, weight_map_widget  # noqa: E402
+from unet2015.prediction import predict  # noqa: E402
+from unet2015.unet import UNet  # noqa: E402
+from unet2015.weightmap import border_weight_map  # noqa: E402
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(0)
+    model = Model(UNet(base_channels=2, depth=1).eval(), "standard")
+    save_model(tmp_path / "model.safetensors", model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def application():
+    from qtpy.QtWidgets import QApplication
+
+    return QApplication.instance() or QApplication([])
+
+
+def call(widget, **values):
+    """What the function behind a widget makes of layers, in its thread."""
+    from qtpy.QtCore import QEventLoop, QTimer
+
+    made = []
+    loop = QEventLoop()
+    worker = widget.keywords["function"](**values)
+    worker.returned.connect(made.append)
+    worker.finished.connect(loop.quit)
+    QTimer.singleShot(60_000, loop.quit)
+    loop.exec()
+    return napari.layers.Layer.create(*made[0])
+
+
+def test_the_manifest_is_valid():
+    from npe2 import PluginManifest
+
+    manifest = PluginManifest.from_distribution("unet2015")
+    manifest.validate_imports()
+    assert {widget.display_name for widget in manifest.contributions.widgets} == {
+        "Tile-predict this layer",
+        "Border weight map",
+    }
+
+
+@pytest.mark.usefixtures("application")
+def test_a_stack_becomes_numbered_cells_in_its_place(model, tmp_path):
+    stack = np.random.default_rng(0).integers(0, 255, (2, 70, 90), dtype=np.uint8)
+    image = napari.layers.Image(stack, name="cells", scale=(1, 0.5, 0.5), translate=(0, 7, 3))
+    file = tmp_path / "model.safetensors"
+    layer = call(predict_widget, image=image, model=FROM_FILE, model_file=file, threshold=0.4)
+    assert isinstance(layer, napari.layers.Labels)
+    assert layer.name == "cells numbered cells"
+    np.testing.assert_array_equal(layer.scale, (1, 0.5, 0.5))
+    np.testing.assert_array_equal(layer.translate, (0, 7, 3))
+    expected = np.stack([predict(plane, model)[1] > 0.4 for plane in stack])
+    np.testing.assert_array_equal(layer.data > 0, expected)
+
+
+@pytest.mark.usefixtures("application")
+def test_colours_are_channels_and_of_levels_the_finest_counts(tmp_path):
+    torch.manual_seed(0)
+    model = Model(UNet(in_channels=3, base_channels=2, depth=1).eval(), "standard")
+    save_model(tmp_path / "model.safetensors", model)
+    picture = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    image = napari.layers.Image([picture, picture[::2, ::2]], rgb=True, multiscale=True)
+    layer = call(
+        predict_widget,
+        image=image,
+        model=FROM_FILE,
+        model_file=tmp_path / "model.safetensors",
+        output=PROBABILITY,
+    )
+    expected = predict(np.moveaxis(picture, -1, 0), model)[1]
+    np.testing.assert_allclose(layer.data, expected, atol=1e-6)
+
+
+@pytest.mark.usefixtures("application")
+def test_a_labels_layer_becomes_its_weight_map():
+    labels = np.zeros((40, 50), np.uint16)
+    labels[5:20, 5:20], labels[5:20, 22:40] = 1, 2
+    layer = call(
+        weight_map_widget, cells=napari.layers.Labels(labels), class_balance=False, sigma=4.0
+    )
+    expected = border_weight_map(labels, sigma=4.0, class_weights=None)
+    np.testing.assert_array_equal(layer.data, expected)
