@@ -28,9 +28,9 @@ from unet2015 import UNet, border_weight_map, separate_touching
 from unet2015.commands.demo import TILE
 from unet2015.images import read_image
 from unet2015.pictures import to_grey
-from unet2015.prediction import tile_grid
 from unet2015.sizes import border
 from unet2015.tiles import mirror
+from unet2015.tilesize import tile_grid
 from unet2015.weightmap.picture import draw_weights
 
 INPUT_SIZE = 572

@@ -16,7 +16,6 @@ from unet2015.prediction import (
     class_probabilities,
     predict,
     predict_tiles,
-    tile_grid,
 )
 
 CPU = Engine(torch.device("cpu"))
@@ -62,25 +61,6 @@ def test_tiles_give_the_whole_image_result_at_the_paper_s_depth(shape, tile):
     image = np.random.default_rng(1).normal(size=(2, *shape))
     net = model(4, in_channels=2)
     assert np.abs(predict(image, net, tile) - whole(image, net)).max() <= 1e-5
-
-
-@given(st.integers(1, 5000), st.integers(1, 5000))
-@settings(max_examples=30)
-def test_default_tiles_are_valid_and_cover_a_small_image_at_once(height, width):
-    network = model(4).network
-    grid = tile_grid((height, width), network)
-    for size in grid.input:
-        network.output_size(size)
-    assert len(grid) == 1 or max(height, width) > 1012, "the largest valid output up to 1024"
-
-
-def test_little_memory_makes_small_tiles(monkeypatch):
-    monkeypatch.setattr("unet2015.prediction._free_memory", lambda: 200 * 2**20)
-    network = UNet(base_channels=16)
-    grid = tile_grid((3000, 2000), network)
-    assert 4 * 6 * 16 * grid.input[0] * grid.input[1] <= 50 * 2**20
-    monkeypatch.setattr("unet2015.prediction._free_memory", lambda: 0)
-    assert tile_grid((3000, 2000), network).output == (20, 20)
 
 
 def assembled(shape, parts):

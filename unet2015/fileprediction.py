@@ -24,11 +24,11 @@ from .checkpoint import Model
 from .device import Engine
 from .errors import InputError
 from .images import fingerprint, open_image, select_channels
-from .prediction import tile_grid
 from .results import Result, write_result
 from .scratch import Scratch
 from .tasks import Task, all_work, compute
 from .tiles import TileGrid
+from .tilesize import tile_grid
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -65,7 +65,7 @@ def predict_file(
     channels : tuple of str
         Channels of the image by number or name; empty for all.
     tile : int, optional
-        Height and width that the network sees; by default as large as image and memory allow.
+        Height and width that the network sees; by default what pays and fits into memory.
     overwrite : bool
         Whether to throw away what an interrupted run left.
     keep_scratch : bool

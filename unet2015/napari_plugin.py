@@ -20,7 +20,8 @@ from .builtin import built_in_models
 from .checkpoint import Model, load_model
 from .device import Engine, choose_engine
 from .instances import label_cells
-from .prediction import predict_parts, tile_grid
+from .prediction import predict_parts
+from .tilesize import tile_grid
 from .weightmap import WeightMapConfig, border_weight_map
 
 FROM_FILE = "the file below"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -18,13 +17,7 @@ from .errors import InputError
 from .openvino_engine import openvino_network
 from .prefetch import in_thread
 from .tiles import Source, Tile, TileGrid, read_mirrored
-from .unet import UNet
-
-LARGEST_OUTPUT = 1024
-"""Larger tiles recompute less border, but past some size they fall out of the caches."""
-MEMORY_SHARE = 0.25
-"""Share of the machine's free memory that the network's maps for one tile may take."""
-
+from .tilesize import tile_grid
 
 Key = TypeVar("Key")
 
@@ -251,57 +244,3 @@ def check_channels(source: Source, model: Model) -> None:
             f"the image has {channels} channels, the model takes {wanted}: "
             "give an image or a model that fits."
         )
-
-
-def tile_grid(shape: tuple[int, ...], network: UNet, tile: int | None = None) -> TileGrid:
-    """Cut an image of a given height and width into tiles for a U-Net.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Height and width of the image.
-    network : UNet
-        Determines border, step and valid sizes.
-    tile : int, optional
-        Height and width of what the network sees at once; by default as large as the image and the
-        memory allow.
-
-    Raises
-    ------
-    InputError
-        If `tile` is not a valid input size that is large enough to move by a step.
-    """
-    height, width = shape
-    if tile is not None:
-        output = (network.output_size(tile),) * 2
-    else:
-        largest = _largest_output(network)
-        output = (_output_for(height, network, largest), _output_for(width, network, largest))
-    return TileGrid((height, width), output, network.border, network.step)
-
-
-def _output_for(size: int, network: UNet, largest: int) -> int:
-    """Output height or width of equal tiles, none above `largest`, that just cover `size`."""
-    count = max(math.ceil(size / largest), 1)
-    return network.valid_input_size(max(math.ceil(size / count), network.step)) - 2 * network.border
-
-
-def _largest_output(network: UNet) -> int:
-    """Largest output size whose maps fit into the memory that is to be used."""
-    # The widest moment is the last level of the expanding path: the skip, the up-convolution's
-    # map, their concatenation and one result, all float32, at the size of the input.
-    bytes_per_pixel = 4 * 6 * network.config.base_channels
-    side = math.isqrt(int(MEMORY_SHARE * _free_memory()) // bytes_per_pixel)
-    fitting = min(side - 2 * network.border, LARGEST_OUTPUT)
-    smallest = network.valid_input_size(network.step) - 2 * network.border
-    return smallest + max(fitting - smallest, 0) // network.step * network.step
-
-
-def _free_memory() -> int:
-    """Bytes of memory that are free; 4 GiB where the system does not tell."""
-    try:
-        with open("/proc/meminfo") as lines:
-            free = dict(line.split(":") for line in lines)["MemAvailable"]
-        return int(free.split()[0]) * 1024
-    except (OSError, KeyError):
-        return 4 * 2**30

@@ -38,9 +38,9 @@ from ..images import (
 )
 from ..images.opening import is_zarr
 from ..images.writing import check_axes
-from ..prediction import tile_grid
 from ..results import STREAMED_FROM, ProbabilityType, Result
 from ..scratch import Scratch
+from ..tilesize import tile_grid
 
 if TYPE_CHECKING:
     from ..cluster import Cluster
@@ -71,7 +71,7 @@ class Options:
     channels: tuple[str, ...] = ()
     """Channels of the image to use, by number counted from 0 or by name."""
     tile: int | None = None
-    """Height and width of the tiles in pixels; by default as large as image and memory allow."""
+    """Height and width of the tiles in pixels; by default what pays and fits in memory."""
     device: DeviceName = "auto"
     """Where to compute."""
     precision: Precision = "auto"

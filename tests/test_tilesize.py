@@ -1,0 +1,73 @@
+"""Tiles: valid, covering, wasting little, and small where memory is."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from unet2015.tilesize import WASTE, tile_grid
+from unet2015.unet import UNet
+
+
+def work(network, size):
+    """Multiplications of all convolutions for a tile, counted on the maps that really occur."""
+    counted = []
+
+    def count(module, inputs, output):
+        taps = module.weight.numel() // module.out_channels
+        seen = output if isinstance(module, nn.Conv2d) else inputs[0]
+        per_pixel = taps if isinstance(module, nn.Conv2d) else module.weight.numel()
+        channels = module.out_channels if isinstance(module, nn.Conv2d) else 1
+        counted.append(per_pixel * channels * seen.shape[2] * seen.shape[3])
+
+    hooks = [
+        module.register_forward_hook(count)
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+    ]
+    network(torch.empty(1, network.config.in_channels, size, size, device="meta"))
+    for hook in hooks:
+        hook.remove()
+    return sum(counted)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
+def test_default_tiles_waste_as_little_as_promised(depth):
+    network = UNet(base_channels=16, depth=depth).to("meta").eval()
+    per_pixel = [
+        work(network, size) / network.output_size(size) ** 2
+        for size in (
+            tile_grid((100_000, 100_000), network).input[0],
+            network.valid_input_size(100_000),
+        )
+    ]
+    assert per_pixel[0] <= (1 + WASTE + 0.01) * per_pixel[1]
+
+
+def test_the_waste_of_the_paper_s_tile_is_what_the_model_says():
+    network = UNet().to("meta").eval()
+    endless = network.valid_input_size(100_000)
+    waste = (
+        work(network, 572) / 388**2 / (work(network, endless) / network.output_size(endless) ** 2)
+    )
+    assert waste == pytest.approx(1.36, abs=0.02)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+@settings(max_examples=30)
+def test_default_tiles_are_valid_and_cover_a_small_image_in_one_piece(height, width):
+    network = UNet(base_channels=4)
+    grid = tile_grid((height, width), network)
+    for size in grid.input:
+        network.output_size(size)
+    assert len(grid) == 1 or max(height, width) > 852
+
+
+def test_little_memory_makes_small_tiles(monkeypatch):
+    monkeypatch.setattr("unet2015.tilesize._free_memory", lambda: 200 * 2**20)
+    network = UNet(base_channels=16)
+    grid = tile_grid((3000, 2000), network)
+    assert 4 * 6 * 16 * grid.input[0] * grid.input[1] <= 50 * 2**20
+    monkeypatch.setattr("unet2015.tilesize._free_memory", lambda: 0)
+    assert tile_grid((3000, 2000), network).output == (20, 20)
