@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy import ndimage
+from torch.nn import functional
 
 from .augment import AugmentationConfig, draw, tile_coordinates
 from .datasets.frames import AnnotatedFrame
 from .errors import InputError
 from .normalisation import Scheme, normalise
+from .tiles import fold
 from .weightmap import (
     ClassWeights,
     WeightMapConfig,
@@ -131,13 +133,52 @@ def random_sample(
     centre = (generator.uniform(0, height - 1), generator.uniform(0, width - 1))
     seen = tile_coordinates(variation, centre, tile)
     judged = seen[:, border : tile - border, border : tile - border]
-    image = np.stack([_interpolate(channel, seen, order=1) for channel in frame.image])
+    image = linear(frame.image, seen)
+    target, weight = nearest([frame.target, frame.weight], judged)
     return Sample(
         image=image * np.float32(variation.gain) + np.float32(variation.offset),
-        target=_interpolate(frame.target, judged, order=0),
-        weight=_interpolate(frame.weight, judged, order=0),
+        target=target,
+        weight=weight,
     )
 
 
-def _interpolate(array: NDArray[Any], coordinates: NDArray[np.float64], order: int) -> NDArray[Any]:
-    return ndimage.map_coordinates(array, coordinates, order=order, mode="mirror")
+def linear(image: NDArray[np.float32], coordinates: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Interpolate an image linearly, mirrored beyond its edges.
+
+    Parameters
+    ----------
+    image : ndarray
+        Shape (channels, height, width).
+    coordinates : ndarray
+        Rows and columns, shape (2, ...).
+
+    Notes
+    -----
+    The same as SciPy's ``map_coordinates`` but for rounding, in a quarter of the time, which
+    counts: the thread that makes tiles slows down the network that trains beside it.
+    """
+    scale = 2 / np.maximum(np.array(image.shape[:0:-1]) - 1, 1)  # PyTorch wants x first, in -1...1
+    grid = np.moveaxis(coordinates[::-1], 0, -1) * scale - 1
+    found = functional.grid_sample(
+        torch.from_numpy(image)[None],
+        torch.from_numpy(grid.astype(np.float32))[None],
+        padding_mode="reflection",
+        align_corners=True,
+    )
+    return found[0].numpy()
+
+
+def nearest(arrays: Sequence[NDArray[Any]], coordinates: NDArray[np.float64]) -> list[NDArray[Any]]:
+    """Take the nearest pixel of arrays of one shape (height, width), mirrored beyond the edges.
+
+    Parameters
+    ----------
+    arrays : sequence of ndarray
+        Of any dtype.
+    coordinates : ndarray
+        Rows and columns, shape (2, ...).
+    """
+    height, width = arrays[0].shape
+    rows, columns = np.floor(coordinates + 0.5).astype(np.intp)
+    index = fold(rows, height) * width + fold(columns, width)
+    return [array.ravel()[index] for array in arrays]

@@ -133,8 +133,13 @@ def mirror(positions: range, size: int) -> NDArray[np.intp]:
     >>> mirror(range(-2, 6), 4).tolist()
     [2, 1, 0, 1, 2, 3, 2, 1]
     """
+    return fold(np.asarray(positions), size)
+
+
+def fold(positions: NDArray[np.intp], size: int) -> NDArray[np.intp]:
+    """`mirror` for an array of positions."""
     period = max(2 * (size - 1), 1)
-    folded = np.asarray(positions) % period
+    folded = positions % period
     return np.minimum(folded, period - folded) if size > 1 else np.zeros_like(folded)
 
 

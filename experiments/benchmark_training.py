@@ -1,0 +1,167 @@
+"""Speed of training: iterations per second against a bare loop, and tiles against elasticdeform.
+
+    python experiments/benchmark_training.py [--base-channels 16] [--iterations 20] [--rounds 3]
+        [--output experiments/results/benchmark_training.json]
+
+bare      forward, backward and step on one constant tile of 572 x 572 pixels, and nothing else
+unet2015  `unet2015.training.train` as it comes, with its own random tile for each iteration, for so
+          many iterations as the bare loop, in turns with it; the best round counts for both
+tile      one training tile of `unet2015.samples`: image, target and weights, deformed, rotated,
+          shifted, with varied grey values
+deform    `elasticdeform.deform_grid` of image, target and weights over the whole tile, linearly for
+          the image and with the nearest pixel for the others, and nothing else
+
+That both tiles are the same where the network has an output is checked, without rotation and shift.
+Synthetic cells; both kinds of tiles are made in one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import elasticdeform
+import numpy as np
+import torch
+
+from unet2015.augment import AugmentationConfig, Variation, tile_coordinates
+from unet2015.datasets.frames import AnnotatedFrame
+from unet2015.datasets.synthetic import simulate
+from unet2015.device import Engine, choose_engine
+from unet2015.loss import weighted_cross_entropy
+from unet2015.runs import read_log
+from unet2015.samples import TrainingFrame, linear, nearest, prepare, random_sample
+from unet2015.schedule import TrainingConfig
+from unet2015.training import Settings, train
+from unet2015.unet import UNet, UNetConfig
+from unet2015.weightmap import WeightMapConfig
+
+TILE = TrainingConfig.tile
+TILES = 20
+"""Tiles that are made for one measurement."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--base-channels", type=int, default=16)
+    parser.add_argument("--iterations", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--output", type=Path, default=Path("experiments/results/benchmark_training.json")
+    )
+    arguments = parser.parse_args()
+    engine = choose_engine()
+    frame = next(simulate(1, (TILE, TILE), 200, np.random.default_rng(0)))
+    frames = [
+        AnnotatedFrame("0", frame.image[None], frame.labels, np.zeros(frame.labels.shape, bool))
+    ]
+    bare, ours, waiting = [], [], []
+    for _ in range(arguments.rounds):
+        bare.append(bare_rate(arguments.base_channels, arguments.iterations, engine))
+        rate, waited = our_rate(frames, arguments.base_channels, arguments.iterations, engine)
+        ours.append(rate)
+        waiting.append(waited)
+    prepared, _ = prepare(frames, "standard", WeightMapConfig(), TrainingConfig.class_balance)
+    found = {
+        "torch": torch.__version__,
+        "engine": str(engine),
+        "cores": os.cpu_count(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "load_at_start": round(os.getloadavg()[0], 1),
+        "base_channels": arguments.base_channels,
+        "iterations_per_second": {
+            "bare": round(max(bare), 3),
+            "unet2015": round(max(ours), 3),
+            "share": round(max(ours) / max(bare), 3),
+            "waiting_for_tiles": min(waiting),
+        },
+        "milliseconds_per_tile": tile_times(prepared[0]),
+        "augmentation": asdict(AugmentationConfig()),
+    }
+    print(json.dumps(found, indent=1))
+    arguments.output.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def bare_rate(base_channels: int, iterations: int, engine: Engine) -> float:
+    """Iterations per second of the network alone."""
+    network = engine.place(UNet(base_channels=base_channels).train(), training=True)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.99)
+    image = torch.randn(1, 1, TILE, TILE, device=engine.device)
+    image = image.contiguous(memory_format=engine.memory_format(training=True))
+    side = network.output_size(TILE)
+    target = torch.zeros(1, side, side, dtype=torch.uint8, device=engine.device)
+    weight = torch.ones(1, side, side, device=engine.device)
+
+    def step() -> None:
+        with engine.autocast():
+            logits = network(image)
+        optimizer.zero_grad()
+        weighted_cross_entropy(logits, target, weight).backward()
+        optimizer.step()
+
+    step()
+    return iterations / _seconds(lambda: [step() for _ in range(iterations)], engine)
+
+
+def our_rate(
+    frames: list[AnnotatedFrame], base_channels: int, iterations: int, engine: Engine
+) -> tuple[float, float]:
+    """Iterations per second of `train` without its first one, and the share of waiting."""
+    config = TrainingConfig(iterations=iterations + 1, interval=iterations)
+    settings = Settings(UNetConfig(base_channels=base_channels), config)
+    # The first interval starts cold; a run of one interval more would cost twice the time.
+    with tempfile.TemporaryDirectory() as folder:
+        train(frames, folder, settings, engine)
+        line = read_log(Path(folder))[0]
+    return iterations / line.seconds, line.waiting_share
+
+
+def tile_times(frame: TrainingFrame) -> dict[str, float]:
+    """Milliseconds for one tile, made by us and by elasticdeform; both must agree."""
+    generator = np.random.default_rng(0)
+    border = UNet(base_channels=1).border
+    nodes = generator.normal(scale=AugmentationConfig.deformation_sigma, size=(2, 3, 3))
+    arrays = [frame.image[0], frame.target, frame.weight]
+
+    def deform() -> list[Any]:
+        return elasticdeform.deform_grid(arrays, nodes, order=[1, 0, 0], mode="mirror")
+
+    seen = tile_coordinates(Variation(nodes, 0.0, 1.0, 0.0), ((TILE - 1) / 2,) * 2, TILE)
+    inner = slice(border, TILE - border)
+    image, target, weight = deform()
+    np.testing.assert_allclose(linear(frame.image, seen)[0], image, atol=1e-3)
+    made = nearest([frame.target, frame.weight], seen[:, inner, inner])
+    for found, expected in zip(made, (target, weight), strict=True):
+        differing = np.mean(found != expected[inner, inner])
+        assert differing < 1e-4, "pixels halfway between two others may fall to either side"
+    config = AugmentationConfig()
+    ours = _seconds(
+        lambda: [random_sample([frame], TILE, border, config, generator) for _ in range(TILES)]
+    )
+    theirs = _seconds(lambda: [deform() for _ in range(TILES)])
+    return {
+        "unet2015": round(1000 * ours / TILES, 1),
+        "elasticdeform": round(1000 * theirs / TILES, 1),
+        "times_as_fast": round(theirs / ours, 2),
+    }
+
+
+def _seconds(work: Callable[[], object], engine: Engine | None = None) -> float:
+    began = time.perf_counter()
+    work()
+    if engine is not None and engine.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
