@@ -1,7 +1,9 @@
+import json
 import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from unet2015 import save_model
@@ -39,3 +41,20 @@ def test_the_commands_of_the_readme_exist():
     used = {line.split()[1] for line in lines if line.strip().startswith("unet2015 ")}
     assert used
     assert used <= set(COMMANDS)
+
+
+@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+def test_the_speeds_of_the_readme_are_those_of_the_committed_benchmark():
+    results = json.loads(
+        (README.parent / "experiments/results/benchmark_prediction.json").read_text()
+    )
+    names = ("channels", "unet2015", "openvino", "loop", "monai", "monai, half overlap", "limit")
+    for run in results["runs"]:
+        row = " | ".join(str(run[name]) for name in names)
+        assert f"| {row} |" in README.read_text()
+
+
+@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+def test_the_files_that_the_readme_shows_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", README.read_text()):
+        assert target.startswith("http") or (README.parent / target).exists(), target
