@@ -1,0 +1,43 @@
+"""Where the time of a network goes, by kind of operation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+KINDS = {
+    "convolution backward": ("convolution_backward",),
+    "convolution": ("convolution", "conv_transpose"),
+    "pooling": ("max_pool",),
+    "ReLU": ("relu", "threshold"),
+    "concatenation": ("cat", "slice_backward"),
+    "soft-max and loss": ("softmax", "nll_loss"),
+    "layout": ("copy", "reorder", "contiguous"),
+}
+"""Parts of operators' names; the first kind that fits counts."""
+
+
+def shares(work: Callable[[], object], device: torch.device) -> dict[str, float]:
+    """Share of each kind of operation in the time of `work`, largest first.
+
+    On a GPU it is that of the kernels. Time outside of PyTorch's operators is not counted.
+    """
+    on_gpu = device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as found:
+        work()
+    times: Counter[str] = Counter()
+    for event in found.key_averages():
+        spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        times[_kind(event.key)] += spent
+    total = sum(times.values())
+    return {kind: round(spent / total, 3) for kind, spent in times.most_common()}
+
+
+def _kind(operator: str) -> str:
+    name = operator.lower()
+    fitting = (kind for kind, parts in KINDS.items() if any(part in name for part in parts))
+    return next(fitting, "other")
