@@ -12,8 +12,9 @@ monai     MONAI's `sliding_window_inference`, if that is installed: windows of 5
           default overlap of 0.25, the network padded to give the size that it gets; and with an
           overlap of 0.5 and Gaussian weights, as many use it
 
-The profile says where the time of `unet2015` goes. The limit is the time of the multiplications, 1.465 MFLOP a pixel at 64 channels, at the rate of a
-product of float32 matrices measured in the same run. Tiles with borders have more to do than that.
+The profile says where the time of `unet2015` goes. The limit is the time of the multiplications,
+1.465 MFLOP a pixel at 64 channels, at the rate of a product of float32 matrices measured in the
+same run. Tiles with borders have more to do than that.
 """
 
 from __future__ import annotations
