@@ -45,7 +45,7 @@ from unet2015.schedule import TrainingConfig
 from unet2015.trackfile import write_tracks
 from unet2015.tracking import Tracker
 from unet2015.training import Model, Settings, train
-from unet2015.unet import UNetConfig
+from unet2015.unet import UNet, UNetConfig
 
 CELLS = {"u373": "PhC-C2DH-U373", "hela": "DIC-C2DH-HeLa"}
 EM = "ISBI-2012-EM"
@@ -81,23 +81,31 @@ def main() -> None:
     sets = [*CELLS, "em"] if arguments.set == "all" else [arguments.set]
     for name in sets:
         for fold in _folds(name, arguments.folds, arguments.silver):
-            if not _finish(fold, settings, engine, arguments.runs, deadline):
+            if not finish(fold, settings, engine, arguments.runs, deadline, RESULTS):
                 logger.info("The time is over: the same command goes on from here.")
                 return
             write_table()
 
 
-def _finish(fold: Fold, settings: Settings, engine: Engine, runs: Path, deadline: float) -> bool:
+def finish(
+    fold: Fold,
+    settings: Settings,
+    engine: Engine,
+    runs: Path,
+    deadline: float,
+    results: Path,
+    build: Callable[..., UNet] = UNet,
+) -> bool:
     """Train and score a fold, as far as time allows; say whether it is finished."""
     seed = settings.training.seed
     name = f"{fold.name}-{settings.network.base_channels}" + (f"-seed{seed}" if seed else "")
-    target = RESULTS / f"{name}.json"
+    target = results / f"{name}.json"
     if target.exists():
         logger.info("%s is finished: %s", name, target)
         return True
     folder = runs / name
     logger.info("%s: %d frames to train on, %s", name, len(fold.frames), engine)
-    model = train(fold.frames, folder, settings, engine, resume=True, deadline=deadline)
+    model = train(fold.frames, folder, settings, engine, True, deadline=deadline, build=build)
     log = read_log(folder)
     if log[-1].iteration < settings.training.iterations:
         return False
@@ -121,11 +129,11 @@ def _finish(fold: Fold, settings: Settings, engine: Engine, runs: Path, deadline
 
 
 def _folds(name: str, wanted: list[str], silver: bool) -> list[Fold]:
-    folds = _em_folds() if name == "em" else [_cell_fold(name, n, silver) for n in ("02", "01")]
+    folds = _em_folds() if name == "em" else [cell_fold(name, n, silver) for n in ("02", "01")]
     return [fold for fold in folds if not wanted or fold.name.split("-")[1] in wanted]
 
 
-def _cell_fold(name: str, scored: str, silver: bool) -> Fold:
+def cell_fold(name: str, scored: str, silver: bool) -> Fold:
     data = data_home() / CELLS[name]
     frames = load_sequence(data, {"01": "02", "02": "01"}[scored], silver)
     areas = np.concatenate(

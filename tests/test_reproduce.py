@@ -75,3 +75,30 @@ def test_em_folds_hold_out_blocks_of_slices_the_last_first(reproduce, tmp_path):
 def test_without_data_it_says_where_they_are_looked_for(reproduce):
     with pytest.raises(SystemExit, match="UNET2015_DATA"):
         reproduce("hela")
+
+
+@pytest.mark.usefixtures("reproduce")
+def test_the_ablation_trains_each_variant_and_tables_it(tmp_path, monkeypatch):
+    import ablation
+
+    data = tmp_path / "data" / "PhC-C2DH-U373"
+    for seed, sequence in enumerate(("01", "02")):
+        write_sequence(data, sequence, simulate(1, (200, 220), 6, np.random.default_rng(seed)))
+    monkeypatch.setattr(ablation, "RESULTS", tmp_path / "ablation")
+    monkeypatch.setattr(ablation, "TABLE", tmp_path / "ablation.md")
+    words = ["--sets", "u373", "--base-channels", "1", "--iterations", "1"]
+    monkeypatch.setattr(sys, "argv", ["ablation.py", *words, "--runs", str(tmp_path / "runs")])
+    ablation.main()
+    assert len(list((tmp_path / "ablation").iterdir())) == 2 * len(ablation.VARIANTS)
+    table = (tmp_path / "ablation.md").read_text()
+    for title in ablation.VARIANTS:
+        assert f"| {title} | 0.0000 (2) |  |" in table
+
+
+@pytest.mark.usefixtures("reproduce")
+def test_the_padded_network_of_the_ablation_keeps_the_size():
+    import torch
+    from ablation import PaddedUNet
+
+    network = PaddedUNet(base_channels=1).eval()
+    assert network(torch.zeros(1, 1, 32, 48)).shape == (1, 2, 32, 48)

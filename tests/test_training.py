@@ -218,9 +218,10 @@ def test_augmentation_that_cannot_work_is_refused_at_once(wrong):
         ({"class_balance": 2.0}, "class_balance"),
     ],
 )
-def test_settings_that_cannot_work_are_refused_at_once(wrong, message):
+def test_settings_that_cannot_work_are_refused_at_once(wrong, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        check(changed(**wrong), frames())
+        train(frames(), tmp_path, changed(**wrong), CPU)
+    assert not list(tmp_path.iterdir())
 
 
 def test_channels_that_do_not_fit_are_refused():

@@ -17,7 +17,7 @@ from .unet import UNet
 WASTE = 0.15
 """Share of the work that recomputes borders at most, for tiles of the size that is wanted."""
 WASTE_PER_BORDER = 1.4
-LEAST_OUTPUT = 512
+LEAST_OUTPUT = 768
 """Smaller tiles are not worth the calls."""
 MEMORY_SHARE = 0.25
 """Share of the machine's free memory that the network's maps for one tile may take."""

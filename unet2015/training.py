@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from . import augment, sizes
+from . import augment
 from .augment import AugmentationConfig
 from .checkpoint import Model
 from .datasets.frames import AnnotatedFrame
@@ -59,6 +59,7 @@ def train(
     resume: bool = False,
     validate: Callable[[Model], float] | None = None,
     deadline: float = math.inf,
+    build: Callable[..., UNet] = UNet,
 ) -> Model:
     """Train a network, leaving its model, checkpoints and log in a folder.
 
@@ -78,6 +79,8 @@ def train(
         Gives the SEG of a model on a validation sequence; called at each interval.
     deadline : float
         Time on `time.monotonic` after which the run stops at the next checkpoint, to be resumed.
+    build : callable
+        Makes the network from the fields of `UNetConfig`; for experiments with other networks.
 
     Returns
     -------
@@ -91,14 +94,15 @@ def train(
     """
     check(settings, frames)
     config = settings.training
+    torch.manual_seed(config.seed)
+    network = build(**dataclasses.asdict(settings.network)).to(engine.device)
+    network.output_size(config.tile)  # refuses a tile that is not valid
     prepared, classes = prepare(
         frames, config.normalisation, settings.weight_map, config.class_balance
     )
     logger.info("class weights: foreground %.3g, background %.3g", *classes)
     run = Run(Path(folder), {**dataclasses.asdict(settings), "data": _digest(frames)}, resume)
 
-    torch.manual_seed(config.seed)
-    network = UNet(**dataclasses.asdict(settings.network)).to(engine.device)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=config.momentum)
     start = run.restore(network, optimizer)
     names = [frame.name for frame in frames]
@@ -155,7 +159,6 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
             f"num_classes is {settings.network.num_classes}: cells and background are 2 classes."
         )
     augment.check(settings.augmentation)
-    sizes.output_size(config.tile, settings.network.depth)
     for frame in frames:
         if len(frame.image) != settings.network.in_channels:
             raise InputError(

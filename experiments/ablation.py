@@ -1,0 +1,142 @@
+"""What each ingredient of the paper buys: the recipe without one of them at a time.
+
+    python experiments/ablation.py [--sets u373 hela] [--base-channels 16] [--iterations 1000]
+        [--seeds 0 1 2] [--minutes M] [--runs runs]
+
+Both folds of each set are trained and scored as in the reproduction, at reduced size; see
+``experiments/README.md``. Writes ``experiments/results/ablation/*.json`` and, from all that is
+there, ``experiments/ablation.md``. The same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+from reproduce import CELLS, cell_fold, finish
+from results_table import HERE
+from torch import nn
+
+from unet2015.augment import AugmentationConfig
+from unet2015.device import choose_engine
+from unet2015.errors import InputError
+from unet2015.schedule import TrainingConfig
+from unet2015.training import Settings
+from unet2015.unet import UNet, UNetConfig
+from unet2015.weightmap import WeightMapConfig
+
+RESULTS = HERE / "results" / "ablation"
+TABLE = HERE / "ablation.md"
+PADDED_TILE = 384
+"""The multiple of 16 next to 388, the output of the paper's tile, so that both see as much."""
+
+
+class PaddedUNet(UNet):
+    """The U-Net of most ports: zeros around every map, so that the output has the input's size."""
+
+    def __init__(self, **config: object) -> None:
+        super().__init__(**config)  # type: ignore[arg-type]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+                module.padding = (1, 1)
+        self.border = 0
+
+    def output_size(self, input_size: int) -> int:
+        """The input size, which must be a multiple of the step."""
+        if input_size % self.step:
+            raise InputError(f"{input_size} is not a multiple of {self.step}.")
+        return input_size
+
+    def valid_input_size(self, output_size: int) -> int:
+        """The next multiple of the step."""
+        return math.ceil(output_size / self.step) * self.step
+
+
+class Variant(NamedTuple):
+    """The recipe but for one ingredient."""
+
+    weight_map: WeightMapConfig = WeightMapConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    tile: int = TrainingConfig.tile
+    build: Callable[..., UNet] = UNet
+
+
+VARIANTS = {
+    "full recipe": Variant(),
+    "without border weights": Variant(weight_map=WeightMapConfig(w0=0)),
+    "without elastic deformation": Variant(augmentation=AugmentationConfig(deformation_sigma=0)),
+    "padded convolutions": Variant(tile=PADDED_TILE, build=PaddedUNet),
+}
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    deadline = time.monotonic() + 60 * arguments.minutes
+    engine = choose_engine()
+    cases = product(arguments.seeds, arguments.sets, ("02", "01"), VARIANTS.items())
+    for seed, name, scored, (title, variant) in cases:
+        fold = cell_fold(name, scored, silver=False)
+        settings = Settings(
+            UNetConfig(base_channels=arguments.base_channels),
+            TrainingConfig(iterations=arguments.iterations, seed=seed, tile=variant.tile),
+            variant.augmentation,
+            variant.weight_map,
+        )
+        named = fold._replace(name=f"{fold.name}-{title.replace(' ', '-')}")
+        if not finish(named, settings, engine, arguments.runs, deadline, RESULTS, variant.build):
+            logging.info("The time is over: the same command goes on from here.")
+            return
+        write_table()
+
+
+def write_table() -> None:
+    """Write the table of all results that are there, one row for each variant."""
+    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    sizes = {(result["base_channels"], result["iterations"]) for result in found}
+    blocks = [f"# Ablation\n\nMade by `python experiments/ablation.py`. {__doc__.splitlines()[0]}"]
+    for channels, iterations in sorted(sizes):
+        lines = ["| SEG, mean over folds and seeds (runs) | " + " | ".join(CELLS.values()) + " |"]
+        lines.append("| --- " * (1 + len(CELLS)) + "|")
+        for title in VARIANTS:
+            of_size = [
+                r for r in found if (r["base_channels"], r["iterations"]) == (channels, iterations)
+            ]
+            cells = [_mean(of_size, name, title) for name in CELLS]
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+        blocks.append(f"## {channels} channels, {iterations} iterations\n\n" + "\n".join(lines))
+    TABLE.write_text("\n\n".join(blocks) + "\n")
+
+
+def _mean(found: list[dict[str, object]], name: str, title: str) -> str:
+    ending = title.replace(" ", "-")
+    scores = [
+        float(str(result["SEG"]))
+        for result in found
+        if str(result["fold"]).startswith(name) and str(result["fold"]).endswith(ending)
+    ]
+    return f"{sum(scores) / len(scores):.4f} ({len(scores)})" if scores else ""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sets", nargs="+", choices=CELLS, default=list(CELLS))
+    parser.add_argument("--base-channels", type=int, default=16)
+    parser.add_argument("--iterations", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--minutes", type=float, default=math.inf, help="for this call")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
