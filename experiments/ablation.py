@@ -16,12 +16,12 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reproduce import CELLS, cell_fold, finish
-from results_table import HERE
+from results_table import HERE, markdown
 from torch import nn
 
 from unet2015.augment import AugmentationConfig
@@ -100,27 +100,25 @@ def main() -> None:
 def write_table() -> None:
     """Write the table of all results that are there, one row for each variant."""
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    sizes = {(result["base_channels"], result["iterations"]) for result in found}
     blocks = [f"# Ablation\n\nMade by `python experiments/ablation.py`. {__doc__.splitlines()[0]}"]
-    for channels, iterations in sorted(sizes):
-        lines = ["| SEG, mean over folds and seeds (runs) | " + " | ".join(CELLS.values()) + " |"]
-        lines.append("| --- " * (1 + len(CELLS)) + "|")
-        for title in VARIANTS:
-            of_size = [
-                r for r in found if (r["base_channels"], r["iterations"]) == (channels, iterations)
-            ]
-            cells = [_mean(of_size, name, title) for name in CELLS]
-            lines.append(f"| {title} | {' | '.join(cells)} |")
-        blocks.append(f"## {channels} channels, {iterations} iterations\n\n" + "\n".join(lines))
+    head = ["SEG, mean over folds and seeds (runs)", *CELLS.values()]
+    for size, group in groupby(sorted(found, key=_size), _size):
+        results = list(group)
+        rows = [[title, *(_mean(results, name, title) for name in CELLS)] for title in VARIANTS]
+        blocks.append(f"## {size[0]} channels, {size[1]} iterations\n\n{markdown(head, rows)}")
     TABLE.write_text("\n\n".join(blocks) + "\n")
 
 
-def _mean(found: list[dict[str, object]], name: str, title: str) -> str:
+def _size(result: dict[str, Any]) -> tuple[int, int]:
+    return result["base_channels"], result["iterations"]
+
+
+def _mean(found: list[dict[str, Any]], name: str, title: str) -> str:
     ending = title.replace(" ", "-")
     scores = [
-        float(str(result["SEG"]))
+        result["SEG"]
         for result in found
-        if str(result["fold"]).startswith(name) and str(result["fold"]).endswith(ending)
+        if result["fold"].startswith(name) and result["fold"].endswith(ending)
     ]
     return f"{sum(scores) / len(scores):.4f} ({len(scores)})" if scores else ""
 

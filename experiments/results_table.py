@@ -54,7 +54,7 @@ def cell_table(name: str, found: list[dict[str, Any]]) -> str:
             rows.append([f"**mean, {kind}**", "", "", "", *means, "", "", "", ""])
     rows.append(["paper (hidden test set)", "64", "", "", f"{PAPER_SEG[name]:.4f}", *[""] * 6])
     columns = ["scored", *RUN_COLUMNS, "SEG", "DET", "TRA", "cells", "without match"]
-    return _markdown([*columns, "IoU of the matched", "device"], rows)
+    return markdown([*columns, "IoU of the matched", "device"], rows)
 
 
 def em_table(found: list[dict[str, Any]]) -> str:
@@ -73,7 +73,7 @@ def em_table(found: list[dict[str, Any]]) -> str:
     paper = [f"{value:g}" for value in PAPER_EM.values()]
     rows.append(["paper (hidden labels, best)", "64", "", "", *paper, ""])
     columns = ["fold", *RUN_COLUMNS, "pixel error", "Rand error", "warping error", "device"]
-    return _markdown(columns, rows)
+    return markdown(columns, rows)
 
 
 def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
@@ -117,7 +117,8 @@ def _average(values: Iterable[float]) -> float:
     return sum(listed) / len(listed) if listed else math.nan
 
 
-def _markdown(columns: list[str], rows: list[list[str]]) -> str:
+def markdown(columns: list[str], rows: list[list[str]]) -> str:
+    """Write a table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
