@@ -106,7 +106,7 @@ def methods(network: UNet) -> dict[str, Callable[[NDArray[np.float32]], object]]
         "unet2015": lambda image: predict(image, model, engine=engine),
     }
     if is_installed():
-        through = engine._replace(openvino=True)
+        through = engine._replace(backend="openvino")
         known["openvino"] = lambda image: predict(image, model, engine=through)
     if importlib.util.find_spec("monai"):
         from monai.inferers import sliding_window_inference

@@ -9,7 +9,7 @@ import torch
 from unet2015 import InputError, openvino_engine
 from unet2015.checkpoint import Model, save_model
 from unet2015.cli import main
-from unet2015.device import OPENVINO_PAYS, Engine, choose_backend
+from unet2015.device import COMPILING_PAYS, Engine, choose_backend
 from unet2015.images import read_image, write_image
 from unet2015.prediction import predict
 from unet2015.unet import UNet
@@ -34,7 +34,7 @@ def image():
 @needs_openvino
 def test_openvino_predicts_what_pytorch_predicts(model, image):
     expected = predict(image, model, engine=CPU)
-    found = predict(image, model, tile=108, engine=CPU._replace(openvino=True))
+    found = predict(image, model, tile=108, engine=CPU._replace(backend="openvino"))
     assert found.std() > 0.01
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -49,24 +49,35 @@ def test_a_network_is_compiled_once_for_all_tiles_of_a_shape(model, image, monke
         lambda self, image: shapes.append(tuple(image.shape)) or compile_(self, image),
     )
     for _ in range(2):
-        predict(image, model, tile=108, engine=CPU._replace(openvino=True))
+        predict(image, model, tile=108, engine=CPU._replace(backend="openvino"))
     assert shapes == [(1, 1, 108, 108)]
 
 
 @needs_openvino
 def test_it_is_chosen_for_large_jobs_on_a_cpu_only():
-    assert not choose_backend(CPU, "auto", 10**6).openvino
-    assert choose_backend(CPU, "auto", int(OPENVINO_PAYS)).openvino
-    assert choose_backend(CPU, "openvino", 1).openvino
-    assert not choose_backend(CPU, "torch", 10**12).openvino
-    assert not choose_backend(Engine(torch.device("cuda")), "auto", 10**12).openvino
+    assert choose_backend(CPU, "auto", 10**6).backend == "torch"
+    assert choose_backend(CPU, "auto", int(COMPILING_PAYS)).backend == "openvino"
+    assert choose_backend(CPU, "openvino", 1).backend == "openvino"
+    assert choose_backend(CPU, "torch", 10**12).backend == "torch"
+    assert choose_backend(Engine(torch.device("cuda")), "auto", 10**12).backend != "openvino"
 
 
 def test_without_it_pytorch_predicts_and_asking_for_it_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert not choose_backend(CPU, "auto", 10**12).openvino
+    assert choose_backend(CPU, "auto", 10**12).backend == "torch"
     with pytest.raises(InputError, match="pip install"):
         choose_backend(CPU, "openvino", 1)
+
+
+@needs_openvino
+def test_what_fails_in_it_is_told_and_pytorch_goes_on(model, image, monkeypatch, caplog):
+    def fail(_self, _image):
+        raise RuntimeError("no such instruction\nand much more")
+
+    monkeypatch.setattr(openvino_engine.OpenVinoNetwork, "_compile", fail)
+    found = predict(image, model, tile=108, engine=CPU._replace(backend="openvino"))
+    np.testing.assert_array_equal(found, predict(image, model, tile=108, engine=CPU))
+    assert caplog.messages == ["OpenVINO fails (no such instruction): going on without it."]
 
 
 @needs_openvino

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
 
 from . import openvino_engine
+from .backends import NAMES, Backend, can_compile
 from .errors import InputError
-
-logger = logging.getLogger(__name__)
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Backend = Literal["auto", "torch", "openvino"]
+BackendName = Literal["auto", "torch", "compile", "openvino"]
 
-OPENVINO_PAYS = 30e6
-"""Pixels from which OpenVINO makes up for the seconds in which it compiles the network."""
+COMPILING_PAYS = 30e6
+"""Pixels from which a network predicts so much faster that compiling it pays."""
+STEPS_THAT_PAY = 500
+"""Training steps for which the same holds."""
 
 
 class Engine(NamedTuple):
@@ -27,8 +27,8 @@ class Engine(NamedTuple):
 
     device: torch.device
     dtype: torch.dtype = torch.float32
-    openvino: bool = False
-    """Whether OpenVINO predicts instead of PyTorch; on a CPU only."""
+    backend: Backend = "torch"
+    """What runs the network when it predicts."""
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Context in which convolutions run in `dtype`."""
@@ -44,9 +44,18 @@ class Engine(NamedTuple):
         slower = training and self.dtype == torch.float32 and self.device.type == "cpu"
         return torch.contiguous_format if slower else torch.channels_last
 
+    @property
+    def gains_by_compiling(self) -> bool:
+        """Whether torch.compile makes networks faster, and can: in bfloat16, and on GPUs.
+
+        In float32 on a CPU it gains nothing (measured).
+        """
+        slow = self.device.type == "cpu" and self.dtype == torch.float32
+        return not slow and can_compile(self.device)
+
     def __str__(self) -> str:
-        with_openvino = ", OpenVINO" if self.openvino else ""
-        return f"{self.device.type}, {str(self.dtype).removeprefix('torch.')}{with_openvino}"
+        through = f", {NAMES[self.backend]}" if self.backend in NAMES else ""
+        return f"{self.device.type}, {str(self.dtype).removeprefix('torch.')}{through}"
 
 
 def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") -> Engine:
@@ -73,31 +82,42 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
     return Engine(torch.device(device), getattr(torch, precision))
 
 
-def choose_backend(engine: Engine, backend: Backend, pixels: int) -> Engine:
-    """Let OpenVINO predict where that is asked for, or pays.
+def choose_backend(engine: Engine, backend: BackendName, pixels: int) -> Engine:
+    """Let OpenVINO or torch.compile predict where that is asked for, or pays.
 
     Parameters
     ----------
     engine : Engine
         From `choose_engine`.
-    backend : {"auto", "torch", "openvino"}
-        ``auto`` takes OpenVINO if it is installed, on a CPU, for a large job.
+    backend : {"auto", "torch", "compile", "openvino"}
+        ``auto`` takes OpenVINO if it is installed, on a CPU, for a large job; or else torch.compile
+        where it makes a large job faster.
     pixels : int
         Size of the job.
 
     Raises
     ------
     InputError
-        If OpenVINO is asked for and is not installed, or on a GPU.
+        If OpenVINO is asked for and is not installed, or on a GPU, or torch.compile is asked for
+        and there is no compiler.
     """
-    on_cpu = engine.device.type == "cpu"
-    if backend == "openvino" and not (on_cpu and openvino_engine.is_installed()):
+    has_openvino = engine.device.type == "cpu" and openvino_engine.is_installed()
+    if backend == "openvino" and not has_openvino:
         raise InputError(
             "OpenVINO predicts on a CPU, after `pip install 'unet2015[openvino]'`: "
             "use --backend torch or auto."
         )
-    pays = on_cpu and pixels >= OPENVINO_PAYS and openvino_engine.is_installed()
-    return engine._replace(openvino=backend == "openvino" or (backend == "auto" and pays))
+    if backend == "compile" and not can_compile(engine.device):
+        raise InputError(
+            "torch.compile needs a C++ compiler, or Triton on a GPU: use --backend torch or auto."
+        )
+    if backend != "auto":
+        return engine._replace(backend=backend)
+    if pixels >= COMPILING_PAYS and has_openvino:
+        return engine._replace(backend="openvino")
+    if pixels >= COMPILING_PAYS and engine.gains_by_compiling:
+        return engine._replace(backend="compile")
+    return engine
 
 
 def _has_bfloat16(device: str) -> bool:
@@ -106,25 +126,3 @@ def _has_bfloat16(device: str) -> bool:
     # Private names, which may go: then bfloat16 has to be asked for.
     asked = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
-
-
-def compiled(network: nn.Module, engine: Engine, calls: int) -> nn.Module:
-    """Compile a network if that pays, or give it back as it is.
-
-    Compilation takes half a minute. It gains time on a GPU and on processors with bfloat16 units;
-    in float32 on a CPU it gains nothing (measured), so that is left alone.
-
-    Parameters
-    ----------
-    network : nn.Module
-        On the engine's device.
-    engine : Engine
-        Where it runs.
-    calls : int
-        How often it will be called.
-    """
-    if calls < 500 or (engine.device.type == "cpu" and engine.dtype == torch.float32):
-        return network
-    torch._dynamo.config.suppress_errors = True  # whatever cannot be compiled runs as it is
-    logger.info("compiling the network; the first steps take a while.")
-    return torch.compile(network)  # type: ignore[return-value]

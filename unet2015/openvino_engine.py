@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import logging
 import warnings
@@ -73,9 +72,3 @@ class OpenVinoNetwork:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         return self._openvino.compile_model(described, "CPU", settings)
-
-
-@functools.lru_cache(maxsize=1)
-def openvino_network(network: nn.Module, dtype: torch.dtype) -> OpenVinoNetwork:
-    """`OpenVinoNetwork`, the last one kept, so that a job in batches compiles once."""
-    return OpenVinoNetwork(network, dtype)

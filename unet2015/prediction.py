@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from . import normalisation
+from .backends import runner
 from .checkpoint import Model
 from .device import Engine
 from .errors import InputError
-from .openvino_engine import openvino_network
 from .prefetch import in_thread
 from .tiles import Source, Tile, TileGrid, read_mirrored
 from .tilesize import tile_grid
@@ -154,7 +154,7 @@ def run_network(
     (key, ndarray of float32)
     """
     network = engine.place(network).eval()
-    call = openvino_network(network, engine.dtype) if engine.openvino else network
+    call = runner(network, engine.dtype, engine.backend)
     for key, image in inputs:
         pixels = torch.from_numpy(image)[None].to(engine.device, torch.float32)
         pixels = pixels.contiguous(memory_format=engine.memory_format())

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,9 +22,10 @@ from tqdm import tqdm
 
 from . import augment
 from .augment import AugmentationConfig
+from .backends import runner
 from .checkpoint import Model
 from .datasets.frames import AnnotatedFrame
-from .device import Engine, compiled
+from .device import STEPS_THAT_PAY, Engine
 from .errors import InputError
 from .loss import weighted_cross_entropy
 from .prefetch import in_thread
@@ -188,9 +190,9 @@ class _Step:
         engine: Engine,
     ) -> None:
         self.parameters = list(network.parameters())
-        self.network = compiled(
-            engine.place(network, training=True).train(), engine, config.iterations
-        )
+        pays = config.iterations >= STEPS_THAT_PAY and engine.gains_by_compiling
+        network = cast(UNet, engine.place(network, training=True).train())
+        self.run = runner(network, engine.dtype, "compile" if pays else "torch")
         self.optimizer, self.config, self.engine = optimizer, config, engine
 
     def __call__(self, iteration: int, sample: Sequence[Tensor]) -> Tensor:
@@ -202,7 +204,7 @@ class _Step:
             group["lr"] = learning_rate(self.config, iteration)
             group["momentum"] = momentum(self.config, iteration)
         with self.engine.autocast():
-            logits = self.network(image.to(memory_format=self.engine.memory_format(training=True)))
+            logits = self.run(image.to(memory_format=self.engine.memory_format(training=True)))
         loss = weighted_cross_entropy(logits, target, weight)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

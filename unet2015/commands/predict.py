@@ -26,7 +26,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from .. import __version__
 from ..checkpoint import Model, load_model
 from ..datasets.ctc import frame_number, is_sequence, sequence_frames
-from ..device import Backend, DeviceName, Engine, Precision, choose_backend, choose_engine
+from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
 from ..errors import InputError
 from ..fileprediction import digest, explained_full_disk, predict_file
 from ..images import (
@@ -76,8 +76,9 @@ class Options:
     """Where to compute."""
     precision: Precision = "auto"
     """Precision of the convolutions; auto takes bfloat16 where the hardware has it."""
-    backend: Backend = "auto"
-    """What runs the network; auto takes OpenVINO on a CPU for large jobs if it is installed."""
+    backend: BackendName = "auto"
+    """What runs the network; for large jobs auto takes OpenVINO on a CPU if it is installed, or
+    else torch.compile in bfloat16 and on a GPU."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Throw away what an interrupted run left, instead of going on with it."""
     scheduler: str | None = None

@@ -1,0 +1,76 @@
+"""torch.compile: chosen where it pays, equal to PyTorch, left when it fails."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from unet2015 import backends, device
+from unet2015.backends import WithFallback, can_compile, runner
+from unet2015.checkpoint import Model
+from unet2015.device import COMPILING_PAYS, Engine, choose_backend
+from unet2015.errors import InputError
+from unet2015.prediction import predict
+from unet2015.unet import UNet
+
+CPU = Engine(torch.device("cpu"))
+BFLOAT16 = Engine(torch.device("cpu"), torch.bfloat16)
+LARGE = int(COMPILING_PAYS)
+
+
+@pytest.fixture
+def without_openvino(monkeypatch):
+    monkeypatch.setattr(device.openvino_engine, "is_installed", lambda: False)
+
+
+@pytest.mark.usefixtures("without_openvino")
+def test_large_jobs_in_bfloat16_are_compiled(monkeypatch):
+    monkeypatch.setattr(device, "can_compile", lambda _device: True)
+    assert choose_backend(BFLOAT16, "auto", LARGE).backend == "compile"
+    assert choose_backend(BFLOAT16, "auto", LARGE - 1).backend == "torch"
+    assert choose_backend(CPU, "auto", LARGE).backend == "torch", "in float32 it gains nothing"
+    assert choose_backend(CPU, "compile", 1).backend == "compile"
+    monkeypatch.setattr(device, "can_compile", lambda _device: False)
+    assert choose_backend(BFLOAT16, "auto", LARGE).backend == "torch"
+    with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
+        choose_backend(CPU, "compile", 1)
+
+
+@pytest.mark.skipif(not can_compile(CPU.device), reason="no C++ compiler")
+def test_compiled_networks_predict_the_same(caplog):
+    caplog.set_level("WARNING")
+    torch.manual_seed(0)
+    model = Model(UNet(base_channels=2, depth=1).eval(), "standard")
+    image = np.random.default_rng(0).integers(0, 255, (60, 70), dtype=np.uint8)
+    found = predict(image, model, tile=52, engine=CPU._replace(backend="compile"))
+    assert not [r for r in caplog.records if r.name == "unet2015.backends"], "nothing failed"
+    np.testing.assert_allclose(found, predict(image, model, tile=52, engine=CPU), atol=1e-5)
+
+
+def test_from_the_first_failure_on_the_network_itself_runs(caplog):
+    calls = []
+
+    def fast(image):
+        calls.append(image)
+        raise RuntimeError("no such instruction\nand much more")
+
+    run = WithFallback(fast, nn.Identity(), "the fast way")
+    for _ in range(2):
+        assert run(torch.ones(3)).sum() == 3
+    assert len(calls) == 1
+    assert caplog.messages == ["the fast way fails (no such instruction): going on without it."]
+
+
+def test_what_the_network_refuses_is_not_hidden():
+    network = UNet(base_channels=1, depth=1)
+    run = WithFallback(network, network, "the fast way")
+    with pytest.raises(InputError, match="valid sizes"):
+        run(torch.zeros(1, 1, 33, 33))
+
+
+def test_a_job_in_batches_is_compiled_once(monkeypatch):
+    made = []
+    monkeypatch.setattr(backends.torch, "compile", lambda n, **_: made.append(n) or n)
+    network = UNet(base_channels=1, depth=1)
+    assert runner(network, torch.float32, "compile") is runner(network, torch.float32, "compile")
+    assert made == [network]
