@@ -3,10 +3,10 @@ import subprocess
 import sys
 
 import pytest
-from tqdm import tqdm
 
 from unet2015 import __version__
 from unet2015.cli import COMMANDS, main
+from unet2015.progress import Progress
 
 
 def test_the_overview_names_every_command(capsys):
@@ -70,7 +70,7 @@ def test_verbose_shows_where_an_error_comes_from(capsys, caplog):
 def test_quiet_hides_the_bars_that_ask_for_a_screen_and_only_while_it_runs(monkeypatch, capsys):
     def show(*_):
         sys.stderr.isatty = lambda: True
-        for _ in tqdm(range(3), disable=None):
+        for _ in Progress(range(3), disable=None):
             pass
 
     monkeypatch.setattr("unet2015.cli._run", show)

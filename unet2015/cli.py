@@ -10,8 +10,8 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from . import __version__
 from .errors import InputError
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger(__package__).setLevel(level)  # not that of matplotlib, Zarr and Dask
     try:
-        with _progress_bars(shown=level <= logging.INFO):
+        with _bars(shown=level <= logging.INFO):
             _run(words[0], words[1:])
     except InputError as error:
         logger.debug("", exc_info=True)
@@ -96,24 +96,12 @@ def _take_level(arguments: Sequence[str]) -> tuple[list[str], int]:
     return words, given[-1] if given else logging.INFO
 
 
-@contextmanager
-def _progress_bars(shown: bool) -> Iterator[None]:
-    """Hide all progress bars; the environment's TQDM_DISABLE spares those that ask for a screen."""
+def _bars(shown: bool) -> AbstractContextManager[None]:
     if shown:
-        yield
-        return
-    from tqdm import tqdm
+        return nullcontext()
+    from .progress import hidden_bars
 
-    original = tqdm.__init__
-
-    def hidden(self: object, *arguments: object, **options: object) -> None:
-        original(self, *arguments, **{**options, "disable": True})
-
-    tqdm.__init__ = hidden
-    try:
-        yield
-    finally:
-        tqdm.__init__ = original
+    return hidden_bars()
 
 
 def _run(command: str, arguments: Sequence[str]) -> None:

@@ -9,10 +9,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tqdm import tqdm
-
 from . import __version__
 from .errors import InputError
+from .progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ def _fetch(url: str, part: Path, tag: Path, largest: int) -> None:
             raise InputError(_too_large(url, total, largest))
         with (
             part.open("ab" if resumed else "wb") as file,
-            tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar,
+            Progress(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar,
         ):
             while chunk := answer.read1(CHUNK):
                 have += len(chunk)

@@ -18,7 +18,6 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from . import augment
 from .augment import AugmentationConfig
@@ -29,6 +28,7 @@ from .device import STEPS_THAT_PAY, Engine
 from .errors import InputError
 from .loss import weighted_cross_entropy
 from .prefetch import in_thread
+from .progress import Progress
 from .runs import LogLine, Run
 from .samples import TrainingFrame, prepare, random_sample
 from .schedule import TrainingConfig, learning_rate, momentum
@@ -115,7 +115,7 @@ def train(
     tiles = _Tiles(prepared, settings, network.border, start, engine)
     losses: list[Tensor] = []
     began = time.perf_counter()
-    with tqdm(total=config.iterations, initial=start, desc="training", unit="it") as bar:
+    with Progress(total=config.iterations, initial=start, desc="training", unit="it") as bar:
         for done, sample in enumerate(tiles, start + 1):
             losses.append(step(done - 1, sample))
             bar.update()

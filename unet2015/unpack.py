@@ -10,9 +10,8 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
-
 from .errors import InputError
+from .progress import Progress
 
 MOST_FILES = 20_000
 LARGEST = 4 * 2**30
@@ -72,7 +71,7 @@ def _extract(opened: zipfile.ZipFile, archive: Path, draft: Path) -> None:
     if len(members) > MOST_FILES:
         raise InputError(f"{archive} holds {len(members):,} files: at most {MOST_FILES:,} may be.")
     left = LARGEST
-    for member in tqdm(members, f"unpacking {archive.name}", unit="file"):
+    for member in Progress(members, f"unpacking {archive.name}", unit="file"):
         target = draft / _safe(archive, member)
         target.parent.mkdir(parents=True, exist_ok=True)
         with opened.open(member) as source, target.open("xb") as file:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from tqdm import tqdm
 from tyro.conf import arg
 
 from ..atomic import atomic_path
@@ -27,6 +26,7 @@ from ..instances import foreground, label_cells
 from ..metrics import SegScore, seg_score, sequence_seg
 from ..pictures import draw_result
 from ..prediction import predict
+from ..progress import Progress
 from ..report import check_page, write_page
 from ..report.gathering import read_demo
 from ..runs import CHECKPOINT_FILE
@@ -108,7 +108,7 @@ def _predict_and_score(out: Path, model: Model, engine: Engine) -> dict[str, Seg
     results = out / "02_RES"
     results.mkdir(parents=True, exist_ok=True)
     scores = {}
-    for frame in tqdm(load_sequence(out / "data", "02"), desc="predicting", unit="frame"):
+    for frame in Progress(load_sequence(out / "data", "02"), desc="predicting", unit="frame"):
         probabilities = predict(frame.image, model, TILE, engine)
         cells = label_cells(foreground(probabilities)).astype(np.uint16)
         number = frame.name[-3:]

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .. import __version__
@@ -38,6 +37,7 @@ from ..images import (
 )
 from ..images.opening import is_zarr
 from ..images.writing import check_axes
+from ..progress import Progress
 from ..results import STREAMED_FROM, ProbabilityType, Result
 from ..scratch import Scratch
 from ..tilesize import tile_grid
@@ -123,7 +123,7 @@ def run(options: Options) -> None:
     with (
         _cluster(options) as cluster,
         _finished_jobs(jobs, model, engine, options) as finished,
-        tqdm(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
+        Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
     ):
         for job, count in zip(jobs, pixels, strict=True):
             bar.set_postfix_str(job.source.name)

@@ -17,12 +17,12 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ..errors import InputError
 from ..images import write_image
 from ..labelfolder import frame_digits, labels_home, numbered_images, read_labels
+from ..progress import Progress
 from ..trackfile import write_tracks
 from ..tracking import Tracker, TrackingConfig
 
@@ -86,7 +86,7 @@ def _list_frames(result: Path) -> list[Path]:
 
 def _write_draft(masks: Sequence[Path], draft: Path, config: TrackingConfig) -> NDArray[np.int64]:
     tracker = Tracker(config)
-    for path in tqdm(masks, "tracking", unit="frame", disable=None):
+    for path in Progress(masks, "tracking", unit="frame", disable=None):
         labels = read_labels(path)
         try:
             numbered = tracker.link(labels)

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from ..errors import InputError
 from ..images import Image, check_output, open_image, stream_image, write_image
 from ..images.opening import is_zarr
 from ..labelfolder import label_images
+from ..progress import Progress
 from ..weightmap import (
     FREIBURG,
     ClassCounts,
@@ -99,7 +99,7 @@ def run(options: Options) -> None:
     _check_outputs(jobs, options)
     classes = _class_weights(options, _look(jobs, reading, pixels))
     best: tuple[Job, Peak] | None = None
-    for job in tqdm(jobs, desc="weight maps", unit="image", delay=1, disable=len(jobs) == 1):
+    for job in Progress(jobs, desc="weight maps", unit="image", delay=1, disable=len(jobs) == 1):
         with open_image(job.labels) as image:
             if job.target is not None:
                 _write(job.target, TargetRegions(image, reading), image, labels=True)
@@ -214,7 +214,7 @@ def _check_same(labels: Image, image: Image) -> None:
 def _look(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> LabelSummary:
     """Check and count all pixels."""
     summary = LabelSummary(0, ClassCounts(0, 0), None)
-    with tqdm(
+    with Progress(
         total=pixels, desc="checking labels", unit="px", unit_scale=True, delay=1, leave=False
     ) as bar:
         for job in jobs:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ..errors import InputError
 from ..images import read_image
 from ..labelfolder import FramePair, check_shapes, open_labels, pair_frames
 from ..metrics import AtThreshold, best_over_thresholds, em_score
+from ..progress import Progress
 
 
 def score_stack(
@@ -55,7 +55,7 @@ def score_stack(
     # A result that is already binary is the same at every threshold.
     if ((probability == 0) | (probability == 1)).all():
         thresholds = [min(thresholds)]
-    bar = tqdm(thresholds, "thresholds", disable=None, leave=False)
+    bar = Progress(thresholds, "thresholds", disable=None, leave=False)
     scores = [em_score(truth, probability > threshold) for threshold in bar]
     return best_over_thresholds(scores, thresholds)
 

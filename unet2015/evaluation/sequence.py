@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from ..errors import InputError
 from ..labelfolder import (
@@ -36,6 +35,7 @@ from ..metrics import (
     within_margin,
     without_objects,
 )
+from ..progress import Progress
 from ..trackfile import check_masks, read_tracks
 
 NO_TRACKS = np.zeros((0, 4), np.int64)
@@ -149,7 +149,7 @@ def _score_frames(
     pairs: Sequence[FramePair], markers: Mapping[int, Path], margin: int
 ) -> list[FrameScore]:
     frames = []
-    for pair in tqdm(pairs, "segmentation", unit="frame", disable=None, leave=False):
+    for pair in Progress(pairs, "segmentation", unit="frame", disable=None, leave=False):
         marker_file = markers.get(int(pair.name)) if pair.name.isdigit() else None
         for name, reference, result in planes(pair):
             table = overlap_table(reference, result, margin)
@@ -211,7 +211,7 @@ def _score_tracks(
     result_tracks = read_tracks(tracks_file) if tracked else NO_TRACKS
     tables: list[Overlaps] = []
     present = []
-    for frame in tqdm(sorted(markers), "tracking", unit="frame", disable=None, leave=False):
+    for frame in Progress(sorted(markers), "tracking", unit="frame", disable=None, leave=False):
         pair = FramePair(f"{frame:03d}", markers[frame], masks[frame])
         marked, labels = read_labels(pair.reference), read_labels(pair.result)
         check_shapes(pair, marked.shape, labels.shape)

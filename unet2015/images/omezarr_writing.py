@@ -13,8 +13,8 @@ from typing import Any
 import numcodecs
 import numpy as np
 import zarr
-from tqdm import tqdm
 
+from ..progress import Progress
 from .pyramid import TILE, Sliceable, blocks, level_shapes
 from .source import PixelSize
 
@@ -31,7 +31,7 @@ def write_ome_zarr(
     sizes: PixelSize,
     channel_names: Sequence[str],
     labels: bool,
-    progress: tqdm[Any],
+    progress: Progress,
 ) -> None:
     """Write an image with its pyramid.
 
@@ -47,7 +47,7 @@ def write_ome_zarr(
         As in `Image`.
     labels : bool
         As in `stream_image`.
-    progress : tqdm
+    progress : Progress
         Counts megapixels.
     """
     order = [axes.index(axis) for axis in "TCZYX" if axis in axes]

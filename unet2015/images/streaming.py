@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
-from tqdm import tqdm
 
 from ..errors import InputError
+from ..progress import Progress
 from .metadata import known_sizes, tiff_description
 from .pyramid import TILE, Block, Sliceable, blocks, level_shapes, megapixels, tiles
 from .source import PixelSize
@@ -81,7 +81,7 @@ def stream_image(
     work = path.with_name(f".{path.name}.partial")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    progress = tqdm(
+    progress = Progress(
         total=round(megapixels(source.shape), 1),
         unit="Mpx",
         desc=f"writing {path.name}",
@@ -116,7 +116,7 @@ def _write_tiff(
     sizes: PixelSize,
     channel_names: Sequence[str],
     labels: bool,
-    progress: tqdm[Any],
+    progress: Progress,
 ) -> None:
     shapes = level_shapes(*source.shape[-2:])
     planes = prod(source.shape[:-2])
@@ -165,7 +165,7 @@ def _scratch(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> zarr.Arr
     return zarr.create_array(str(path), shape=tuple(shape), chunks=chunks, dtype=dtype)
 
 
-def _counted(pieces: Iterator[Block], progress: tqdm[Any]) -> Iterator[Block]:
+def _counted(pieces: Iterator[Block], progress: Progress) -> Iterator[Block]:
     for piece in pieces:
         yield piece
         progress.update(piece.pixels.size / 1e6)
