@@ -13,11 +13,11 @@ import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from unet2015 import UNet, border_weight_map, separate_touching
 from unet2015.commands.demo import TILE
 from unet2015.images import read_image
-from unet2015.pictures import to_grey
+from unet2015.pictures import coloured, to_grey
 from unet2015.sizes import border
 from unet2015.tiles import mirror
 from unet2015.tilesize import tile_grid
@@ -143,7 +143,8 @@ def draw_architecture(path: Path) -> None:
     axes.set_axis_off()
     handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
     axes.legend(handles=handles, loc="lower right", frameon=False, fontsize=12)
-    figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
+    with matplotlib.rc_context({"svg.hashsalt": "unet2015"}):  # the same file each time
+        figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
 
 
 def _height(part: Map) -> float:
@@ -211,7 +212,7 @@ def draw_tiles(image: NDArray[Any], cells: NDArray[Any], path: Path) -> None:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     height, width = image.shape
-    for axes, shown in ((left, seen), (right, _painted(np.zeros_like(image), cells))):
+    for axes, shown in ((left, seen), (right, coloured(cells, None))):
         around = margin if axes is left else 0
         axes.imshow(
             shown,
@@ -239,7 +240,7 @@ def _frame(
 
 def draw_results(image: NDArray[Any], truth: NDArray[Any], cells: NDArray[Any], path: Path) -> None:
     """Fig. 4: images, and predicted cells in colours with the reference as yellow outlines."""
-    painted = _painted(to_grey(image), cells)
+    painted = coloured(cells, to_grey(image))
     painted[find_boundaries(truth, mode="inner")] = (1, 0.85, 0.1)
     figure = Figure(figsize=(12, 4.9), layout="constrained")
     FigureCanvasAgg(figure)
@@ -253,16 +254,6 @@ def draw_results(image: NDArray[Any], truth: NDArray[Any], cells: NDArray[Any], 
         axes.set_title(title)
         axes.set_axis_off()
     figure.savefig(path, dpi=90)
-
-
-def _painted(grey: NDArray[Any], cells: NDArray[Any]) -> NDArray[np.float64]:
-    """Cells in colours over an image."""
-    hues = np.arange(int(cells.max()) + 1) * 0.618034 % 1
-    shades = np.stack([hues, np.full_like(hues, 0.7), np.full_like(hues, 0.9)], axis=-1)
-    picture = np.repeat(grey[..., None].astype(float), 3, axis=2)
-    inside = cells > 0
-    picture[inside] = 0.45 * picture[inside] + 0.55 * hsv_to_rgb(shades)[cells[inside]]
-    return picture
 
 
 if __name__ == "__main__":

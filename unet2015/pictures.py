@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
@@ -89,6 +90,33 @@ def to_grey(image: NDArray[Any]) -> NDArray[np.float64]:
     """Stretch grey values to 0...1, the darkest and brightest half percent cut off."""
     low, high = np.percentile(image, (0.5, 99.5))
     return np.clip((image - low) / max(high - low, 1e-9), 0, 1)
+
+
+def coloured(labels: NDArray[Any], grey: NDArray[Any] | None) -> NDArray[np.float64]:
+    """Paint cells, over an image if there is one, in hues that are far apart for neighbours.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+        0 is background, each other value a cell; shape (height, width).
+    grey : ndarray, optional
+        Grey values in 0...1, shape (height, width).
+
+    Returns
+    -------
+    ndarray of float64
+        Colours in 0...1, shape (height, width, 3).
+    """
+    names, number = np.unique(labels, return_inverse=True)
+    golden = 0.618034
+    hues = np.arange(names.size) * golden % 1
+    shades = np.stack([hues, np.full_like(hues, 0.75), np.full_like(hues, 0.95)], axis=-1)
+    colours = hsv_to_rgb(shades)[number.reshape(labels.shape)]
+    inside = (labels != 0)[..., np.newaxis]
+    if grey is None:
+        return np.where(inside, colours, 0)
+    grey = grey[..., np.newaxis]
+    return np.where(inside, 0.5 * colours + 0.5 * grey, grey)
 
 
 def _rgb(colour: str) -> NDArray[np.float64]:

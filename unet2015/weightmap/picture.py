@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..atomic import atomic_path
-from ..pictures import to_grey
+from ..pictures import coloured, to_grey
 
 
 def draw_weights(
@@ -39,7 +37,7 @@ def draw_weights(
     height, width = labels.shape
     grey = None if image is None else to_grey(image)
     panels = {} if grey is None else {"image": grey}
-    panels |= {"cells": _coloured(labels, grey), "target": target != 0, "weight map w(x)": weights}
+    panels |= {"cells": coloured(labels, grey), "target": target != 0, "weight map w(x)": weights}
     figure = Figure(figsize=(4.2 * len(panels) + 0.6, 4.2 * height / width + 0.5))
     figure.set_layout_engine("constrained")
     FigureCanvasAgg(figure)
@@ -53,17 +51,3 @@ def draw_weights(
     figure.colorbar(shown, ax=row[-1], fraction=0.046, pad=0.02)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130, bbox_inches="tight")
-
-
-def _coloured(labels: NDArray[Any], grey: NDArray[Any] | None) -> NDArray[np.float64]:
-    """Paint cells, over the image if there is one, in hues that are far apart for neighbours."""
-    names, number = np.unique(labels, return_inverse=True)
-    golden = 0.618034
-    hues = np.arange(names.size) * golden % 1
-    shades = np.stack([hues, np.full_like(hues, 0.75), np.full_like(hues, 0.95)], axis=-1)
-    colours = hsv_to_rgb(shades)[number.reshape(labels.shape)]
-    inside = (labels != 0)[..., np.newaxis]
-    if grey is None:
-        return np.where(inside, colours, 0)
-    grey = grey[..., np.newaxis]
-    return np.where(inside, 0.5 * colours + 0.5 * grey, grey)
