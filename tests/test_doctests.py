@@ -9,7 +9,7 @@ import unet2015
 MODULES = [
     found.name
     for found in pkgutil.walk_packages(unet2015.__path__, "unet2015.")
-    if not found.name.endswith("__main__")
+    if not found.name.endswith(("__main__", "napari_plugin"))  # the latter needs napari
 ]
 
 
