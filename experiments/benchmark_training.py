@@ -65,12 +65,11 @@ def main() -> None:
     frames = [
         AnnotatedFrame("0", frame.image[None], frame.labels, np.zeros(frame.labels.shape, bool))
     ]
-    bare, ours, waiting = [], [], []
+    bare, ours = [], []
     for _ in range(arguments.rounds):
         bare.append(bare_rate(arguments.base_channels, arguments.iterations, engine))
-        rate, waited = our_rate(frames, arguments.base_channels, arguments.iterations, engine)
-        ours.append(rate)
-        waiting.append(waited)
+        ours.append(our_rate(frames, arguments.base_channels, arguments.iterations, engine))
+    rate, waiting = max(ours)
     prepared, _ = prepare(frames, "standard", WeightMapConfig(), TrainingConfig.class_balance)
     found = {
         "torch": torch.__version__,
@@ -79,11 +78,13 @@ def main() -> None:
         "processor": torch.backends.cpu.get_cpu_capability(),
         "load_at_start": round(os.getloadavg()[0], 1),
         "base_channels": arguments.base_channels,
+        "iterations": arguments.iterations,
+        "rounds": arguments.rounds,
         "iterations_per_second": {
             "bare": round(max(bare), 3),
-            "unet2015": round(max(ours), 3),
-            "share": round(max(ours) / max(bare), 3),
-            "waiting_for_tiles": min(waiting),
+            "unet2015": round(rate, 3),
+            "share": round(rate / max(bare), 3),
+            "waiting_for_tiles": waiting,
         },
         "profile_of_a_bare_step": bare_profile(arguments.base_channels, engine),
         "milliseconds_per_tile": tile_times(prepared[0]),
@@ -96,8 +97,13 @@ def main() -> None:
 def bare_rate(base_channels: int, iterations: int, engine: Engine) -> float:
     """Iterations per second of the network alone."""
     step = bare_step(base_channels, engine)
-    step()
-    return iterations / _seconds(lambda: [step() for _ in range(iterations)], engine)
+
+    def interval() -> None:
+        for _ in range(iterations):
+            step()
+
+    _seconds(interval, engine)
+    return iterations / _seconds(interval, engine)
 
 
 def bare_profile(base_channels: int, engine: Engine) -> dict[str, float]:

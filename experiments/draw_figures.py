@@ -25,7 +25,7 @@ from skimage.segmentation import find_boundaries
 from torch import Tensor, nn
 
 from unet2015 import UNet, border_weight_map, separate_touching
-from unet2015.commands.demo import TILE
+from unet2015.commands.demo import SETTINGS, TILE
 from unet2015.images import read_image
 from unet2015.pictures import coloured, to_grey
 from unet2015.sizes import border
@@ -202,7 +202,7 @@ def _draw_arrow(
 
 def draw_tiles(image: NDArray[Any], cells: NDArray[Any], path: Path) -> None:
     """Fig. 2: what the network sees (blue) of an image that is mirrored, and what it gives."""
-    network = UNet(base_channels=1, depth=2)
+    network = UNet(base_channels=1, depth=SETTINGS.network.depth)
     grid = tile_grid(image.shape, network, TILE)
     margin = border(network.config.depth)
     rows, columns = (mirror(range(-margin, size + margin), size) for size in image.shape)

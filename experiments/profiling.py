@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 KINDS = {
@@ -23,7 +24,8 @@ KINDS = {
 def shares(work: Callable[[], object], device: torch.device) -> dict[str, float]:
     """Share of each kind of operation in the time of `work`, largest first.
 
-    On a GPU it is that of the kernels. Time outside of PyTorch's operators is not counted.
+    On a GPU it is the time of the kernels that an operator starts. Time outside of PyTorch's
+    operators is not counted.
     """
     on_gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
@@ -31,6 +33,8 @@ def shares(work: Callable[[], object], device: torch.device) -> dict[str, float]
         work()
     times: Counter[str] = Counter()
     for event in found.key_averages():
+        if event.device_type != DeviceType.CPU:
+            continue  # a kernel, which counts with its operator
         spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         times[_kind(event.key)] += spent
     total = sum(times.values())

@@ -5,6 +5,7 @@ import shutil
 import sys
 import zipfile
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,10 +83,52 @@ def test_torchscript_takes_every_valid_size(tmp_path):
 
 
 def test_what_computes_something_else_is_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.jit, "load", lambda _path: lambda image: image)
+    monkeypatch.setattr(torch.jit, "load", lambda _file: lambda image: image)
     with pytest.raises(InputError, match="does not compute what PyTorch does"):
         write_torchscript(make_model(), tmp_path / "a.pt")
     assert not list(tmp_path.iterdir())
+
+
+@needs_extra
+def test_onnx_that_computes_something_else_is_not_written(exported, tmp_path, monkeypatch):
+    import onnxruntime
+
+    class Program:
+        """What `torch.onnx.export` gives, made before."""
+
+        model = SimpleNamespace(metadata_props={})
+
+        def save(self, path, **_settings):
+            shutil.copy(exported, path)
+
+    class Session:
+        def __init__(self, *_arguments, **_settings):
+            pass
+
+        def run(self, _names, inputs):
+            return [inputs["image"]]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(torch.onnx, "export", lambda *_arguments, **_settings: Program())
+    with pytest.raises(InputError, match="does not compute what PyTorch does"):
+        write_onnx(make_model(), tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@needs_extra
+@pytest.mark.usefixtures("quick_onnx")
+def test_a_package_that_bioimageio_refuses_is_not_written(stored, tmp_path, capsys, monkeypatch):
+    from bioimageio import core
+
+    class Detail:
+        errors = (SimpleNamespace(msg="output differs " * 1000),)
+
+    failed = SimpleNamespace(status="failed", details=[Detail], format=lambda: "long")
+    monkeypatch.setattr(core, "test_model", lambda _path: failed)
+    error = refusal([stored, "-o", str(tmp_path / "new" / "cells.zip")], capsys)
+    assert "refuses the package: output differs" in error
+    assert len(error) < 500
+    assert not (tmp_path / "new").exists()
 
 
 @needs_extra
@@ -143,9 +186,42 @@ def test_bad_requests_are_refused_in_a_sentence(stored, tmp_path, capsys):
 @needs_extra
 @pytest.mark.usefixtures("quick_onnx")
 def test_a_name_that_the_format_forbids_is_refused(stored, tmp_path, capsys):
-    error = refusal([stored, "-o", str(tmp_path / "a.zip"), "--name", "a/b: c"], capsys)
-    assert "cannot be described" in error
-    assert not (tmp_path / "a.zip").exists()
+    words = [stored, "-o", str(tmp_path / "a.zip")]
+    assert "'a/b: c' is not allowed" in refusal([*words, "--name", "a/b: c"], capsys)
+    assert "SPDX" in refusal([*words, "--license", "nonsense"], capsys)
+    assert "no name" in refusal([*words, "--author", " "], capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+@needs_extra
+@pytest.mark.usefixtures("quick_onnx")
+def test_a_name_made_from_the_file_s_is_allowed(stored, tmp_path):
+    assert main(["export", stored, "-o", str(tmp_path / "zäh.v2.zip")]) == 0
+
+
+@needs_extra
+@pytest.mark.usefixtures("quick_onnx")
+def test_samples_that_say_nothing_are_refused(tmp_path, capsys):
+    save_model(tmp_path / "model.safetensors", make_model("range"))
+    words = [str(tmp_path / "model.safetensors"), "-o", str(tmp_path / "a.zip")]
+    assert "type of the images" in refusal(words, capsys)
+    write_image(tmp_path / "flat.tif", np.full((60, 60), 7, np.uint8))
+    assert "same everywhere" in refusal([*words, "--sample", str(tmp_path / "flat.tif")], capsys)
+
+
+def test_the_command_writes_torchscript_that_refuses_invalid_sizes(stored, tmp_path):
+    out = tmp_path / "new" / "a.pt"
+    assert main(["export", stored, "-o", str(out)]) == 0
+    network = torch.jit.load(out)
+    assert network(torch.zeros(1, 1, 44, 48)).shape == (1, 2, 4, 8)
+    with pytest.raises(torch.jit.Error, match="44 \\+ n \\* 4, not 45"):
+        network(torch.zeros(1, 1, 45, 48))
+
+
+def test_the_network_that_is_exported_stays_as_it_is(tmp_path):
+    network = UNet(base_channels=1, depth=1).train()
+    write_torchscript(Model(network, "standard"), tmp_path / "a.pt")
+    assert network.training
 
 
 @pytest.mark.parametrize("package", ["onnxscript", "bioimageio.core"])
@@ -155,6 +231,9 @@ def test_a_missing_package_is_named(package, stored, tmp_path, capsys, monkeypat
 
 
 def test_the_exporters_noise_ends_with_the_export(tmp_path):
-    before = logging.getLogger("torch.onnx").level
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.INFO)
     write_torchscript(make_model(), tmp_path / "a.pt")
-    assert logging.getLogger("torch.onnx").level == before
+    assert logger.level == logging.INFO
+    logger.setLevel(before)

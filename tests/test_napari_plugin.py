@@ -11,6 +11,7 @@ napari = pytest.importorskip("napari")
 pytest.importorskip("qtpy.QtWidgets")
 
 from unet2015.checkpoint import Model, save_model  # noqa: E402
+from unet2015.errors import InputError  # noqa: E402
 from unet2015.napari_plugin import FROM_FILE, PROBABILITY, predict_widget, weight_map_widget  # noqa: E402
 from unet2015.prediction import predict  # noqa: E402
 from unet2015.unet import UNet  # noqa: E402
@@ -46,27 +47,20 @@ def call(widget, **values):
     return napari.layers.Layer.create(*made[0])
 
 
-def test_the_manifest_is_valid():
-    from npe2 import PluginManifest
-
-    manifest = PluginManifest.from_distribution("unet2015")
-    manifest.validate_imports()
-    assert {widget.display_name for widget in manifest.contributions.widgets} == {
-        "Tile-predict this layer",
-        "Border weight map",
-    }
-
-
 @pytest.mark.usefixtures("application")
 def test_a_stack_becomes_numbered_cells_in_its_place(model, tmp_path):
     stack = np.random.default_rng(0).integers(0, 255, (2, 70, 90), dtype=np.uint8)
-    image = napari.layers.Image(stack, name="cells", scale=(1, 0.5, 0.5), translate=(0, 7, 3))
+    affine = np.diag([1.0, 2, 3, 1])
+    where = {"scale": (1, 0.5, 0.5), "translate": (0, 7, 3), "affine": affine, "units": "um"}
+    image = napari.layers.Image(stack, name="cells", **where)
     file = tmp_path / "model.safetensors"
     layer = call(predict_widget, image=image, model=FROM_FILE, model_file=file, threshold=0.4)
     assert isinstance(layer, napari.layers.Labels)
     assert layer.name == "cells numbered cells"
     np.testing.assert_array_equal(layer.scale, (1, 0.5, 0.5))
     np.testing.assert_array_equal(layer.translate, (0, 7, 3))
+    np.testing.assert_array_equal(layer.affine.affine_matrix, affine)
+    assert layer.units == image.units
     expected = np.stack([predict(plane, model)[1] > 0.4 for plane in stack])
     np.testing.assert_array_equal(layer.data > 0, expected)
 
@@ -87,6 +81,31 @@ def test_colours_are_channels_and_of_levels_the_finest_counts(tmp_path):
     )
     expected = predict(np.moveaxis(picture, -1, 0), model)[1]
     np.testing.assert_allclose(layer.data, expected, atol=1e-6)
+
+
+@pytest.mark.usefixtures("application")
+def test_a_model_of_several_channels_takes_them_from_the_axis_before_the_last_two(tmp_path):
+    torch.manual_seed(0)
+    model = Model(UNet(in_channels=2, base_channels=2, depth=1).eval(), "standard")
+    save_model(tmp_path / "model.safetensors", model)
+    stack = np.random.default_rng(0).integers(0, 255, (3, 2, 40, 50), dtype=np.uint8)
+    image = napari.layers.Image(stack, scale=(9, 1, 2, 3))
+    given = {"model": FROM_FILE, "model_file": tmp_path / "model.safetensors"}
+    layer = call(predict_widget, image=image, output=PROBABILITY, **given)
+    np.testing.assert_allclose(layer.data[2], predict(stack[2], model)[1], atol=1e-6)
+    np.testing.assert_array_equal(layer.scale, (9, 2, 3))
+    with pytest.raises(InputError, match="2 channels"):
+        call(predict_widget, image=napari.layers.Image(stack[:, 0]), **given)
+
+
+@pytest.mark.usefixtures("application")
+def test_the_widgets_ask_for_what_is_needed():
+    widget = predict_widget()
+    assert widget.output.choices == ("numbered cells", "probability")
+    assert widget.threshold.max == 1
+    for empty in (widget, weight_map_widget()):
+        with pytest.raises(InputError, match="no layer"):
+            empty()
 
 
 @pytest.mark.usefixtures("application")

@@ -133,3 +133,10 @@ def test_interpolation_is_that_of_scipy(height, width, seed):
         np.testing.assert_array_equal(
             found, ndimage.map_coordinates(array, coordinates, order=0, mode="mirror")
         )
+
+
+def test_interpolation_stays_exact_enough_in_large_frames():
+    image = np.random.default_rng(0).normal(size=(1, 2048, 2048)).astype(np.float32)
+    coordinates = np.random.default_rng(1).uniform(1000, 2047, (2, 200, 200))
+    expected = ndimage.map_coordinates(image[0], coordinates, order=1, mode="mirror")
+    np.testing.assert_allclose(linear(image, coordinates)[0], expected, atol=1e-3)

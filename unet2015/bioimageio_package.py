@@ -6,6 +6,9 @@ The format is version 0.5 of https://bioimage-io.github.io/spec-bioimage-io. Wri
 
 from __future__ import annotations
 
+import logging
+import re
+import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,12 +27,18 @@ from .errors import InputError
 from .exchange import INPUT, OPSET, OUTPUT, TOLERANCE, require
 from .pictures import to_grey
 
+logger = logging.getLogger(__name__)
+
 PAPER = (
     "Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation"
 )
 PAPER_DOI = "10.1007/978-3-319-24574-4_28"
 LARGEST_SAMPLE = 512
 """The sample is cut to this height and width at most."""
+FORBIDDEN = re.compile(r"[^A-Za-z0-9_+\- ()]")
+"""What must not be in the name of a model."""
+MOST_WORDS = 300
+"""Characters of a library's message that are shown."""
 DOCUMENTATION = """# {name}
 
 {description}
@@ -77,7 +86,8 @@ def write_package(model: Model, path: Path | str, about: About, sample: NDArray[
     model : Model
         From `load_model`.
     path : Path or str
-        The zip file; it is written only if bioimageio.core can run it and gets the same result.
+        The zip file; it is written only if bioimageio.core can run it and gets the same result. Its
+        folder is made if need be.
     about : About
         Name, authors and licence.
     sample : ndarray
@@ -90,18 +100,45 @@ def write_package(model: Model, path: Path | str, about: About, sample: NDArray[
         fit the model, or the test fails.
     """
     core, spec = require("bioimageio.core"), require("bioimageio.spec")
-    with tempfile.TemporaryDirectory() as scratch, atomic_path(path) as temporary:
+    check_about(about)
+    sample = _cut(sample, model)
+    path = Path(path)
+    with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
-        sample = _cut(sample, model)
         _write_files(model, home, about, sample)
         try:
             described = _describe(model, home, about, sample)
         except ValueError as error:  # pydantic's
-            raise InputError(f"the package cannot be described: {_reason(error)}") from error
-        spec.save_bioimageio_package(described, output_path=temporary)
-        summary = core.test_model(str(temporary))
+            raise InputError(f"the package cannot be described: {_first(str(error))}") from error
+        spec.save_bioimageio_package(described, output_path=home / "package.zip")
+        summary = core.test_model(str(home / "package.zip"))
         if summary.status != "passed":
-            raise InputError(f"bioimageio.core refuses the package: {summary.format()}")
+            logger.debug("%s", summary.format())
+            errors = [error.msg for detail in summary.details for error in detail.errors]
+            raise InputError(f"bioimageio.core refuses the package: {_first(*errors)}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            shutil.copyfile(home / "package.zip", temporary)
+
+
+def check_about(about: About) -> None:
+    """Refuse what the format does not allow, before any time is spent on it."""
+    spec = require("bioimageio.spec.model.v0_5")
+    if not 5 <= len(about.name) <= 128 or FORBIDDEN.search(about.name):
+        raise InputError(
+            f"the name {about.name!r} is not allowed: take 5 to 128 letters without accents, "
+            "digits, blanks and _ + - ( )."
+        )
+    if not all(author.strip() for author in about.authors):
+        raise InputError("an author has no name.")
+    if about.license is not None:
+        try:
+            spec.LicenseId(about.license)
+        except ValueError as error:
+            raise InputError(
+                f"{about.license!r} is no SPDX identifier of a licence: take one of "
+                "https://spdx.org/licenses, such as CC-BY-4.0."
+            ) from error
 
 
 def _cut(sample: NDArray[Any], model: Model) -> NDArray[Any]:
@@ -122,8 +159,11 @@ def _cut(sample: NDArray[Any], model: Model) -> NDArray[Any]:
         for side in sample.shape[1:]
     )
     part = sample[:, :height, :width]
-    # "range" depends on the type; for the other schemes any type is fine, and floats are simplest.
-    return part if model.normalisation == "range" else part.astype(np.float32)
+    if (part == part[:, :1, :1]).all():
+        raise InputError("the sample is the same everywhere: give one that shows something.")
+    # "range" depends on the integer type; otherwise any type is fine, and floats are simplest.
+    as_it_is = model.normalisation == "range" and np.issubdtype(part.dtype, np.integer)
+    return part if as_it_is else part.astype(np.float32)
 
 
 def _write_files(model: Model, home: Path, about: About, sample: NDArray[Any]) -> None:
@@ -253,5 +293,7 @@ def _plain(released: str) -> str:
     return released.split("+")[0]
 
 
-def _reason(error: ValueError) -> str:
-    return "; ".join(line.strip() for line in str(error).splitlines()[:3])
+def _first(*messages: str) -> str:
+    """The beginning of what a library says, which may be very long."""
+    text = " ".join(" ".join(messages).split())
+    return text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]} ..."

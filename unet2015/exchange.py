@@ -6,11 +6,13 @@ probabilities of the classes for all but `border` pixels on each side, for any v
 
 from __future__ import annotations
 
+import copy
 import importlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +40,35 @@ class Probabilities(nn.Module):
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
-        self.network = network.cpu().eval()
+        self.network = copy.deepcopy(network).cpu().eval()
 
     def forward(self, image: Tensor) -> Tensor:
         """Compute probabilities of shape (1, classes, height - 2 border, width - 2 border)."""
         return torch.softmax(self.network(image), dim=1)
+
+
+class SizeChecked(nn.Module):
+    """A traced network that refuses invalid sizes, which tracing makes it forget.
+
+    Parameters
+    ----------
+    traced : callable
+        The network.
+    least, step : int
+        The smallest valid size, and the distance of the others.
+    """
+
+    def __init__(self, traced: nn.Module, least: int, step: int) -> None:
+        super().__init__()
+        self.traced, self.least, self.step = traced, least, step
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Compute what the network computes."""
+        for size in (image.size(2), image.size(3)):
+            if size < self.least or (size - self.least) % self.step != 0:
+                raise ValueError(f"valid sizes are {self.least} + n * {self.step}, not {size}")
+        result: Tensor = self.traced(image)
+        return result
 
 
 def write_onnx(model: Model, path: Path | str) -> None:
@@ -53,7 +79,7 @@ def write_onnx(model: Model, path: Path | str) -> None:
     model : Model
         From `load_model`.
     path : Path or str
-        The file; it is written only if the check succeeds.
+        The file; it is written only if the check succeeds. Its folder is made if need be.
 
     Raises
     ------
@@ -64,20 +90,20 @@ def write_onnx(model: Model, path: Path | str) -> None:
         require(package)
     network = Probabilities(model.network)
     example = example_input(model, 2, 3)
-    with atomic_path(path) as temporary:
-        with _quiet():
-            exported = torch.onnx.export(
-                network,
-                (example,),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes={INPUT: _valid_sizes(model.network)},
-                verbose=False,
-            )
-        assert exported is not None
-        exported.model.metadata_props.update(metadata(model))
+    with _quiet():
+        exported = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={INPUT: _valid_sizes(model.network)},
+            verbose=False,
+        )
+    assert exported is not None
+    exported.model.metadata_props.update(metadata(model))
+    with _atomic(path) as temporary:
         exported.save(temporary, external_data=False)
         _check_onnx(temporary, network, example_input(model, 5, 4))
 
@@ -90,18 +116,22 @@ def write_torchscript(model: Model, path: Path | str) -> None:
     model : Model
         From `load_model`.
     path : Path or str
-        The file.
+        The file; its folder is made if need be.
     """
     network = Probabilities(model.network)
+    least, step = model.network.valid_input_size(1), model.network.step
+    facts = {f"{name}.txt": text for name, text in metadata(model).items()}
+    written = io.BytesIO()  # PyTorch cannot be stopped by a full disk without crashing
     with _quiet():
         traced = torch.jit.trace(network, example_input(model, 2, 3))  # type: ignore[no-untyped-call]
-    facts = {f"{name}.txt": text for name, text in metadata(model).items()}
-    with atomic_path(path) as temporary:
-        torch.jit.save(traced, str(temporary), _extra_files=facts)
-        with _quiet():
-            loaded = torch.jit.load(str(temporary))  # type: ignore[no-untyped-call]
-        image = example_input(model, 5, 4)
-        _check(loaded(image).detach().numpy(), network, image, "TorchScript")
+        checked = torch.jit.script(SizeChecked(traced, least, step))
+        torch.jit.save(checked, written, _extra_files=facts)
+        written.seek(0)
+        loaded = torch.jit.load(written)  # type: ignore[no-untyped-call]
+    image = example_input(model, 5, 4)
+    _check(loaded(image).detach().numpy(), network, image, "TorchScript")
+    with _atomic(path) as temporary:
+        temporary.write_bytes(written.getvalue())
 
 
 def metadata(model: Model) -> dict[str, str]:
@@ -167,6 +197,12 @@ def _check(found: Any, network: Probabilities, image: Tensor, program: str) -> N
             f"{program} does not compute what PyTorch does with this network: nothing was written. "
             "Try the versions that constraints.txt names."
         )
+
+
+def _atomic(path: Path | str) -> AbstractContextManager[Path]:
+    """`atomic_path`, its folder made if need be."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return atomic_path(path)
 
 
 @contextmanager

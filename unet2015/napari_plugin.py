@@ -4,7 +4,8 @@ napari finds them through ``napari.yaml``. Nothing else in this package imports 
 needs napari. magicgui reads the annotations, so that they are no mere strings here.
 """
 
-from collections.abc import Generator, Sequence
+import math
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
 from .builtin import built_in_models
-from .checkpoint import Model, load_model
-from .device import Engine, choose_engine
+from .checkpoint import load_model
+from .device import choose_engine
+from .errors import InputError
 from .instances import label_cells
 from .prediction import predict_parts
 from .tilesize import tile_grid
@@ -49,21 +51,30 @@ def predict_widget(
     min_size: int = 0,
 ) -> FunctionWorker[napari.types.LayerDataTuple]:
     """Predict all planes of an image layer tile by tile, in a thread that shows its progress."""
+    _require(image)
     loaded = load_model(model_file if model == FROM_FILE else model)
-    pixels = _pixels(image)
-    planes = pixels.reshape(-1, *pixels.shape[-3:])
-    tiles = len(tile_grid(planes.shape[-2:], loaded.network)) * len(planes)
-    about = {**_placement(image), "name": f"{image.name} {output}"}
+    config = loaded.network.config
+    if config.num_classes != 2:
+        raise InputError(f"the model tells {config.num_classes} classes apart, and not 2.")
+    planes = _Planes(image, config.in_channels)
+    grid = tile_grid(planes.shape[-2:], loaded.network)
+    about = {**_placement(image, planes.axes), "name": f"{image.name} {output}"}
 
-    @thread_worker(progress={"total": tiles, "desc": "predicting"})
+    @thread_worker(progress={"total": len(grid) * len(planes), "desc": "predicting"})
     def work() -> Generator[None, None, napari.types.LayerDataTuple]:
-        probability = yield from _predict(planes, loaded, choose_engine())
-        shape = (*pixels.shape[:-3], *pixels.shape[-2:])
+        probability = np.empty(planes.shape, np.float32)
+        for index in planes:
+            _, parts = predict_parts(planes.read(index), loaded, engine=choose_engine())
+            for part, values in parts:
+                probability[index][part.write] = values[1]
+                yield
         if output == PROBABILITY:
             shown = {"colormap": "magma", "contrast_limits": (0, 1), "blending": "additive"}
-            return probability.reshape(shape), {**about, **shown}, "image"
-        cells = np.stack([label_cells(plane > threshold, min_size) for plane in probability])
-        return cells.reshape(shape), about, "labels"
+            return probability, {**about, **shown}, "image"
+        cells = np.empty(planes.shape, np.uint32)
+        for index in planes:
+            cells[index] = label_cells(probability[index] > threshold, min_size)
+        return cells, about, "labels"
 
     return _started(work())
 
@@ -81,9 +92,9 @@ def weight_map_widget(
     class_balance: bool = True,
 ) -> FunctionWorker[napari.types.LayerDataTuple]:
     """Compute w(x) of a labels layer in a thread."""
-    pixels = np.asarray(_finest(cells))
+    _require(cells)
     about = {
-        **_placement(cells),
+        **_placement(cells, list(range(cells.ndim))),
         "name": f"{cells.name} weights",
         "colormap": "turbo",
         "blending": "additive",
@@ -91,22 +102,56 @@ def weight_map_widget(
 
     @thread_worker(progress={"desc": "weight map"})
     def work() -> napari.types.LayerDataTuple:
+        pixels = np.asarray(_finest(cells))
         weights = border_weight_map(pixels, w0, sigma, "balanced" if class_balance else None)
         return weights, about, "image"
 
     return _started(work())
 
 
-def _predict(
-    planes: NDArray[Any], model: Model, engine: Engine
-) -> Generator[None, None, NDArray[np.float32]]:
-    """Probability of foreground of each plane; stops after each tile."""
-    probability = np.empty((len(planes), *planes.shape[-2:]), np.float32)
-    for plane, target in zip(planes, probability, strict=True):
-        for part, values in predict_parts(plane, model, engine=engine)[1]:
-            target[part.write] = 1 - values[0]
-            yield
-    return probability
+class _Planes:
+    """The planes of a layer, each of shape (channels, height, width), read one at a time.
+
+    Colours are channels; otherwise, for a model of several channels, the axis before the last two.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the layer without the channels.
+    axes : list of int
+        The layer's own axes without the channels.
+    """
+
+    def __init__(self, layer: napari.layers.Image, channels: int) -> None:
+        self.data, self.rgb = _finest(layer), layer.rgb
+        self.axes = list(range(layer.ndim))
+        if channels > 1 and not layer.rgb:
+            if layer.ndim < 3 or self.data.shape[-3] != channels:
+                raise InputError(
+                    f"the model takes {channels} channels: choose a layer of shape "
+                    f"(..., {channels}, height, width)."
+                )
+            del self.axes[-3]
+        self.shape = tuple(self.data.shape[axis] for axis in self.axes)
+        self.channels = channels
+
+    def __len__(self) -> int:
+        return math.prod(self.shape[:-2])
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        return iter(np.ndindex(self.shape[:-2]))
+
+    def read(self, index: tuple[int, ...]) -> NDArray[Any]:
+        """Grey values of a plane."""
+        pixels = np.asarray(self.data[index])
+        if self.rgb:
+            return np.moveaxis(pixels[..., :3], -1, 0)
+        return pixels.reshape(self.channels, *self.shape[-2:])
+
+
+def _require(layer: object) -> None:
+    if layer is None:
+        raise InputError("there is no layer to work on: open an image, or make a labels layer.")
 
 
 def _started(worker: Any) -> Any:
@@ -115,20 +160,15 @@ def _started(worker: Any) -> Any:
     return worker
 
 
-def _pixels(layer: napari.layers.Image) -> NDArray[Any]:
-    """Grey values of a layer, shape (..., channels, height, width); colours are channels."""
-    pixels = np.asarray(_finest(layer))
-    if layer.rgb:
-        return np.moveaxis(pixels[..., :3], -1, -3)
-    return pixels[..., None, :, :]
-
-
 def _finest(layer: Any) -> Any:
     """The data of a layer, in full resolution if it has levels."""
-    levels: Sequence[Any] = layer.data
-    return levels[0] if layer.multiscale else layer.data
+    return layer.data[0] if layer.multiscale else layer.data
 
 
-def _placement(layer: Any) -> dict[str, Any]:
-    """Where a layer lies in the world, for the layer made of it."""
-    return {name: getattr(layer, name) for name in ("scale", "translate", "rotate", "shear")}
+def _placement(layer: Any, axes: list[int]) -> dict[str, Any]:
+    """Where some axes of a layer lie in the world, for the layer made of it."""
+    if len(axes) == layer.ndim:
+        names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+        return {name: getattr(layer, name) for name in names}
+    by_axis = ("scale", "translate", "units", "axis_labels")
+    return {name: [getattr(layer, name)[axis] for axis in axes] for name in by_axis}

@@ -154,8 +154,9 @@ def linear(image: NDArray[np.float32], coordinates: NDArray[np.float64]) -> NDAr
 
     Notes
     -----
-    The same as SciPy's ``map_coordinates`` but for rounding, in a quarter of the time, which
-    counts: the thread that makes tiles slows down the network that trains beside it.
+    SciPy's ``map_coordinates`` in a quarter of the time, which counts: the thread that makes tiles
+    slows down the network that trains beside it. Positions are rounded to float32, so that values
+    differ by less than 0.001 of their deviation in images of 2048 x 2048 pixels.
     """
     scale = 2 / np.maximum(np.array(image.shape[:0:-1]) - 1, 1)  # PyTorch wants x first, in -1...1
     grid = np.moveaxis(coordinates[::-1], 0, -1) * scale - 1

@@ -3,8 +3,8 @@
 A tile recomputes the border that it shares with its neighbours. With b pixels of border and an
 output of n x n pixels, a U-Net computes about 1 + 1.4 b / n times what an endless tile would for
 each pixel of output (counted for depths 1 to 5; 1.36 times for the paper's 388). Larger tiles waste
-less, but their maps leave the caches and take memory. So tiles are as small as a given waste
-allows.
+less, but their maps leave the caches and take memory. So tiles are about as small as a given waste
+allows, all of one size.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .tiles import TileGrid
 from .unet import UNet
 
 WASTE = 0.15
-"""Share of the work that recomputes borders at most, for tiles of the size that is wanted."""
+"""Share of the work that recomputes borders, for tiles of the size that is wanted."""
 WASTE_PER_BORDER = 1.4
 LEAST_OUTPUT = 768
 """Smaller tiles are not worth the calls."""
@@ -51,21 +51,31 @@ def tile_grid(shape: tuple[int, ...], network: UNet, tile: int | None = None) ->
 
 
 def _output_for(size: int, network: UNet, largest: int) -> int:
-    """Output height or width of equal tiles, none above `largest`, that just cover `size`."""
-    count = max(math.ceil(size / largest), 1)
-    return network.valid_input_size(max(math.ceil(size / count), network.step)) - 2 * network.border
+    """Output height or width of equal tiles that just cover `size`, near what is wanted."""
+    wanted = max(math.ceil(WASTE_PER_BORDER / WASTE * network.border), LEAST_OUTPUT)
+    rest = _smallest_output(network) % network.step  # tiles move by their output without this
+    for count in (max(round(size / wanted), 1), math.ceil(size / largest)):
+        steps = math.ceil(max(size - rest, 1) / (count * network.step))
+        output = steps * network.step + rest
+        if output <= largest:
+            return output
+    return largest
+
+
+def _smallest_output(network: UNet) -> int:
+    """Smallest output that can move by a step."""
+    return network.valid_input_size(network.step) - 2 * network.border
 
 
 def _largest_output(network: UNet) -> int:
-    """Output size of tiles that waste little, if its maps fit into the memory that is free."""
-    wanted = max(math.ceil(WASTE_PER_BORDER / WASTE * network.border), LEAST_OUTPUT)
+    """Largest output size whose maps fit into the memory that is to be used."""
     # The widest moment is the last level of the expanding path: the skip, the up-convolution's
     # map, their concatenation and one result, all float32, at the size of the input.
     bytes_per_pixel = 4 * 6 * network.config.base_channels
     side = math.isqrt(int(MEMORY_SHARE * _free_memory()) // bytes_per_pixel)
-    fitting = min(side - 2 * network.border, wanted)
-    smallest = network.valid_input_size(network.step) - 2 * network.border
-    return smallest + max(fitting - smallest, 0) // network.step * network.step
+    smallest = _smallest_output(network)
+    above = max(side - 2 * network.border - smallest, 0)
+    return smallest + above // network.step * network.step
 
 
 def _free_memory() -> int:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tyro.conf import Positional, arg
 
 from ..atomic import check_writable
-from ..bioimageio_package import LARGEST_SAMPLE, About, write_package
+from ..bioimageio_package import FORBIDDEN, LARGEST_SAMPLE, About, write_package
 from ..checkpoint import Model, load_model
 from ..datasets.synthetic import simulate
 from ..errors import InputError
@@ -40,9 +40,11 @@ class Options:
     out: Annotated[Path, arg(aliases=["-o"])]
     """The file to write, ending in .zip, .onnx or .pt."""
     sample: Path | None = None
-    """For a package: an image of the kind that the model is for; by default a synthetic one."""
+    """For a package: an image of the kind that the model is for, whose first plane's top left
+    corner is taken; by default a synthetic one."""
     name: str | None = None
-    """For a package: name of the model; by default made from the file's name."""
+    """For a package: name of the model, 5 to 128 letters, digits, blanks and _+-(); by default made
+    from the file's name."""
     description: str | None = None
     """For a package: one sentence that says what the model segments."""
     author: tuple[str, ...] = ()
@@ -69,7 +71,8 @@ def run(options: Options) -> None:
         )
     model = load_model(options.model)
     check_writable(options.out)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    if suffix != ".pt":
+        logger.info("exporting and checking; this takes about a minute.")
     writers[suffix](model, options.out, options)
     for what, value in metadata(model).items():
         logger.info("%-14s %s", f"{what}:", value)
@@ -79,7 +82,7 @@ def run(options: Options) -> None:
 def _write_package(model: Model, path: Path, options: Options) -> None:
     given = {"description": options.description} if options.description else {}
     about = About(
-        name=options.name or f"U-Net 2015 {path.stem}",
+        name=options.name or FORBIDDEN.sub("-", f"U-Net 2015 {path.stem}")[:128],
         authors=options.author,
         license=options.license,
         **given,
@@ -93,6 +96,10 @@ def _sample(path: Path | None, model: Model) -> NDArray[Any]:
         with open_image(path) as image:
             corner = slice(0, LARGEST_SAMPLE)
             return image.read(image.planes[0], corner, corner)
+    if model.normalisation == "range":
+        raise InputError(
+            "this model's normalisation depends on the type of the images: give one by --sample."
+        )
     generator = np.random.default_rng(0)
     frames = simulate(model.network.config.in_channels, SYNTHETIC, 60, generator)
     return np.stack([frame.image for frame in frames])
