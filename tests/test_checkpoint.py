@@ -73,12 +73,20 @@ def test_a_model_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch
     save_model(path, small_model())
     before = path.read_bytes()
 
-    def full_disk(_tensors, target, **_):
-        target.write_bytes(b"half")
+    def full_disk(target, data):
+        with target.open("wb") as file:
+            file.write(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("unet2015.checkpoint.save_file", full_disk)
+    monkeypatch.setattr("pathlib.Path.write_bytes", full_disk)
     with pytest.raises(OSError, match="No space left"):
         save_model(path, small_model())
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_others_may_read_a_model_as_the_umask_says(tmp_path):
+    save_model(tmp_path / "a.safetensors", small_model())
+    (tmp_path / "b").touch()
+    modes = [(tmp_path / name).stat().st_mode for name in ("a.safetensors", "b")]
+    assert modes[0] == modes[1]

@@ -1,14 +1,17 @@
 import json
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from unet2015 import save_model
+from unet2015 import load_model, predict, save_model
 from unet2015.checkpoint import Model
 from unet2015.cli import COMMANDS
+from unet2015.exchange import Probabilities
 from unet2015.unet import UNet
 
 README = Path(__file__).parents[1] / "README.md"
@@ -28,12 +31,27 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     network = torch.nn.Conv2d(1, 2, 3, padding=1)
     out = np.zeros((2, *labels.shape), np.float32)
     array = image[None].astype(np.float32)
+    model = load_model("runs/u373")
+    network_of_the_file = Probabilities(model.network)
+
+    class Session:
+        """What ONNX Runtime makes of the network; exporting it would take long."""
+
+        def __init__(self, path):
+            assert path == "u373.onnx"
+
+        def run(self, _names, inputs):
+            with torch.inference_mode():
+                return [network_of_the_file(torch.from_numpy(inputs["image"])).numpy()]
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Session))
     names = {"labels": labels, "image": image, "network": network, "out": out, "array": array}
     for block in blocks("python"):
         exec(block, names)
     assert names["weights"].shape == names["target"].shape == labels.shape
     assert names["cells"].shape == labels.shape
     assert out.any(axis=0).all()
+    np.testing.assert_allclose(names["cell"], predict(image, model)[1], atol=1e-5)
 
 
 def test_the_commands_of_the_readme_exist():

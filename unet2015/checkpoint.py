@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from . import __version__
@@ -110,12 +110,12 @@ def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
 
 def write_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
     """Write named tensors and JSON metadata as one safetensors file, completely or not at all."""
+    stored = save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        metadata={name: json.dumps(value) for name, value in metadata.items()},
+    )
     with atomic_path(path) as temporary:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            temporary,
-            metadata={name: json.dumps(value) for name, value in metadata.items()},
-        )
+        temporary.write_bytes(stored)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
