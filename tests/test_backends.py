@@ -36,6 +36,13 @@ def test_large_jobs_in_bfloat16_are_compiled(monkeypatch):
         choose_backend(CPU, "compile", 1)
 
 
+def test_gpus_need_triton_and_cpus_a_compiler(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert not can_compile(torch.device("cuda"))
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    assert not can_compile(torch.device("cpu"))
+
+
 @pytest.mark.skipif(not can_compile(CPU.device), reason="no C++ compiler")
 def test_compiled_networks_predict_the_same(caplog):
     caplog.set_level("WARNING")

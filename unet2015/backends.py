@@ -6,6 +6,7 @@ Whatever fails in them is told in one line, and PyTorch goes on.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import logging
 import os
 import shutil
@@ -82,5 +83,5 @@ def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> Run:
 def can_compile(device: torch.device) -> bool:
     """Whether torch.compile has what it needs: a C++ compiler for CPUs, Triton for GPUs."""
     if device.type == "cuda":
-        return torch.utils._triton.has_triton()
+        return importlib.util.find_spec("triton") is not None
     return any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++", "cl")))
