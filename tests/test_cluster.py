@@ -47,6 +47,7 @@ def test_workers_give_the_same_file_even_if_one_is_killed(files):
 
     expected = predict("alone.tif")
     with Cluster(files / "model.safetensors", workers=2) as cluster:
+        assert cluster.processes == 2
         assert predict("two.tif", cluster=cluster) == expected
         workers = cluster._client.run(os.getpid)
         assert len(workers) == 2

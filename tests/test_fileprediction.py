@@ -256,7 +256,7 @@ def test_settings_of_the_cells_may_change(model, image):
 def test_free_memory_may_change(model, image, monkeypatch, capsys):
     words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"))
     with monkeypatch.context() as patched:
-        patched.setattr("unet2015.tilesize._free_memory", lambda: 2**22)
+        patched.setattr("unet2015.tilesize._free_memory", lambda _: 2**22)
         patched.setattr("unet2015.scratch.ScratchPixels.__setitem__", failing(3, "pixels"))
         assert cli(*words) == 2
     assert cli(*words) == 0

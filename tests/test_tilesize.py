@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from unet2015.tilesize import WASTE, tile_grid
+from unet2015.tilesize import WASTE, _container_limit, tile_grid
 from unet2015.unet import UNet
 
 
@@ -65,9 +65,33 @@ def test_default_tiles_are_valid_and_cover_a_small_image_in_one_piece(height, wi
 
 
 def test_little_memory_makes_small_tiles(monkeypatch):
-    monkeypatch.setattr("unet2015.tilesize._free_memory", lambda: 200 * 2**20)
+    monkeypatch.setattr("unet2015.tilesize._free_memory", lambda _: 200 * 2**20)
     network = UNet(base_channels=16)
     grid = tile_grid((3000, 2000), network)
     assert 4 * 6 * 16 * grid.input[0] * grid.input[1] <= 50 * 2**20
-    monkeypatch.setattr("unet2015.tilesize._free_memory", lambda: 0)
+    monkeypatch.setattr("unet2015.tilesize._free_memory", lambda _: 0)
     assert tile_grid((3000, 2000), network).output == (20, 20)
+
+
+def test_processes_share_the_memory(monkeypatch):
+    monkeypatch.setattr("unet2015.tilesize._free_memory", lambda _: 800 * 2**20)
+    network = UNet(base_channels=16)
+    shared = tile_grid((3000, 2000), network, processes=4)
+    monkeypatch.setattr("unet2015.tilesize._free_memory", lambda _: 200 * 2**20)
+    assert shared.output == tile_grid((3000, 2000), network).output
+
+
+def test_the_memory_that_counts_is_the_device_s(monkeypatch):
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (200 * 2**20, 2**40))
+    gpu = tile_grid((3000, 2000), UNet(base_channels=16), device=torch.device("cuda"))
+    assert 4 * 6 * 16 * gpu.input[0] * gpu.input[1] <= 50 * 2**20
+
+
+@pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
+def test_the_limit_of_a_container_is_seen(tmp_path, name):
+    assert _container_limit(tmp_path) > 2**60
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("2147483648\n")
+    assert _container_limit(tmp_path) == 2**31
+    (tmp_path / name).write_text("max\n")
+    assert _container_limit(tmp_path) > 2**60

@@ -89,12 +89,14 @@ class Cluster:
         self._distributed = distributed
         self._local = None
         self._threads = None
+        self.processes = 1  # that share this machine's memory, as far as is known
         if scheduler is None:
             # By default Dask gives each worker one thread for arithmetic.
             self._threads = max(1, torch.get_num_threads() // (workers or 1))
             self._local = distributed.LocalCluster(
                 n_workers=workers, threads_per_worker=1, dashboard_address=None
             )
+            self.processes = len(self._local.workers)
         try:
             self._client = distributed.Client(self._local or scheduler, timeout=PATIENCE)
         except (OSError, ValueError) as error:

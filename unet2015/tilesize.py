@@ -10,6 +10,9 @@ allows, all of one size.
 from __future__ import annotations
 
 import math
+from pathlib import Path
+
+import torch
 
 from .tiles import TileGrid
 from .unet import UNet
@@ -20,10 +23,19 @@ WASTE_PER_BORDER = 1.4
 LEAST_OUTPUT = 768
 """Smaller tiles are not worth the calls."""
 MEMORY_SHARE = 0.25
-"""Share of the machine's free memory that the network's maps for one tile may take."""
+"""Share of the free memory that the network's maps for one tile may take."""
+CONTAINER_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
+"""Where Linux tells a container how much memory it may use, under /sys/fs/cgroup."""
+CPU = torch.device("cpu")
 
 
-def tile_grid(shape: tuple[int, ...], network: UNet, tile: int | None = None) -> TileGrid:
+def tile_grid(
+    shape: tuple[int, ...],
+    network: UNet,
+    tile: int | None = None,
+    device: torch.device = CPU,
+    processes: int = 1,
+) -> TileGrid:
     """Cut an image of a given height and width into tiles for a U-Net.
 
     Parameters
@@ -35,6 +47,10 @@ def tile_grid(shape: tuple[int, ...], network: UNet, tile: int | None = None) ->
     tile : int, optional
         Height and width of what the network sees at once; by default as large as pays and as the
         memory allows.
+    device : torch.device
+        Where the network runs: its memory counts.
+    processes : int
+        How many run the network at once on this machine and share its memory.
 
     Raises
     ------
@@ -45,7 +61,7 @@ def tile_grid(shape: tuple[int, ...], network: UNet, tile: int | None = None) ->
     if tile is not None:
         output = (network.output_size(tile),) * 2
     else:
-        largest = _largest_output(network)
+        largest = _largest_output(network, _free_memory(device) // processes)
         output = (_output_for(height, network, largest), _output_for(width, network, largest))
     return TileGrid((height, width), output, network.border, network.step)
 
@@ -67,22 +83,31 @@ def _smallest_output(network: UNet) -> int:
     return network.valid_input_size(network.step) - 2 * network.border
 
 
-def _largest_output(network: UNet) -> int:
-    """Largest output size whose maps fit into the memory that is to be used."""
+def _largest_output(network: UNet, memory: int) -> int:
+    """Largest output size whose maps take no more than a share of some bytes of memory."""
     # The widest moment is the last level of the expanding path: the skip, the up-convolution's
     # map, their concatenation and one result, all float32, at the size of the input.
     bytes_per_pixel = 4 * 6 * network.config.base_channels
-    side = math.isqrt(int(MEMORY_SHARE * _free_memory()) // bytes_per_pixel)
+    side = math.isqrt(int(MEMORY_SHARE * memory) // bytes_per_pixel)
     smallest = _smallest_output(network)
     above = max(side - 2 * network.border - smallest, 0)
     return smallest + above // network.step * network.step
 
 
-def _free_memory() -> int:
+def _free_memory(device: torch.device) -> int:
     """Bytes of memory that are free; 4 GiB where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
     try:
-        with open("/proc/meminfo") as lines:
-            free = dict(line.split(":") for line in lines)["MemAvailable"]
-        return int(free.split()[0]) * 1024
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = dict(line.split(":") for line in lines)["MemAvailable"]
+        return min(int(free.split()[0]) * 1024, _container_limit())
     except (OSError, KeyError):
         return 4 * 2**30
+
+
+def _container_limit(folder: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that this container may use; as good as endless outside of one."""
+    files = [folder / name for name in CONTAINER_LIMITS]
+    told = [file.read_text().strip() for file in files if file.exists()]
+    return min((int(limit) for limit in told if limit != "max"), default=2**63)
