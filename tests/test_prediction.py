@@ -149,3 +149,10 @@ def test_a_gpu_gives_the_same_cells():
     expected = predict(image, net)
     found = predict(image, net, engine=Engine(torch.device("cuda")))
     assert np.abs(found - expected).max() < 1e-3
+
+
+def test_tiles_in_flight_come_with_their_own_pixels(monkeypatch):
+    net, image = model(2), np.random.default_rng(0).random((150, 170), dtype=np.float32)
+    expected = predict(image, net, tile=84)
+    monkeypatch.setattr(Engine, "ahead", 2)  # as if there were a queue, as on a GPU
+    assert np.array_equal(predict(image, net, tile=84), expected)

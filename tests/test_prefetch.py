@@ -3,7 +3,7 @@ from itertools import islice
 
 import pytest
 
-from unet2015.prefetch import in_thread
+from unet2015.prefetch import in_thread, lagging
 
 
 def test_results_come_in_order_from_another_thread():
@@ -49,3 +49,22 @@ def test_several_threads_keep_the_order():
 
     found = list(in_thread(together, range(9), waiting=6, threads=3))
     assert found == [(number, -number) for number in range(9)]
+
+
+def test_items_lag_behind_what_is_taken():
+    taken = []
+
+    def items():
+        for n in range(5):
+            taken.append(n)
+            yield n
+
+    assert [(n, len(taken)) for n in lagging(items(), 1)] == [
+        (0, 2),
+        (1, 3),
+        (2, 4),
+        (3, 5),
+        (4, 5),
+    ]
+    taken.clear()
+    assert [(n, len(taken)) for n in lagging(items(), 0)] == [(n, n + 1) for n in range(5)]

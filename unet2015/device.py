@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from . import openvino_engine
 from .backends import NAMES, Backend, can_compile
@@ -43,6 +45,33 @@ class Engine(NamedTuple):
         """Channels last, but for training in float32 on a CPU: the way back is slower in it."""
         slower = training and self.dtype == torch.float32 and self.device.type == "cpu"
         return torch.contiguous_format if slower else torch.channels_last
+
+    @property
+    def ahead(self) -> int:
+        """Images that are sent before the result of one is waited for: a GPU has a queue."""
+        return 1 if self.device.type == "cuda" else 0
+
+    def send(self, images: Tensor) -> Tensor:
+        """Bring images to the device as float32; a GPU takes them when it gets there."""
+        if self.device.type == "cuda":
+            images = images.pin_memory()
+        images = images.to(self.device, torch.float32, non_blocking=True)
+        return images.contiguous(memory_format=self.memory_format())
+
+    def fetch(self, result: Tensor) -> Callable[[], NDArray[Any]]:
+        """Begin to copy a result from the device; the function that comes back waits for it."""
+        if self.device.type != "cuda":
+            return result.numpy
+        copy = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
+        copy.copy_(result, non_blocking=True)
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
+
+        def wait() -> NDArray[Any]:
+            copied.synchronize()
+            return copy.numpy()
+
+        return wait
 
     @property
     def gains_by_compiling(self) -> bool:

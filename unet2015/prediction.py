@@ -15,7 +15,7 @@ from .backends import runner
 from .checkpoint import Model
 from .device import Engine
 from .errors import InputError
-from .prefetch import in_thread
+from .prefetch import in_thread, lagging
 from .tiles import Source, Tile, TileGrid, read_mirrored
 from .tilesize import tile_grid
 
@@ -145,7 +145,8 @@ def run_network(
     network : nn.Module
         Is brought to the engine's device.
     engine : Engine
-        Where and in which precision to compute.
+        Where and in which precision to compute. A GPU computes one image while the result of the
+        one before is copied and used.
     finish : callable
         Turns the output, float32 of shape (classes, height, width), into the result, on the device.
 
@@ -155,13 +156,17 @@ def run_network(
     """
     network = engine.place(network).eval()
     call = runner(network, engine.dtype, engine.backend)
-    for key, image in inputs:
-        pixels = torch.from_numpy(image)[None].to(engine.device, torch.float32)
-        pixels = pixels.contiguous(memory_format=engine.memory_format())
+
+    def begin(image: NDArray[Any]) -> Tensor:
+        pixels = engine.send(torch.from_numpy(image)[None])
         with torch.inference_mode(), engine.autocast():
             output = call(pixels)[0]
         with torch.inference_mode():
-            yield key, finish(output.float()).cpu().numpy()
+            return finish(output.float())
+
+    begun = ((key, engine.fetch(begin(image))) for key, image in inputs)
+    for key, result in lagging(begun, engine.ahead):
+        yield key, result()
 
 
 def predict(
@@ -223,7 +228,8 @@ def predict_parts(
     """
     source = ArraySource(image)
     check_channels(source, model)
-    grid = tile_grid(source.shape[1:], model.network, tile)
+    engine = engine or Engine(torch.device("cpu"))
+    grid = tile_grid(source.shape[1:], model.network, tile, engine.device)
     outputs = predict_tiles(
         normalisation.normalise(source.image, model.normalisation),
         model.network,

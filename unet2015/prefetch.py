@@ -1,4 +1,4 @@
-"""Work done in threads while the caller does something else."""
+"""Work done while the caller does something else."""
 
 from __future__ import annotations
 
@@ -49,3 +49,13 @@ def in_thread(
         finally:
             for _, future in pending:
                 future.cancel()
+
+
+def lagging(items: Iterable[Item], count: int) -> Generator[Item]:
+    """Give items when so many more have been taken: what has begun goes on in the meantime."""
+    taken: deque[Item] = deque()
+    for item in items:
+        taken.append(item)
+        if len(taken) > count:
+            yield taken.popleft()
+    yield from taken
