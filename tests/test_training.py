@@ -140,12 +140,21 @@ def test_the_learning_rate_rises_and_falls_along_a_cosine():
 
 
 def test_the_momentum_rises_to_the_paper_s_and_the_rate_makes_up_for_it():
-    config = TrainingConfig(learning_rate=1.0, warmup=0, iterations=100, momentum_warmup=0.5)
+    config = TrainingConfig(learning_rate=1.0, warmup=0, iterations=100)
     assert momentum(config, 0) == pytest.approx(0.9)
-    assert momentum(config, 25) == pytest.approx(1 - 1 / 55)
-    assert {round(momentum(config, i), 9) for i in range(50, 100)} == {0.99}
+    assert momentum(config, 50) == pytest.approx(1 - math.sqrt(0.1 * 0.01))
+    assert momentum(config, 100) == pytest.approx(0.99)
     assert learning_rate(config, 0) == pytest.approx(10.0)
-    assert learning_rate(config, 50) == pytest.approx(0.5)
+    assert learning_rate(config, 50) == pytest.approx(math.sqrt(10) / 2)
+
+
+def test_training_begins_with_weights_adapted_to_its_tiles(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("unet2015.training.adapt", lambda _, images: seen.append(images))
+    train(frames(), tmp_path, changed(iterations=4), CPU)
+    assert [tuple(images.shape) for images in seen] == [(4, 1, 60, 60)]
+    train(frames(), tmp_path, changed(iterations=4), CPU, resume=True)
+    assert len(seen) == 1  # what is trained is left alone
 
 
 def test_the_optimizer_gets_the_rate_and_momentum_of_the_schedule(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ from .checkpoint import Model
 from .datasets.frames import AnnotatedFrame
 from .device import STEPS_THAT_PAY, Engine
 from .errors import InputError
+from .initialisation import adapt
 from .loss import weighted_cross_entropy
 from .prefetch import in_thread
 from .progress import Progress
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 EXPLODED = 1000.0
 """No loss that is going to fall is above this; initial weights alone may give some tens."""
+ADAPTED_TO = 4
+"""Tiles that the initial weights are adapted to."""
 LOOK_EVERY = 10
 """Iterations between looks at the loss; each look makes a GPU wait."""
 
@@ -107,12 +110,14 @@ def train(
 
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=config.momentum)
     start = run.restore(network, optimizer)
+    tiles = _Tiles(prepared, settings, network.border, start, engine)
+    if start == 0:
+        adapt(network, tiles.example().to(engine.device))
     names = [frame.name for frame in frames]
     trained = {**run.settings, "class_weights": list(classes), "frames": names}
     model = Model(network, config.normalisation, settings=trained)
 
     step = _Step(network, optimizer, config, engine)
-    tiles = _Tiles(prepared, settings, network.border, start, engine)
     losses: list[Tensor] = []
     began = time.perf_counter()
     with Progress(total=config.iterations, initial=start, desc="training", unit="it") as bar:
@@ -153,9 +158,8 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
     for name in ("momentum", "first_momentum"):
         if not 0 < getattr(config, name) < 1:
             raise InputError(f"{name} is {getattr(config, name)}: it must be above 0 and below 1.")
-    for name in ("class_balance", "momentum_warmup"):
-        if not 0 <= getattr(config, name) <= 1:
-            raise InputError(f"{name} is {getattr(config, name)}: it must be from 0 to 1.")
+    if not 0 <= config.class_balance <= 1:
+        raise InputError(f"class_balance is {config.class_balance}: it must be from 0 to 1.")
     if settings.network.num_classes != 2:
         raise InputError(
             f"num_classes is {settings.network.num_classes}: cells and background are 2 classes."
@@ -242,6 +246,10 @@ class _Tiles:
                 if made is None:
                     return
                 yield made[1]
+
+    def example(self) -> Tensor:
+        """Images of the first tiles, shape (tiles, channels, height, width)."""
+        return torch.cat([self._make(iteration)[0] for iteration in range(ADAPTED_TO)])
 
     def _make(self, iteration: int) -> Sequence[Tensor]:
         training = self.settings.training
