@@ -34,8 +34,9 @@ from unet2015.weightmap import WeightMapConfig
 
 RESULTS = HERE / "results" / "ablation"
 TABLE = HERE / "ablation.md"
-PADDED_TILE = 384
-"""The multiple of 16 next to 388, the output of the paper's tile, so that both see as much."""
+TILE = 380
+PADDED_TILE = 192
+"""The multiple of 16 next to 196, the output of such a tile, so that both judge as much."""
 
 
 class PaddedUNet(UNet):
@@ -64,7 +65,7 @@ class Variant(NamedTuple):
 
     weight_map: WeightMapConfig = WeightMapConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
-    tile: int = TrainingConfig.tile
+    tile: int = TILE
     build: Callable[..., UNet] = UNet
 
 

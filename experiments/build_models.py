@@ -2,7 +2,7 @@
 
     python experiments/build_models.py u373|hela|em|all [--iterations N] [--runs runs]
 
-The settings are those of the reproduction with 16 channels; the scores that `unet2015 models` shows
+The settings are those of the reproduction with 16 channels and tiles of 380 pixels; the scores that `unet2015 models` shows
 come from its results in ``experiments/results/reproduction``. Goes on where it stopped.
 """
 
@@ -28,6 +28,7 @@ from unet2015.training import Settings, train
 from unet2015.unet import UNetConfig
 
 CHANNELS = 16
+TILE = 380
 CTC_CITATION = (
     "Maska et al., The Cell Tracking Challenge: 10 years of objective benchmarking, "
     "Nature Methods 20, 1010-1020 (2023), doi:10.1038/s41592-023-01879-y"
@@ -63,7 +64,8 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings = Settings(
-        UNetConfig(base_channels=CHANNELS), TrainingConfig(iterations=arguments.iterations)
+        UNetConfig(base_channels=CHANNELS),
+        TrainingConfig(iterations=arguments.iterations, tile=TILE),
     )
     for name in ABOUT if arguments.model == "all" else [arguments.model]:
         folder = arguments.runs / f"{name}-all-{CHANNELS}"

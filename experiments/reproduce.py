@@ -1,7 +1,7 @@
 """Reproduce the paper's ISBI results (Tables 1 and 2).
 
-    python experiments/reproduce.py u373|hela|em|all [--base-channels 64] [--minutes M]
-        [--folds ...] [--silver] [--runs runs]
+    python experiments/reproduce.py u373|hela|em|all [--base-channels 64] [--tile 572]
+        [--iterations 6000] [--minutes M] [--folds ...] [--silver] [--runs runs]
 
 Trains a network for each fold, predicts what was held out, tracks and scores it, and writes
 ``experiments/results/reproduction/FOLD-CHANNELS.json`` and, from all such files,
@@ -75,7 +75,10 @@ def main() -> None:
     settings = Settings(
         UNetConfig(base_channels=arguments.base_channels),
         TrainingConfig(
-            iterations=arguments.iterations, interval=arguments.interval, seed=arguments.seed
+            tile=arguments.tile,
+            iterations=arguments.iterations,
+            interval=arguments.interval,
+            seed=arguments.seed,
         ),
     )
     sets = [*CELLS, "em"] if arguments.set == "all" else [arguments.set]
@@ -112,6 +115,7 @@ def finish(
     found = {
         "fold": fold.name,
         "base_channels": settings.network.base_channels,
+        "tile": settings.training.tile,
         "iterations": settings.training.iterations,
         "minutes": round(sum(line.seconds for line in log) / 60, 1),
         "device": _device(engine),
@@ -213,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("set", choices=[*CELLS, "em", "all"])
     parser.add_argument("--base-channels", type=int, default=64)
+    parser.add_argument("--tile", type=int, default=TrainingConfig.tile)
     parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
     parser.add_argument("--interval", type=int, default=TrainingConfig.interval)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="for this call")

@@ -24,9 +24,9 @@ class TrainingConfig:
     """Momentum at the start; a run of few thousand steps gets nowhere with 0.99 at once. Ours."""
     tile: int = 572
     """Height and width of the training tiles in pixels, a valid input size (Fig. 1)."""
-    iterations: int = 2000
+    iterations: int = 6000
     """Training steps, one tile each. Ours."""
-    learning_rate: float = 5e-3
+    learning_rate: float = 2.5e-3
     """Learning rate at the final momentum; at a momentum of 0.9 it is ten times that. Ours."""
     warmup: int = 100
     """Iterations in which the learning rate rises from 0; then it falls along a cosine. Ours."""
