@@ -2,8 +2,9 @@
 
     python experiments/build_models.py u373|hela|em|all [--iterations N] [--runs runs]
 
-The settings are those of the reproduction with 16 channels and tiles of 380 pixels; the scores that `unet2015 models` shows
-come from its results in ``experiments/results/reproduction``. Goes on where it stopped.
+The settings are those of the reproduction with 16 channels and tiles of 380 pixels; the scores that
+`unet2015 models` shows come from its results in ``experiments/results/reproduction``. Goes on where
+it stopped.
 """
 
 from __future__ import annotations
