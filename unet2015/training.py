@@ -108,7 +108,7 @@ def train(
     logger.info("class weights: foreground %.3g, background %.3g", *classes)
     run = Run(Path(folder), {**dataclasses.asdict(settings), "data": _digest(frames)}, resume)
 
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=config.momentum)
+    optimizer = torch.optim.SGD(network.parameters(), 0.0, config.momentum, fused=True)
     start = run.restore(network, optimizer)
     tiles = _Tiles(prepared, settings, network.border, start, engine)
     if start == 0:
