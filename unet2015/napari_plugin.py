@@ -57,14 +57,15 @@ def predict_widget(
     if config.num_classes != 2:
         raise InputError(f"the model tells {config.num_classes} classes apart, and not 2.")
     planes = _Planes(image, config.in_channels)
-    grid = tile_grid(planes.shape[-2:], loaded.network)
+    engine = choose_engine()
+    grid = tile_grid(planes.shape[-2:], loaded.network, device=engine.device)
     about = {**_placement(image, planes.axes), "name": f"{image.name} {output}"}
 
     @thread_worker(progress={"total": len(grid) * len(planes), "desc": "predicting"})
     def work() -> Generator[None, None, napari.types.LayerDataTuple]:
         probability = np.empty(planes.shape, np.float32)
         for index in planes:
-            _, parts = predict_parts(planes.read(index), loaded, engine=choose_engine())
+            _, parts = predict_parts(planes.read(index), loaded, engine=engine)
             for part, values in parts:
                 probability[index][part.write] = values[1]
                 yield
