@@ -1,6 +1,6 @@
 """What each ingredient of the paper buys: the recipe without one of them at a time.
 
-    python experiments/ablation.py [--sets u373 hela] [--base-channels 16] [--iterations 1000]
+    python experiments/ablation.py [--sets u373 hela] [--base-channels 8] [--iterations 1500]
         [--seeds 0 1 2] [--minutes M] [--runs runs]
 
 Both folds of each set are trained and scored as in the reproduction, at reduced size; see
@@ -129,8 +129,8 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sets", nargs="+", choices=CELLS, default=list(CELLS))
-    parser.add_argument("--base-channels", type=int, default=16)
-    parser.add_argument("--iterations", type=int, default=1000)
+    parser.add_argument("--base-channels", type=int, default=8)
+    parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--minutes", type=float, default=math.inf, help="for this call")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
