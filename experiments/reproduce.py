@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from necks import DEPTH, part_at_necks
 from numpy.typing import NDArray
 from results_table import RESULTS, write_table
 from tqdm import tqdm
@@ -115,7 +116,6 @@ def finish(
     found = {
         "fold": fold.name,
         "base_channels": settings.network.base_channels,
-        "tile": settings.training.tile,
         "iterations": settings.training.iterations,
         "minutes": round(sum(line.seconds for line in log) / 60, 1),
         "device": _device(engine),
@@ -146,19 +146,38 @@ def cell_fold(name: str, scored: str, silver: bool) -> Fold:
     least = int(SMALLEST * areas.min())
 
     def score(model: Model, engine: Engine, folder: Path) -> dict[str, Any]:
-        result = folder / f"{scored}_RES"
-        result.mkdir(exist_ok=True)
-        tracker = Tracker()
+        plain, parted = (Sequence(folder / f"{scored}_{kind}") for kind in ("RES", "PARTED"))
         for path in tqdm(sequence_frames(data / scored), "predicting", unit="frame"):
             probabilities = predict(read_image(path), model, engine=engine)
-            cells = tracker.link(label_cells(foreground(probabilities), least))
-            write_image(result / f"mask{frame_number(path)}.tif", cells)
-        if len(tracker.tracks):
-            write_tracks(result / "res_track.txt", tracker.tracks)
-        summary = tables.summary(score_sequence(data / f"{scored}_GT", result, MARGIN), MARGIN)
-        return {"smallest_component": least, **summary}
+            cells = label_cells(foreground(probabilities), least)
+            plain.add(frame_number(path), cells)
+            parted.add(frame_number(path), part_at_necks(cells, least))
+        truth = data / f"{scored}_GT"
+        return {
+            "smallest_component": least,
+            **plain.score(truth),
+            "parted_at_necks": {"depth": DEPTH, **parted.score(truth)},
+        }
 
     return Fold(f"{name}-{scored}{'-silver' if silver else ''}", frames, score)
+
+
+class Sequence:
+    """The tracked cells of a sequence, as the challenge wants them in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.tracker = folder, Tracker()
+        folder.mkdir(exist_ok=True)
+
+    def add(self, number: str, cells: NDArray[np.uint32]) -> None:
+        """Link the cells of the next frame and write them."""
+        write_image(self.folder / f"mask{number}.tif", self.tracker.link(cells))
+
+    def score(self, truth: Path) -> dict[str, Any]:
+        """Write the tracks and score all frames."""
+        if len(self.tracker.tracks):
+            write_tracks(self.folder / "res_track.txt", self.tracker.tracks)
+        return tables.summary(score_sequence(truth, self.folder, MARGIN), MARGIN)
 
 
 def _em_folds() -> list[Fold]:

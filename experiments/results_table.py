@@ -21,7 +21,8 @@ PAPER_SEG = {"u373": 0.9203, "hela": 0.7756}
 """Table 2 of the paper, on the challenge's hidden sequences."""
 PAPER_EM = {"pixel_error": 0.0611, "rand_error": 0.0382, "warping_error": 0.000353}
 """Table 1 of the paper, on the challenge's hidden labels, each at its best threshold."""
-RUN_COLUMNS = ("channels", "iterations", "minutes")
+RUN_COLUMNS = ("channels", "tile", "iterations", "minutes")
+PARTED_KEY, PARTED = "parted_at_necks", ", parted at necks"
 
 HEAD = """# Results of the reproduction
 
@@ -44,15 +45,19 @@ def write_table() -> None:
 
 
 def cell_table(name: str, found: list[dict[str, Any]]) -> str:
-    """A line for each sequence that was scored, and the mean over both for each kind of run."""
+    """Lines for each sequence that was scored, and the means over both for each kind of run."""
     rows = []
     for kind, group in _grouped(found):
         results = list(group)
-        rows += [[*_start(result), *_scores(result)] for result in results]
-        if len({result["fold"] for result in results}) > 1:
-            means = [_mean(results, key) for key in ("SEG", "DET", "TRA")]
-            rows.append([f"**mean, {kind}**", "", "", "", *means, "", "", "", ""])
-    rows.append(["paper (hidden test set)", "64", "", "", f"{PAPER_SEG[name]:.4f}", *[""] * 6])
+        for ending, scored in (("", results), (PARTED, [r for r in results if PARTED_KEY in r])):
+            judged = [result.get(PARTED_KEY, result) if ending else result for result in scored]
+            for result, scores in zip(scored, judged, strict=True):
+                fold, *start = _start(result)
+                rows.append([fold + ending, *start, *_scores(scores), result["device"]])
+            if len({result["fold"] for result in scored}) > 1:
+                means = [_mean(judged, key) for key in ("SEG", "DET", "TRA")]
+                rows.append([f"**mean, {kind}{ending}**", *[""] * 4, *means, *[""] * 4])
+    rows.append(["paper (hidden test set)", "64", *[""] * 3, f"{PAPER_SEG[name]:.4f}", *[""] * 6])
     columns = ["scored", *RUN_COLUMNS, "SEG", "DET", "TRA", "cells", "without match"]
     return markdown([*columns, "IoU of the matched", "device"], rows)
 
@@ -69,9 +74,9 @@ def em_table(found: list[dict[str, Any]]) -> str:
             means = [
                 f"{_average(r['best'][name]['value'] for r in results):.5f}" for name in PAPER_EM
             ]
-            rows.append([f"**mean, {kind}** (best)", "", "", "", *means, ""])
+            rows.append([f"**mean, {kind}** (best)", *[""] * 4, *means, ""])
     paper = [f"{value:g}" for value in PAPER_EM.values()]
-    rows.append(["paper (hidden labels, best)", "64", "", "", *paper, ""])
+    rows.append(["paper (hidden labels, best)", "64", *[""] * 3, *paper, ""])
     columns = ["fold", *RUN_COLUMNS, "pixel error", "Rand error", "warping error", "device"]
     return markdown(columns, rows)
 
@@ -87,8 +92,10 @@ def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[s
 
 
 def _start(result: dict[str, Any]) -> list[str]:
-    keys = ("fold", "base_channels", "iterations", "minutes")
-    return [str(result[key]) for key in keys]
+    tile = result["settings"]["training"]["tile"]
+    parts = (result[key] for key in ("fold", "base_channels", "iterations", "minutes"))
+    fold, channels, *run = map(str, parts)
+    return [fold, channels, str(tile), *run]
 
 
 def _scores(result: dict[str, Any]) -> list[str]:
@@ -99,7 +106,6 @@ def _scores(result: dict[str, Any]) -> list[str]:
         str(len(overlaps)),
         str(len(overlaps) - len(found)),
         f"{_average(found):.4f}",
-        result["device"],
     ]
 
 

@@ -45,7 +45,10 @@ def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
     assert result["fold"] == "u373-02"
     assert {name.split("/")[1] for name in result["trained_on"]} == {"01"}
     assert result["margin"] == 50
-    assert "u373-02 | 2 | 2 |" in (tmp_path / "results.md").read_text()
+    assert result["parted_at_necks"]["depth"] == 7
+    table = (tmp_path / "results.md").read_text()
+    assert "| u373-02 | 2 | 572 | 2 |" in table
+    assert "| u373-02, parted at necks | 2 | 572 | 2 |" in table
 
 
 def test_when_time_is_over_no_result_is_written_and_the_run_can_go_on(reproduce, tmp_path):
@@ -70,6 +73,22 @@ def test_em_folds_hold_out_blocks_of_slices_the_last_first(reproduce, tmp_path):
     assert result["held_out"] == [6, 7, 8, 9, 10, 11]
     assert result["trained_on"] == [f"ISBI-2012-EM/{n:02}" for n in range(6)]
     assert "| em-1 | 2 |" in (tmp_path / "results.md").read_text()
+
+
+@pytest.mark.usefixtures("reproduce")
+def test_cells_are_parted_at_narrow_necks_and_not_elsewhere():
+    from necks import part_at_necks
+
+    rows, columns = np.indices((80, 200))
+    bar = (abs(rows - 40) < 4) & (columns > 40) & (columns < 90)
+    two = (np.hypot(rows - 40, columns - 35) < 20) | (np.hypot(rows - 40, columns - 95) < 20) | bar
+    stout = (abs(rows - 40) < 30) & (columns > 130) & (columns < 190)
+    cells = part_at_necks((two + 2 * stout).astype(np.uint32), 50)
+    assert cells.dtype == np.uint32
+    assert np.array_equal(cells > 0, two | stout)
+    assert cells[40, 35] != cells[40, 95]
+    assert len(np.unique(cells)) == 4
+    assert len(np.unique(part_at_necks(np.zeros((9, 9), np.uint32), 50))) == 1
 
 
 def test_without_data_it_says_where_they_are_looked_for(reproduce):
