@@ -32,6 +32,7 @@ from results_table import RESULTS, write_table
 from tqdm import tqdm
 
 from unet2015 import __version__
+from unet2015.augment import AugmentationConfig
 from unet2015.datasets.ctc import frame_number, load_sequence, sequence_frames
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
@@ -81,6 +82,7 @@ def main() -> None:
             interval=arguments.interval,
             seed=arguments.seed,
         ),
+        AugmentationConfig(rotation=arguments.rotation),
     )
     sets = [*CELLS, "em"] if arguments.set == "all" else [arguments.set]
     for name in sets:
@@ -237,6 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("set", choices=[*CELLS, "em", "all"])
     parser.add_argument("--base-channels", type=int, default=64)
     parser.add_argument("--tile", type=int, default=TrainingConfig.tile)
+    parser.add_argument("--rotation", type=float, default=AugmentationConfig.rotation)
     parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
     parser.add_argument("--interval", type=int, default=TrainingConfig.interval)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="for this call")

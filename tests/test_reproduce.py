@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unet2015 import load_model
 from unet2015.datasets.synthetic import simulate, write_sequence
 from unet2015.images import write_image
 
@@ -49,6 +50,28 @@ def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
     table = (tmp_path / "results.md").read_text()
     assert "| u373-02 | 2 | 572 | 2 |" in table
     assert "| u373-02, parted at necks | 2 | 572 | 2 |" in table
+
+
+def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypatch):
+    import build_models
+
+    data = tmp_path / "data" / "DIC-C2DH-HeLa"
+    for seed, sequence in enumerate(("01", "02")):
+        write_sequence(data, sequence, simulate(2, (200, 220), 6, np.random.default_rng(seed)))
+    reproduce("hela", "--folds", "01")
+    monkeypatch.setattr(build_models, "CHANNELS", 2)
+    monkeypatch.setattr(build_models, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(build_models, "INDEX", tmp_path / "models" / "models.json")
+    words = ["build_models.py", "hela", "--fold", "01", "--runs", str(tmp_path / "runs")]
+    monkeypatch.setattr(sys, "argv", words)
+    build_models.main()
+    about = json.loads((tmp_path / "models" / "models.json").read_text())["hela"]
+    assert about["data"].endswith("gold truth, without sequence 01")
+    assert about["score"].endswith(" on sequence 01, which it did not see")
+    loaded = load_model(tmp_path / "models" / "hela.safetensors")
+    trained = load_model(tmp_path / "runs" / "hela-01-2")
+    name, weight = next(iter(trained.network.state_dict().items()))
+    assert np.allclose(loaded.network.state_dict()[name], weight, atol=1e-3)
 
 
 def test_when_time_is_over_no_result_is_written_and_the_run_can_go_on(reproduce, tmp_path):
