@@ -1,10 +1,10 @@
 """Train the small models that come with the package, on all annotated frames.
 
-    python experiments/build_models.py u373|hela|em|all [--fold F] [--iterations N] [--runs runs]
+    python experiments/build_models.py u373|hela|em|all [--fold F] [--runs runs] [--rotation 15] ...
 
-The settings are those of the reproduction with 16 channels and tiles of 380 pixels; the scores that
-`unet2015 models` shows come from its results in ``experiments/results/reproduction``. Goes on where
-it stopped. With --fold the network of that fold of the reproduction is taken as it is, which costs
+The settings are those of the reproduction, by default with 16 channels and tiles of 380 pixels; the
+scores that `unet2015 models` shows come from its results with the same settings. Goes on where it
+stopped. With --fold the network of that fold of the reproduction is taken as it is, which costs
 nothing, but has not seen all frames.
 """
 
@@ -16,22 +16,18 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from reproduce import CELLS, EM, data_home
+from reproduce import CELLS, EM, add_settings, chosen_settings, data_home, run_name
 from results_table import RESULTS
 
 from unet2015.atomic import atomic_path
 from unet2015.builtin import INDEX
-from unet2015.checkpoint import Model, load_model, save_model
+from unet2015.checkpoint import load_model, save_model
 from unet2015.datasets.ctc import load_sequence
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.device import choose_engine
-from unet2015.schedule import TrainingConfig
-from unet2015.training import Settings, train
-from unet2015.unet import UNetConfig
+from unet2015.training import train
 
-CHANNELS = 16
-TILE = 380
 CTC_CITATION = (
     "Maska et al., The Cell Tracking Challenge: 10 years of objective benchmarking, "
     "Nature Methods 20, 1010-1020 (2023), doi:10.1038/s41592-023-01879-y"
@@ -63,27 +59,24 @@ def main() -> None:
     )
     parser.add_argument("model", choices=[*ABOUT, "all"])
     parser.add_argument("--fold", help="take this fold's network from the folder of runs")
-    parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
+    add_settings(parser)
+    parser.set_defaults(base_channels=16, tile=380)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    settings = chosen_settings(arguments)
     for name in ABOUT if arguments.model == "all" else [arguments.model]:
         if arguments.fold:
-            model = load_model(arguments.runs / f"{name}-{arguments.fold}-{CHANNELS}")
+            run = run_name(f"{name}-{arguments.fold}", settings)
+            model, results = load_model(arguments.runs / run), [RESULTS / f"{run}.json"]
         else:
-            model = _train(name, arguments.runs, arguments.iterations)
+            folder = arguments.runs / run_name(f"{name}-all", settings)
+            model = train(all_frames(name), folder, settings, choose_engine(), resume=True)
+            results = sorted(RESULTS.glob(run_name(f"{name}-?*", settings) + ".json"))
         model.network.half()  # for storage only
         INDEX.parent.mkdir(exist_ok=True)
         save_model(INDEX.with_name(f"{name}.safetensors"), model)
-        _enter(name, arguments.fold)
-
-
-def _train(name: str, runs: Path, iterations: int) -> Model:
-    settings = Settings(
-        UNetConfig(base_channels=CHANNELS), TrainingConfig(iterations=iterations, tile=TILE)
-    )
-    folder = runs / f"{name}-all-{CHANNELS}"
-    return train(all_frames(name), folder, settings, choose_engine(), resume=True)
+        _enter(name, [json.loads(path.read_text()) for path in results], bool(arguments.fold))
 
 
 def all_frames(name: str) -> list[AnnotatedFrame]:
@@ -93,12 +86,14 @@ def all_frames(name: str) -> list[AnnotatedFrame]:
     return [frame for sequence in ("01", "02") for frame in load_sequence(data, sequence)]
 
 
-def _enter(name: str, fold: str | None) -> None:
+def _enter(name: str, results: list[dict[str, Any]], is_fold: bool) -> None:
     """Put a model into the index, with its own score or those of its twins."""
-    found = sorted(RESULTS.glob(f"{name}-{fold or '*'}-{CHANNELS}.json"))
-    results = [json.loads(path.read_text()) for path in found if "silver" not in path.name]
-    scores = "; ".join(f"{_score(result)} on {_held_out(result)}" for result in results)
-    if fold:
+    scores = "; ".join(
+        f"{_score(result)} on {_held_out(result)}"
+        for result in results
+        if not result["fold"].endswith("silver")
+    )
+    if is_fold:
         data, score = f"without {_held_out(results[0])}", f"{scores}, which it did not see"
     else:
         data, score = "all of it", f"{scores}, by twins that did not see them"

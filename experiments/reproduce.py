@@ -4,7 +4,7 @@
         [--iterations 6000] [--minutes M] [--folds ...] [--silver] [--runs runs]
 
 Trains a network for each fold, predicts what was held out, tracks and scores it, and writes
-``experiments/results/reproduction/FOLD-CHANNELS.json`` and, from all such files,
+``experiments/results/reproduction/FOLD-CHANNELS-....json`` and, from all such files,
 ``experiments/results.md``. The protocol is in ``experiments/README.md``. The same command goes on
 where it stopped, after Ctrl-C or when --minutes are over; a fold that is finished is not repeated.
 The data are looked for in the folder that the environment variable UNET2015_DATA names, then in
@@ -74,16 +74,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     deadline = time.monotonic() + 60 * arguments.minutes
     engine = choose_engine(arguments.device)
-    settings = Settings(
-        UNetConfig(base_channels=arguments.base_channels),
-        TrainingConfig(
-            tile=arguments.tile,
-            iterations=arguments.iterations,
-            interval=arguments.interval,
-            seed=arguments.seed,
-        ),
-        AugmentationConfig(rotation=arguments.rotation),
-    )
+    settings = chosen_settings(arguments)
     sets = [*CELLS, "em"] if arguments.set == "all" else [arguments.set]
     for name in sets:
         for fold in _folds(name, arguments.folds, arguments.silver):
@@ -103,8 +94,7 @@ def finish(
     build: Callable[..., UNet] = UNet,
 ) -> bool:
     """Train and score a fold, as far as time allows; say whether it is finished."""
-    seed = settings.training.seed
-    name = f"{fold.name}-{settings.network.base_channels}" + (f"-seed{seed}" if seed else "")
+    name = run_name(fold.name, settings)
     target = results / f"{name}.json"
     if target.exists():
         logger.info("%s is finished: %s", name, target)
@@ -132,6 +122,23 @@ def finish(
     draft.write_text(json.dumps(found, indent=1) + "\n")
     draft.replace(target)
     return True
+
+
+def run_name(fold: str, settings: Settings) -> str:
+    """Name of a fold's run and result: what is not as by default is in it."""
+    given, usual = _told(settings), _told(Settings())
+    changed = [f"{key}{given[key]:g}" for key in given if given[key] != usual[key]]
+    return "-".join([fold, str(settings.network.base_channels), *changed])
+
+
+def _told(settings: Settings) -> dict[str, float]:
+    training = settings.training
+    return {
+        "tile": training.tile,
+        "rotation": settings.augmentation.rotation,
+        "iterations": training.iterations,
+        "seed": training.seed,
+    }
 
 
 def _folds(name: str, wanted: list[str], silver: bool) -> list[Fold]:
@@ -232,23 +239,41 @@ def _device(engine: Engine) -> str:
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the options for what `chosen_settings` reads."""
+    parser.add_argument("--base-channels", type=int, default=UNetConfig.base_channels)
+    parser.add_argument("--tile", type=int, default=TrainingConfig.tile)
+    parser.add_argument("--rotation", type=float, default=AugmentationConfig.rotation)
+    parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
+    parser.add_argument("--interval", type=int, default=TrainingConfig.interval)
+    parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
+
+
+def chosen_settings(arguments: argparse.Namespace) -> Settings:
+    return Settings(
+        UNetConfig(base_channels=arguments.base_channels),
+        TrainingConfig(
+            tile=arguments.tile,
+            iterations=arguments.iterations,
+            interval=arguments.interval,
+            seed=arguments.seed,
+        ),
+        AugmentationConfig(rotation=arguments.rotation),
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("set", choices=[*CELLS, "em", "all"])
-    parser.add_argument("--base-channels", type=int, default=64)
-    parser.add_argument("--tile", type=int, default=TrainingConfig.tile)
-    parser.add_argument("--rotation", type=float, default=AugmentationConfig.rotation)
-    parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
-    parser.add_argument("--interval", type=int, default=TrainingConfig.interval)
+    add_settings(parser)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="for this call")
     parser.add_argument(
         "--folds", nargs="+", default=[], help="scored sequences (01 02) or EM folds (1 to 5)"
     )
     parser.add_argument("--silver", action="store_true", help="cells: train on silver truth too")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
     return parser
 

@@ -21,7 +21,7 @@ PAPER_SEG = {"u373": 0.9203, "hela": 0.7756}
 """Table 2 of the paper, on the challenge's hidden sequences."""
 PAPER_EM = {"pixel_error": 0.0611, "rand_error": 0.0382, "warping_error": 0.000353}
 """Table 1 of the paper, on the challenge's hidden labels, each at its best threshold."""
-RUN_COLUMNS = ("channels", "tile", "iterations", "minutes")
+RUN_COLUMNS = ("channels", "tile", "rotation", "iterations", "minutes")
 PARTED_KEY, PARTED = "parted_at_necks", ", parted at necks"
 
 HEAD = """# Results of the reproduction
@@ -56,8 +56,8 @@ def cell_table(name: str, found: list[dict[str, Any]]) -> str:
                 rows.append([fold + ending, *start, *_scores(scores), result["device"]])
             if len({result["fold"] for result in scored}) > 1:
                 means = [_mean(judged, key) for key in ("SEG", "DET", "TRA")]
-                rows.append([f"**mean, {kind}{ending}**", *[""] * 4, *means, *[""] * 4])
-    rows.append(["paper (hidden test set)", "64", *[""] * 3, f"{PAPER_SEG[name]:.4f}", *[""] * 6])
+                rows.append([f"**mean, {kind}{ending}**", *[""] * 5, *means, *[""] * 4])
+    rows.append(["paper (hidden test set)", "64", *[""] * 4, f"{PAPER_SEG[name]:.4f}", *[""] * 6])
     columns = ["scored", *RUN_COLUMNS, "SEG", "DET", "TRA", "cells", "without match"]
     return markdown([*columns, "IoU of the matched", "device"], rows)
 
@@ -74,28 +74,33 @@ def em_table(found: list[dict[str, Any]]) -> str:
             means = [
                 f"{_average(r['best'][name]['value'] for r in results):.5f}" for name in PAPER_EM
             ]
-            rows.append([f"**mean, {kind}** (best)", *[""] * 4, *means, ""])
+            rows.append([f"**mean, {kind}** (best)", *[""] * 5, *means, ""])
     paper = [f"{value:g}" for value in PAPER_EM.values()]
-    rows.append(["paper (hidden labels, best)", "64", *[""] * 3, *paper, ""])
+    rows.append(["paper (hidden labels, best)", "64", *[""] * 4, *paper, ""])
     columns = ["fold", *RUN_COLUMNS, "pixel error", "Rand error", "warping error", "device"]
     return markdown(columns, rows)
 
 
 def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
-    """Results that differ in nothing but the fold."""
+    """Results that differ in nothing but the fold, and what to call them."""
 
-    def kind(result: dict[str, Any]) -> str:
-        silver = ", silver truth added" if result["fold"].endswith("silver") else ""
-        return f"{result['base_channels']} channels{silver}"
+    def run(result: dict[str, Any]) -> tuple[bool, list[float]]:
+        return result["fold"].endswith("silver"), _run(result)
 
-    return groupby(sorted(found, key=lambda result: (kind(result), result["fold"])), kind)
+    by_run = sorted(found, key=lambda result: (run(result), result["fold"]))
+    for (silver, (channels, *_)), group in groupby(by_run, run):
+        yield f"{channels} channels{', silver truth added' if silver else ''}", group
+
+
+def _run(result: dict[str, Any]) -> list[float]:
+    """The settings in which runs differ: channels, tile, rotation, iterations."""
+    training, varied = result["settings"]["training"], result["settings"]["augmentation"]
+    tile, turned = training["tile"], varied["rotation"]
+    return [result["base_channels"], tile, round(turned), result["iterations"]]
 
 
 def _start(result: dict[str, Any]) -> list[str]:
-    tile = result["settings"]["training"]["tile"]
-    parts = (result[key] for key in ("fold", "base_channels", "iterations", "minutes"))
-    fold, channels, *run = map(str, parts)
-    return [fold, channels, str(tile), *run]
+    return [result["fold"], *map(str, _run(result)), str(result["minutes"])]
 
 
 def _scores(result: dict[str, Any]) -> list[str]:

@@ -48,8 +48,8 @@ def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
     assert result["margin"] == 50
     assert result["parted_at_necks"]["depth"] == 7
     table = (tmp_path / "results.md").read_text()
-    assert "| u373-02 | 2 | 572 | 2 |" in table
-    assert "| u373-02, parted at necks | 2 | 572 | 2 |" in table
+    assert "| u373-02 | 2 | 572 | 15 | 2 |" in table
+    assert "| u373-02, parted at necks | 2 | 572 | 15 | 2 |" in table
 
 
 def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypatch):
@@ -59,17 +59,17 @@ def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypa
     for seed, sequence in enumerate(("01", "02")):
         write_sequence(data, sequence, simulate(2, (200, 220), 6, np.random.default_rng(seed)))
     reproduce("hela", "--folds", "01")
-    monkeypatch.setattr(build_models, "CHANNELS", 2)
     monkeypatch.setattr(build_models, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(build_models, "INDEX", tmp_path / "models" / "models.json")
-    words = ["build_models.py", "hela", "--fold", "01", "--runs", str(tmp_path / "runs")]
-    monkeypatch.setattr(sys, "argv", words)
+    words = ["hela", "--fold", "01", "--runs", str(tmp_path / "runs")]
+    tiny = ["--base-channels", "2", "--iterations", "2", "--tile", "572"]
+    monkeypatch.setattr(sys, "argv", ["build_models.py", *words, *tiny])
     build_models.main()
     about = json.loads((tmp_path / "models" / "models.json").read_text())["hela"]
     assert about["data"].endswith("gold truth, without sequence 01")
     assert about["score"].endswith(" on sequence 01, which it did not see")
     loaded = load_model(tmp_path / "models" / "hela.safetensors")
-    trained = load_model(tmp_path / "runs" / "hela-01-2")
+    trained = load_model(tmp_path / "runs" / "hela-01-2-iterations2")
     name, weight = next(iter(trained.network.state_dict().items()))
     assert np.allclose(loaded.network.state_dict()[name], weight, atol=1e-3)
 
@@ -81,7 +81,7 @@ def test_when_time_is_over_no_result_is_written_and_the_run_can_go_on(reproduce,
     reproduce("u373", "--folds", "01", "--minutes", "0", "--interval", "1")
     assert not (tmp_path / "results").exists()
     reproduce("u373", "--folds", "01", "--interval", "1")
-    assert (tmp_path / "results" / "u373-01-2.json").exists()
+    assert (tmp_path / "results" / "u373-01-2-iterations2.json").exists()
 
 
 def test_em_folds_hold_out_blocks_of_slices_the_last_first(reproduce, tmp_path):
@@ -92,7 +92,7 @@ def test_em_folds_hold_out_blocks_of_slices_the_last_first(reproduce, tmp_path):
     write_image(data / "train-volume.tif", cells // 3 + np.arange(50, dtype=np.uint8), "ZYX")
     write_image(data / "train-labels.tif", cells, "ZYX")
     reproduce("em", "--folds", "1")
-    result = json.loads((tmp_path / "results" / "em-1-2.json").read_text())
+    result = json.loads((tmp_path / "results" / "em-1-2-iterations2.json").read_text())
     assert result["held_out"] == [6, 7, 8, 9, 10, 11]
     assert result["trained_on"] == [f"ISBI-2012-EM/{n:02}" for n in range(6)]
     assert "| em-1 | 2 |" in (tmp_path / "results.md").read_text()

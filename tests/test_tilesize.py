@@ -82,7 +82,9 @@ def test_processes_share_the_memory(monkeypatch):
 
 
 def test_the_memory_that_counts_is_the_device_s(monkeypatch):
-    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (200 * 2**20, 2**40))
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (150 * 2**20, 2**40))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda _: 80 * 2**20)
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda _: 30 * 2**20)
     gpu = tile_grid((3000, 2000), UNet(base_channels=16), device=torch.device("cuda"))
     assert 4 * 6 * 16 * gpu.input[0] * gpu.input[1] <= 50 * 2**20
 

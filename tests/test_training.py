@@ -54,15 +54,25 @@ def kill_at(monkeypatch, iteration):
     monkeypatch.setattr("unet2015.training.learning_rate", dying)
 
 
-@pytest.mark.parametrize("killed_at", [2, 5, 8, 11])
-def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, killed_at):
-    train(frames(), tmp_path / "whole", SMALL, CPU)
+@pytest.mark.parametrize(
+    ("killed_at", "dtype"),
+    [
+        (2, torch.float32),
+        (5, torch.float32),
+        (8, torch.float32),
+        (11, torch.float32),
+        (8, torch.bfloat16),  # in another memory format
+    ],
+)
+def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, killed_at, dtype):
+    engine = CPU._replace(dtype=dtype)
+    train(frames(), tmp_path / "whole", SMALL, engine)
     with monkeypatch.context() as patch:
         kill_at(patch, killed_at)
         with pytest.raises(Killed):
-            train(frames(), tmp_path / "cut", SMALL, CPU)
+            train(frames(), tmp_path / "cut", SMALL, engine)
     assert len(read_log(tmp_path / "cut")) == killed_at // 4
-    train(frames(), tmp_path / "cut", SMALL, CPU, resume=True)
+    train(frames(), tmp_path / "cut", SMALL, engine, resume=True)
     expected, found = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     logs = [[line[:3] for line in read_log(tmp_path / folder)] for folder in ("whole", "cut")]

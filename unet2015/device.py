@@ -65,11 +65,11 @@ class Engine(NamedTuple):
         copy = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
         copy.copy_(result, non_blocking=True)
         copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        copied.record()
+        copied.record(torch.cuda.current_stream(result.device))
 
         def wait() -> NDArray[Any]:
             copied.synchronize()
-            return copy.numpy()
+            return copy.numpy().copy()  # pinned memory is scarce
 
         return wait
 

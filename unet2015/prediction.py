@@ -146,7 +146,7 @@ def run_network(
         Is brought to the engine's device.
     engine : Engine
         Where and in which precision to compute. A GPU computes one image while the result of the
-        one before is copied and used.
+        one before is used.
     finish : callable
         Turns the output, float32 of shape (classes, height, width), into the result, on the device.
 

@@ -95,9 +95,10 @@ def _largest_output(network: UNet, memory: int) -> int:
 
 
 def _free_memory(device: torch.device) -> int:
-    """Bytes of memory that are free; 4 GiB where the system does not tell."""
+    """Bytes of memory that are free, at most a container's limit; 4 GiB where nothing tells."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = dict(line.split(":") for line in lines)["MemAvailable"]

@@ -39,7 +39,7 @@ from .weightmap import WeightMapConfig
 logger = logging.getLogger(__name__)
 
 EXPLODED = 1000.0
-"""No loss that is going to fall is above this; initial weights alone may give some tens."""
+"""No loss that is going to fall is above this; it begins near 1."""
 ADAPTED_TO = 4
 """Tiles that the initial weights are adapted to."""
 LOOK_EVERY = 10
@@ -108,7 +108,7 @@ def train(
     logger.info("class weights: foreground %.3g, background %.3g", *classes)
     run = Run(Path(folder), {**dataclasses.asdict(settings), "data": _digest(frames)}, resume)
 
-    optimizer = torch.optim.SGD(network.parameters(), 0.0, config.momentum, fused=True)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=config.momentum)
     start = run.restore(network, optimizer)
     tiles = _Tiles(prepared, settings, network.border, start, engine)
     if start == 0:
