@@ -1,4 +1,4 @@
-"""Train the small models that come with the package, on all annotated frames.
+"""Make the small models that come with the package, if time allows from all annotated frames.
 
     python experiments/build_models.py u373|hela|em|all [--fold F] [--runs runs] [--rotation 15] ...
 
@@ -11,6 +11,7 @@ nothing, but has not seen all frames.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 from pathlib import Path
@@ -26,7 +27,7 @@ from unet2015.datasets.ctc import load_sequence
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.device import choose_engine
-from unet2015.training import train
+from unet2015.training import Settings, train
 
 CTC_CITATION = (
     "Maska et al., The Cell Tracking Challenge: 10 years of objective benchmarking, "
@@ -66,17 +67,27 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings = chosen_settings(arguments)
     for name in ABOUT if arguments.model == "all" else [arguments.model]:
+        results = _results(name, arguments.fold, settings)
         if arguments.fold:
-            run = run_name(f"{name}-{arguments.fold}", settings)
-            model, results = load_model(arguments.runs / run), [RESULTS / f"{run}.json"]
+            model = load_model(arguments.runs / run_name(f"{name}-{arguments.fold}", settings))
         else:
             folder = arguments.runs / run_name(f"{name}-all", settings)
             model = train(all_frames(name), folder, settings, choose_engine(), resume=True)
-            results = sorted(RESULTS.glob(run_name(f"{name}-?*", settings) + ".json"))
         model.network.half()  # for storage only
         INDEX.parent.mkdir(exist_ok=True)
         save_model(INDEX.with_name(f"{name}.safetensors"), model)
-        _enter(name, [json.loads(path.read_text()) for path in results], bool(arguments.fold))
+        _enter(name, results, bool(arguments.fold))
+
+
+def _results(name: str, fold: str | None, settings: Settings) -> list[dict[str, Any]]:
+    """Results of one fold, or of all, with the same settings."""
+    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    wanted = json.loads(json.dumps(dataclasses.asdict(settings)))
+    folds = [f"{name}-{fold}"] if fold else [f"{name}-{n}" for n in ("01", "02", *"12345")]
+    results = [r for r in found if r["settings"] == wanted and r["fold"] in folds]
+    if not results:
+        raise SystemExit(f"{RESULTS} has no result of {folds[0]} with these settings.")
+    return results
 
 
 def all_frames(name: str) -> list[AnnotatedFrame]:
@@ -88,16 +99,13 @@ def all_frames(name: str) -> list[AnnotatedFrame]:
 
 def _enter(name: str, results: list[dict[str, Any]], is_fold: bool) -> None:
     """Put a model into the index, with its own score or those of its twins."""
-    scores = "; ".join(
-        f"{_score(result)} on {_held_out(result)}"
-        for result in results
-        if not result["fold"].endswith("silver")
-    )
+    scores = "; ".join(f"{_score(result)} on {_held_out(result)}" for result in results)
     if is_fold:
-        data, score = f"without {_held_out(results[0])}", f"{scores}, which it did not see"
+        data, score = f"without {_held_out(results[0])}", f"{scores}, which it was not trained on"
     else:
-        data, score = "all of it", f"{scores}, by twins that did not see them"
-    about = ABOUT[name]
+        data, score = "all of it", f"{scores}, by twins not trained on them"
+    about, training = ABOUT[name], results[0]["settings"]["training"]
+    data += f"; {training['iterations']} steps, tiles of {training['tile']} pixels"
     index = json.loads(INDEX.read_text()) if INDEX.exists() else {}
     index[name] = about | {"data": f"{about['data']}, {data}", "score": score}
     with atomic_path(INDEX) as draft:

@@ -10,8 +10,8 @@ from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 
 DEPTH = 7
-"""Pixels by which a neck is narrower, to either side, than the cells that it joins; the best of 1,
-2, 3, 5, 7, 10 and 15 on the inner splits (README.md)."""
+"""Pixels by which a neck is narrower, to either side, than the cells that it joins; chosen on inner
+splits (README.md)."""
 
 
 def part_at_necks(cells: NDArray[np.uint32], min_size: int) -> NDArray[np.uint32]:
@@ -30,7 +30,9 @@ def part_at_necks(cells: NDArray[np.uint32], min_size: int) -> NDArray[np.uint32
         Numbered anew.
     """
     distance = ndimage.distance_transform_edt(cells)
-    parts = watershed(-distance, label(h_maxima(distance, DEPTH)), mask=cells > 0)
+    tops = h_maxima(distance, DEPTH) > 0
+    without = ~np.isin(cells, cells[tops]) & (cells > 0)  # cells too slim to have a top stay whole
+    parts = watershed(-distance, label(tops | without), mask=cells > 0, connectivity=2)
     kept = np.bincount(parts.ravel()) >= min_size
     kept[0] = False
     return np.where(kept, np.cumsum(kept), 0).astype(np.uint32)[parts]

@@ -97,6 +97,7 @@ def finish(
     name = run_name(fold.name, settings)
     target = results / f"{name}.json"
     if target.exists():
+        _require_same(json.loads(target.read_text())["settings"], settings, target)
         logger.info("%s is finished: %s", name, target)
         return True
     folder = runs / name
@@ -122,6 +123,11 @@ def finish(
     draft.write_text(json.dumps(found, indent=1) + "\n")
     draft.replace(target)
     return True
+
+
+def _require_same(known: dict[str, Any], settings: Settings, target: Path) -> None:
+    if known != json.loads(json.dumps(dataclasses.asdict(settings))):
+        raise SystemExit(f"{target} is of other settings: move it away to make it anew.")
 
 
 def run_name(fold: str, settings: Settings) -> str:

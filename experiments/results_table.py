@@ -50,7 +50,7 @@ def cell_table(name: str, found: list[dict[str, Any]]) -> str:
     for kind, group in _grouped(found):
         results = list(group)
         for ending, scored in (("", results), (PARTED, [r for r in results if PARTED_KEY in r])):
-            judged = [result.get(PARTED_KEY, result) if ending else result for result in scored]
+            judged = [result[PARTED_KEY] if ending else result for result in scored]
             for result, scores in zip(scored, judged, strict=True):
                 fold, *start = _start(result)
                 rows.append([fold + ending, *start, *_scores(scores), result["device"]])
@@ -84,16 +84,17 @@ def em_table(found: list[dict[str, Any]]) -> str:
 def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
     """Results that differ in nothing but the fold, and what to call them."""
 
-    def run(result: dict[str, Any]) -> tuple[bool, list[float]]:
-        return result["fold"].endswith("silver"), _run(result)
+    def run(result: dict[str, Any]) -> tuple[bool, list[float], str]:
+        settings = json.dumps(result["settings"], sort_keys=True)
+        return result["fold"].endswith("silver"), _run(result), settings
 
     by_run = sorted(found, key=lambda result: (run(result), result["fold"]))
-    for (silver, (channels, *_)), group in groupby(by_run, run):
+    for (silver, (channels, *_), _), group in groupby(by_run, run):
         yield f"{channels} channels{', silver truth added' if silver else ''}", group
 
 
 def _run(result: dict[str, Any]) -> list[float]:
-    """The settings in which runs differ: channels, tile, rotation, iterations."""
+    """Settings to show: channels, tile, rotation, iterations."""
     training, varied = result["settings"]["training"], result["settings"]["augmentation"]
     tile, turned = training["tile"], varied["rotation"]
     return [result["base_channels"], tile, round(turned), result["iterations"]]

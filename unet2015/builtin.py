@@ -20,7 +20,7 @@ class BuiltIn(NamedTuple):
     data: str
     """What it was trained on."""
     score: str
-    """What its twins, trained on one half, reach on the other."""
+    """What it, or twins trained on a part, reach on what they were not trained on."""
     citation: str
     """Whom to cite for the data."""
 
