@@ -34,9 +34,9 @@ class AugmentationConfig:
     """Nodes of the displacement grid along each axis."""
     deformation_sigma: float = 10.0
     """Standard deviation of the displacements in pixels; 0 switches the deformation off."""
-    rotation: float = 15.0
-    """Largest rotation in degrees, either way; 180 where images have no direction and are few. The
-    light and shadow of differential interference contrast do have one."""
+    rotation: float = 180.0
+    """Largest rotation in degrees, either way; 15 is better where images have a direction, such as
+    light and shadow of differential interference contrast."""
     gain: float = 0.2
     """Largest relative change of the contrast."""
     offset: float = 0.2

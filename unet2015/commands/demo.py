@@ -15,7 +15,6 @@ import numpy as np
 from tyro.conf import arg
 
 from ..atomic import atomic_path
-from ..augment import AugmentationConfig
 from ..checkpoint import Model
 from ..datasets.ctc import load_sequence
 from ..datasets.frames import AnnotatedFrame
@@ -46,7 +45,6 @@ SETTINGS = Settings(
     training=TrainingConfig(
         momentum=0.9, learning_rate=0.1, warmup=50, tile=200, iterations=1300, interval=100
     ),
-    augmentation=AugmentationConfig(rotation=180),  # made-up cells have no direction
 )
 TRAINING_SHAPE, TRAINING_CELLS = (256, 256), 40
 UNSEEN_SHAPE, UNSEEN_CELLS = (500, 640), 195
