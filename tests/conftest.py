@@ -1,9 +1,13 @@
 """What all tests share: one thread, and where real data are."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# A job in a shell's background ignores Ctrl-C, and so would the processes that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Small networks gain nothing from threads, and busy machines lose much by them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
