@@ -70,7 +70,7 @@ def main() -> None:
         bare.append(bare_rate(arguments.base_channels, arguments.iterations, engine))
         ours.append(our_rate(frames, arguments.base_channels, arguments.iterations, engine))
     rate, waiting = max(ours)
-    prepared, _ = prepare(frames, "standard", WeightMapConfig(), TrainingConfig.class_balance)
+    prepared, _ = prepare(frames, TrainingConfig(), WeightMapConfig())
     found = {
         "torch": torch.__version__,
         "engine": str(engine),

@@ -11,13 +11,12 @@ nothing, but has not seen all frames.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
-from reproduce import CELLS, EM, add_settings, chosen_settings, data_home, run_name
+from reproduce import CELLS, EM, add_settings, as_json, chosen_settings, data_home, run_name
 from results_table import RESULTS
 
 from unet2015.atomic import atomic_path
@@ -82,9 +81,8 @@ def main() -> None:
 def _results(name: str, fold: str | None, settings: Settings) -> list[dict[str, Any]]:
     """Results of one fold, or of all, with the same settings."""
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    wanted = json.loads(json.dumps(dataclasses.asdict(settings)))
     folds = [f"{name}-{fold}"] if fold else [f"{name}-{n}" for n in ("01", "02", *"12345")]
-    results = [r for r in found if r["settings"] == wanted and r["fold"] in folds]
+    results = [r for r in found if r["settings"] == as_json(settings) and r["fold"] in folds]
     if not results:
         raise SystemExit(f"{RESULTS} has no result of {folds[0]} with these settings.")
     return results

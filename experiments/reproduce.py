@@ -1,7 +1,8 @@
 """Reproduce the paper's ISBI results (Tables 1 and 2).
 
-    python experiments/reproduce.py u373|hela|em|all [--base-channels 64] [--tile 572]
-        [--iterations 6000] [--minutes M] [--folds ...] [--silver] [--runs runs]
+    python experiments/reproduce.py u373|hela|em|all [--base-channels 64] [--dropout 0.5]
+        [--tile 572] [--rotation 180] [--iterations 6000] [--minutes M] [--folds ...] [--silver]
+        [--runs runs]
 
 Trains a network for each fold, predicts what was held out, tracks and scores it, and writes
 ``experiments/results/reproduction/FOLD-CHANNELS-....json`` and, from all such files,
@@ -126,8 +127,14 @@ def finish(
 
 
 def _require_same(known: dict[str, Any], settings: Settings, target: Path) -> None:
-    if known != json.loads(json.dumps(dataclasses.asdict(settings))):
+    if known != as_json(settings):
         raise SystemExit(f"{target} is of other settings: move it away to make it anew.")
+
+
+def as_json(settings: Settings) -> dict[str, Any]:
+    """Write settings as they are in a result."""
+    written: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
+    return written
 
 
 def run_name(fold: str, settings: Settings) -> str:
@@ -143,6 +150,7 @@ def _told(settings: Settings) -> dict[str, float]:
         "tile": training.tile,
         "rotation": settings.augmentation.rotation,
         "iterations": training.iterations,
+        "dropout": settings.network.dropout,
         "seed": training.seed,
     }
 
@@ -248,6 +256,7 @@ def _device(engine: Engine) -> str:
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the options for what `chosen_settings` reads."""
     parser.add_argument("--base-channels", type=int, default=UNetConfig.base_channels)
+    parser.add_argument("--dropout", type=float, default=UNetConfig.dropout)
     parser.add_argument("--tile", type=int, default=TrainingConfig.tile)
     parser.add_argument("--rotation", type=float, default=AugmentationConfig.rotation)
     parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
@@ -257,7 +266,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def chosen_settings(arguments: argparse.Namespace) -> Settings:
     return Settings(
-        UNetConfig(base_channels=arguments.base_channels),
+        UNetConfig(base_channels=arguments.base_channels, dropout=arguments.dropout),
         TrainingConfig(
             tile=arguments.tile,
             iterations=arguments.iterations,

@@ -21,7 +21,8 @@ PAPER_SEG = {"u373": 0.9203, "hela": 0.7756}
 """Table 2 of the paper, on the challenge's hidden sequences."""
 PAPER_EM = {"pixel_error": 0.0611, "rand_error": 0.0382, "warping_error": 0.000353}
 """Table 1 of the paper, on the challenge's hidden labels, each at its best threshold."""
-RUN_COLUMNS = ("channels", "tile", "rotation", "iterations", "minutes")
+RUN_COLUMNS = ("channels", "drop-out", "tile", "ridge", "rotation", "iterations", "minutes")
+EMPTY = [""] * len(RUN_COLUMNS)
 PARTED_KEY, PARTED = "parted_at_necks", ", parted at necks"
 
 HEAD = """# Results of the reproduction
@@ -56,8 +57,8 @@ def cell_table(name: str, found: list[dict[str, Any]]) -> str:
                 rows.append([fold + ending, *start, *_scores(scores), result["device"]])
             if len({result["fold"] for result in scored}) > 1:
                 means = [_mean(judged, key) for key in ("SEG", "DET", "TRA")]
-                rows.append([f"**mean, {kind}{ending}**", *[""] * 5, *means, *[""] * 4])
-    rows.append(["paper (hidden test set)", "64", *[""] * 4, f"{PAPER_SEG[name]:.4f}", *[""] * 6])
+                rows.append([f"**mean, {kind}{ending}**", *EMPTY, *means, *[""] * 4])
+    rows.append(["paper (hidden test set)", "64", *EMPTY[1:], f"{PAPER_SEG[name]:.4f}", *[""] * 6])
     columns = ["scored", *RUN_COLUMNS, "SEG", "DET", "TRA", "cells", "without match"]
     return markdown([*columns, "IoU of the matched", "device"], rows)
 
@@ -74,9 +75,9 @@ def em_table(found: list[dict[str, Any]]) -> str:
             means = [
                 f"{_average(r['best'][name]['value'] for r in results):.5f}" for name in PAPER_EM
             ]
-            rows.append([f"**mean, {kind}** (best)", *[""] * 5, *means, ""])
+            rows.append([f"**mean, {kind}** (best)", *EMPTY, *means, ""])
     paper = [f"{value:g}" for value in PAPER_EM.values()]
-    rows.append(["paper (hidden labels, best)", "64", *[""] * 4, *paper, ""])
+    rows.append(["paper (hidden labels, best)", "64", *EMPTY[1:], *paper, ""])
     columns = ["fold", *RUN_COLUMNS, "pixel error", "Rand error", "warping error", "device"]
     return markdown(columns, rows)
 
@@ -94,10 +95,17 @@ def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[s
 
 
 def _run(result: dict[str, Any]) -> list[float]:
-    """Settings to show: channels, tile, rotation, iterations."""
-    training, varied = result["settings"]["training"], result["settings"]["augmentation"]
-    tile, turned = training["tile"], varied["rotation"]
-    return [result["base_channels"], tile, round(turned), result["iterations"]]
+    """Settings to show, as in RUN_COLUMNS but for the minutes."""
+    settings = result["settings"]
+    network, training = settings["network"], settings["training"]
+    return [
+        result["base_channels"],
+        network["dropout"],
+        training["tile"],
+        training.get("ridge", 1),  # of results before it was a setting
+        round(settings["augmentation"]["rotation"]),
+        result["iterations"],
+    ]
 
 
 def _start(result: dict[str, Any]) -> list[str]:

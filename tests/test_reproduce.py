@@ -48,7 +48,7 @@ def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
     assert result["margin"] == 50
     assert result["parted_at_necks"]["depth"] == 7
     table = (tmp_path / "results.md").read_text()
-    assert "| u373-02 | 2 | 572 | 180 | 2 |" in table
+    assert "| u373-02 | 2 | 0.5 | 572 | 3 | 180 | 2 |" in table
     assert "| u373-02, parted at necks | 2 | 572 | 180 | 2 |" in table
 
 

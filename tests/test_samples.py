@@ -8,6 +8,7 @@ from unet2015 import InputError
 from unet2015.augment import AugmentationConfig, draw
 from unet2015.datasets.frames import annotated_frame
 from unet2015.samples import linear, nearest, prepare, random_sample
+from unet2015.schedule import TrainingConfig
 from unet2015.tiles import mirror
 from unet2015.weightmap import (
     ClassCounts,
@@ -16,6 +17,7 @@ from unet2015.weightmap import (
     border_weight_map,
 )
 
+BALANCED = TrainingConfig(class_balance=1.0, ridge=1)
 STILL = AugmentationConfig(deformation_sigma=0, rotation=0, gain=0, offset=0)
 
 
@@ -29,8 +31,14 @@ def frames():
     return [annotated_frame("a", rng.integers(0, 255, labels.shape), labels, ignore)]
 
 
+def test_ridges_of_the_training_are_three_pixels_wide():
+    (frame,), _ = prepare(frames(), TrainingConfig(), WeightMapConfig())
+    np.testing.assert_array_equal(frame.target[10, 10:18], [1, 1, 1, 0, 0, 0, 1, 1])
+    assert (frame.weight[10, 13:16] > 8).all()
+
+
 def test_targets_have_the_ridge_and_weights_the_border_term_and_the_classes():
-    (frame,), classes = prepare(frames(), "standard", WeightMapConfig(), balance=1.0)
+    (frame,), classes = prepare(frames(), BALANCED, WeightMapConfig())
     assert set(np.unique(frame.target)) == {0, 1}
     assert not frame.target[5:20, 14].any(), "the ridge between the touching cells"
     valid = frame.weight[:25]
@@ -53,7 +61,7 @@ def test_class_weights_have_mean_1(balance):
 
 
 def test_an_unvaried_tile_is_a_window_of_the_mirrored_frame():
-    prepared, _ = prepare(frames(), "standard", WeightMapConfig(), 1.0)
+    prepared, _ = prepare(frames(), BALANCED, WeightMapConfig())
     frame = prepared[0]
     generator = np.random.default_rng(0)
 
@@ -83,7 +91,7 @@ def test_an_unvaried_tile_is_a_window_of_the_mirrored_frame():
 
 
 def test_image_target_and_weight_are_varied_alike():
-    prepared, _ = prepare(frames(), "standard", WeightMapConfig(), 1.0)
+    prepared, _ = prepare(frames(), BALANCED, WeightMapConfig())
     target = prepared[0].target
     frame = prepared[0]._replace(
         image=target[None].astype(np.float32), weight=target.astype(np.float32)
@@ -99,7 +107,7 @@ def test_image_target_and_weight_are_varied_alike():
 
 
 def test_grey_values_vary_by_gain_and_offset():
-    prepared, _ = prepare(frames(), "standard", WeightMapConfig(), 1.0)
+    prepared, _ = prepare(frames(), BALANCED, WeightMapConfig())
     grey = AugmentationConfig(deformation_sigma=0, rotation=0)
     for seed in range(5):
         # The generator draws the same numbers for both.
@@ -116,7 +124,7 @@ def test_a_frame_with_pixels_that_are_no_numbers_is_named():
     labels = np.ones((8, 8), int)
     bad = annotated_frame("plate7", np.full((8, 8), np.nan), labels)
     with pytest.raises(InputError, match=r"plate7: .*NaN"):
-        prepare([bad], "standard", WeightMapConfig(), 1.0)
+        prepare([bad], BALANCED, WeightMapConfig())
 
 
 @given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 99))

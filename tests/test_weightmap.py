@@ -195,6 +195,24 @@ def test_ridge_is_one_pixel_wide():
     np.testing.assert_array_equal(separate_touching(labels.T)[0], [1, 1, 1, 0, 2, 2])
 
 
+@given(label_images(), st.sampled_from([3, 5]))
+@settings(max_examples=50, deadline=None)
+def test_a_wider_ridge_takes_the_pixels_around_the_cut(labels, width):
+    cut = (labels != 0) & (separate_touching(labels) == 0)
+    around = width // 2
+    near = np.zeros_like(cut)
+    for row, column in np.argwhere(cut):
+        rows = slice(max(row - around, 0), row + around + 1)
+        near[rows, max(column - around, 0) : column + around + 1] = True
+    np.testing.assert_array_equal(separate_touching(labels, width), np.where(near, 0, labels))
+
+
+@pytest.mark.parametrize("width", [-1, 0, 2])
+def test_ridges_have_an_odd_width(width):
+    with pytest.raises(InputError, match="odd number above 0"):
+        separate_touching([[1, 2]], width)
+
+
 def test_ridge_can_be_switched_off():
     labels = [[1, 1, 2, 2]]
     assert border_weight_map(labels, class_weights=None).any()

@@ -14,6 +14,7 @@ from .augment import AugmentationConfig, draw, tile_coordinates
 from .datasets.frames import AnnotatedFrame
 from .errors import InputError
 from .normalisation import Scheme, normalise
+from .schedule import TrainingConfig
 from .tiles import fold
 from .weightmap import (
     ClassWeights,
@@ -49,7 +50,7 @@ class Sample(NamedTuple):
 
 
 def prepare(
-    frames: Sequence[AnnotatedFrame], scheme: Scheme, config: WeightMapConfig, balance: float
+    frames: Sequence[AnnotatedFrame], training: TrainingConfig, config: WeightMapConfig
 ) -> tuple[list[TrainingFrame], ClassWeights]:
     """Compute targets and weight maps, with the classes balanced over all frames.
 
@@ -57,27 +58,26 @@ def prepare(
     ----------
     frames : sequence of AnnotatedFrame
         The whole training set.
-    scheme : {"standard", "minmax", "range"}
-        How images are normalised.
+    training : TrainingConfig
+        How images are normalised, how wide the ridges between touching cells are, and how far the
+        classes are balanced: w_c goes with their frequency to the power of minus that, with mean 1
+        over all frames.
     config : WeightMapConfig
         w0 and sigma of the border term.
-    balance : float
-        How far the classes are balanced: w_c goes with their frequency to the power of minus
-        `balance`, with mean 1 over all frames.
 
     Returns
     -------
     (list of TrainingFrame, ClassWeights)
         The frames in the same order, and the class weights that they share.
     """
-    separated = [separate_touching(frame.labels) for frame in frames]
+    separated = [separate_touching(frame.labels, training.ridge) for frame in frames]
     counts = add_counts(
         count_classes(labels, frame.ignore) for labels, frame in zip(separated, frames, strict=True)
     )
-    classes = balanced_class_weights(counts, balance=balance)
+    classes = balanced_class_weights(counts, balance=training.class_balance)
     prepared = [
         TrainingFrame(
-            image=_normalised(frame, scheme),
+            image=_normalised(frame, training.normalisation),
             target=(labels > 0).astype(np.uint8),
             weight=border_weight_map(
                 labels, config.w0, config.sigma, classes, ignore=frame.ignore, separate=False

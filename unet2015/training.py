@@ -34,7 +34,7 @@ from .runs import LogLine, Run
 from .samples import TrainingFrame, prepare, random_sample
 from .schedule import TrainingConfig, learning_rate, momentum
 from .unet import UNet, UNetConfig
-from .weightmap import WeightMapConfig
+from .weightmap import WeightMapConfig, check_ridge
 
 logger = logging.getLogger(__name__)
 
@@ -102,9 +102,7 @@ def train(
     torch.manual_seed(config.seed)
     network = build(**dataclasses.asdict(settings.network)).to(engine.device)
     network.output_size(config.tile)  # refuses a tile that is not valid
-    prepared, classes = prepare(
-        frames, config.normalisation, settings.weight_map, config.class_balance
-    )
+    prepared, classes = prepare(frames, config, settings.weight_map)
     logger.info("class weights: foreground %.3g, background %.3g", *classes)
     run = Run(Path(folder), {**dataclasses.asdict(settings), "data": _digest(frames)}, resume)
 
@@ -160,6 +158,7 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
             raise InputError(f"{name} is {getattr(config, name)}: it must be above 0 and below 1.")
     if not 0 <= config.class_balance <= 1:
         raise InputError(f"class_balance is {config.class_balance}: it must be from 0 to 1.")
+    check_ridge(config.ridge)
     if settings.network.num_classes != 2:
         raise InputError(
             f"num_classes is {settings.network.num_classes}: cells and background are 2 classes."

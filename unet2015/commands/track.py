@@ -122,7 +122,7 @@ def _report(frames: int, tracks: NDArray[np.int64], target: Path) -> None:
         "%d frames: %d tracks, %d divisions, %d cells found again after a gap. They are in %s.",
         frames,
         len(tracks),
-        (children > 1).sum(),
-        (children == 1).sum(),
+        int((children > 1).sum()),
+        int((children == 1).sum()),
         target,
     )

@@ -15,7 +15,7 @@ from .classes import (
     count_classes,
 )
 from .labels import as_labels
-from .map import TOLERANCE, WeightMapConfig, border_weight_map, halo, separate_touching
+from .map import TOLERANCE, WeightMapConfig, border_weight_map, check_ridge, halo, separate_touching
 
 __all__ = [
     "FREIBURG",
@@ -27,6 +27,7 @@ __all__ = [
     "as_labels",
     "balanced_class_weights",
     "border_weight_map",
+    "check_ridge",
     "count_classes",
     "halo",
     "separate_touching",
