@@ -20,7 +20,7 @@ from unet2015.report.outlines import boxes, outlines
 from unet2015.report.page import _read
 from unet2015.report.predictions import score_predictions
 from unet2015.report.rasters import LARGEST_SIDE, grey_uri, reduce_labels, reduction, weights_uri
-from unet2015.weightmap import border_weight_map
+from unet2015.weightmap import border_weight_map, separate_touching
 
 SMALL = [
     *("--base-channels", "2", "--depth", "2"),
@@ -236,8 +236,12 @@ def test_the_worst_frames_and_the_frames_of_the_worst_cells_are_shown(data, resu
     assert shown[-1].name == "000"  # few mistakes, but the only cell of SEG 0
 
 
-def test_the_weight_map_is_that_of_the_training(data):
+@pytest.mark.parametrize(
+    ("training", "width"), [({"ridge": 3}, 3), ({}, 1)], ids=["ridge", "before ridges had a width"]
+)
+def test_the_weight_map_is_that_of_the_training(data, training, width):
     settings = {
+        "training": training,
         "weight_map": {"w0": 7.0, "sigma": 3.0},
         "class_weights": [0.5, 2.0],
         "frames": ["elsewhere/01/t001"],
@@ -245,7 +249,8 @@ def test_the_weight_map_is_that_of_the_training(data):
     frames = training_frames(data, settings)
     assert [frame.name[-7:] for frame in frames] == ["01/t001"]
     weighed = weigh(frames, settings)
-    expected = border_weight_map(frames[0].labels, 7.0, 3.0, (0.5, 2.0))
+    cut = separate_touching(frames[0].labels, width)
+    expected = border_weight_map(cut, 7.0, 3.0, (0.5, 2.0), separate=False)
     assert np.array_equal(weighed.weights, expected)
 
 

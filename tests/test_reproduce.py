@@ -49,7 +49,7 @@ def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
     assert result["parted_at_necks"]["depth"] == 7
     table = (tmp_path / "results.md").read_text()
     assert "| u373-02 | 2 | 0.5 | 572 | 3 | 180 | 2 |" in table
-    assert "| u373-02, parted at necks | 2 | 572 | 180 | 2 |" in table
+    assert "| u373-02, parted at necks | 2 | 0.5 | 572 | 3 | 180 | 2 |" in table
 
 
 def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypatch):
