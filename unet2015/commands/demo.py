@@ -39,11 +39,18 @@ from .train import report
 
 logger = logging.getLogger(__name__)
 
-# Some minutes are too few for the paper's momentum, and small cells need no depth of 4.
+# Some minutes are too few for the paper's momentum, and small cells need neither a depth of 4 nor
+# wide ridges.
 SETTINGS = Settings(
     network=UNetConfig(base_channels=12, depth=2, dropout=0.2),
     training=TrainingConfig(
-        momentum=0.9, learning_rate=0.1, warmup=50, tile=200, iterations=1300, interval=100
+        momentum=0.9,
+        learning_rate=0.1,
+        warmup=50,
+        tile=200,
+        iterations=1300,
+        ridge=1,
+        interval=100,
     ),
 )
 TRAINING_SHAPE, TRAINING_CELLS = (256, 256), 40
