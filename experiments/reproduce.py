@@ -1,8 +1,8 @@
 """Reproduce the paper's ISBI results (Tables 1 and 2).
 
     python experiments/reproduce.py u373|hela|em|all [--base-channels 64] [--dropout 0.5]
-        [--tile 572] [--rotation 180] [--iterations 6000] [--minutes M] [--folds ...] [--silver]
-        [--runs runs]
+        [--tile 572] [--ridge 3] [--rotation 180] [--iterations 6000] [--minutes M] [--folds ...]
+        [--silver] [--runs runs]
 
 Trains a network for each fold, predicts what was held out, tracks and scores it, and writes
 ``experiments/results/reproduction/FOLD-CHANNELS-....json`` and, from all such files,
@@ -148,6 +148,7 @@ def _told(settings: Settings) -> dict[str, float]:
     training = settings.training
     return {
         "tile": training.tile,
+        "ridge": training.ridge,
         "rotation": settings.augmentation.rotation,
         "iterations": training.iterations,
         "dropout": settings.network.dropout,
@@ -258,6 +259,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base-channels", type=int, default=UNetConfig.base_channels)
     parser.add_argument("--dropout", type=float, default=UNetConfig.dropout)
     parser.add_argument("--tile", type=int, default=TrainingConfig.tile)
+    parser.add_argument("--ridge", type=int, default=TrainingConfig.ridge)
     parser.add_argument("--rotation", type=float, default=AugmentationConfig.rotation)
     parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
     parser.add_argument("--interval", type=int, default=TrainingConfig.interval)
@@ -269,6 +271,7 @@ def chosen_settings(arguments: argparse.Namespace) -> Settings:
         UNetConfig(base_channels=arguments.base_channels, dropout=arguments.dropout),
         TrainingConfig(
             tile=arguments.tile,
+            ridge=arguments.ridge,
             iterations=arguments.iterations,
             interval=arguments.interval,
             seed=arguments.seed,

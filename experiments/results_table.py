@@ -57,7 +57,7 @@ def cell_table(name: str, found: list[dict[str, Any]]) -> str:
                 rows.append([fold + ending, *start, *_scores(scores), result["device"]])
             if len({result["fold"] for result in scored}) > 1:
                 means = [_mean(judged, key) for key in ("SEG", "DET", "TRA")]
-                rows.append([f"**mean, {kind}{ending}**", *EMPTY, *means, *[""] * 4])
+                rows.append([f"**mean{kind}{ending}**", *_shown(results[0]), "", *means, *[""] * 4])
     rows.append(["paper (hidden test set)", "64", *EMPTY[1:], f"{PAPER_SEG[name]:.4f}", *[""] * 6])
     columns = ["scored", *RUN_COLUMNS, "SEG", "DET", "TRA", "cells", "without match"]
     return markdown([*columns, "IoU of the matched", "device"], rows)
@@ -75,7 +75,7 @@ def em_table(found: list[dict[str, Any]]) -> str:
             means = [
                 f"{_average(r['best'][name]['value'] for r in results):.5f}" for name in PAPER_EM
             ]
-            rows.append([f"**mean, {kind}** (best)", *EMPTY, *means, ""])
+            rows.append([f"**mean{kind}** (best)", *_shown(results[0]), "", *means, ""])
     paper = [f"{value:g}" for value in PAPER_EM.values()]
     rows.append(["paper (hidden labels, best)", "64", *EMPTY[1:], *paper, ""])
     columns = ["fold", *RUN_COLUMNS, "pixel error", "Rand error", "warping error", "device"]
@@ -83,15 +83,15 @@ def em_table(found: list[dict[str, Any]]) -> str:
 
 
 def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
-    """Results that differ in nothing but the fold, and what to call them."""
+    """Results that differ in nothing but the fold, and what their truth adds to their name."""
 
     def run(result: dict[str, Any]) -> tuple[bool, list[float], str]:
         settings = json.dumps(result["settings"], sort_keys=True)
         return result["fold"].endswith("silver"), _run(result), settings
 
     by_run = sorted(found, key=lambda result: (run(result), result["fold"]))
-    for (silver, (channels, *_), _), group in groupby(by_run, run):
-        yield f"{channels} channels{', silver truth added' if silver else ''}", group
+    for (silver, *_), group in groupby(by_run, run):
+        yield ", silver truth added" if silver else "", group
 
 
 def _run(result: dict[str, Any]) -> list[float]:
@@ -102,14 +102,18 @@ def _run(result: dict[str, Any]) -> list[float]:
         result["base_channels"],
         network["dropout"],
         training["tile"],
-        training.get("ridge", 1),  # of results before it was a setting
+        training["ridge"],
         round(settings["augmentation"]["rotation"]),
         result["iterations"],
     ]
 
 
+def _shown(result: dict[str, Any]) -> list[str]:
+    return [f"{setting:g}" for setting in _run(result)]
+
+
 def _start(result: dict[str, Any]) -> list[str]:
-    return [result["fold"], *map(str, _run(result)), str(result["minutes"])]
+    return [result["fold"], *_shown(result), str(result["minutes"])]
 
 
 def _scores(result: dict[str, Any]) -> list[str]:

@@ -236,12 +236,10 @@ def test_the_worst_frames_and_the_frames_of_the_worst_cells_are_shown(data, resu
     assert shown[-1].name == "000"  # few mistakes, but the only cell of SEG 0
 
 
-@pytest.mark.parametrize(
-    ("training", "width"), [({"ridge": 3}, 3), ({}, 1)], ids=["ridge", "before ridges had a width"]
-)
-def test_the_weight_map_is_that_of_the_training(data, training, width):
+@pytest.mark.parametrize("width", [1, 3])
+def test_the_weight_map_is_that_of_the_training(data, width):
     settings = {
-        "training": training,
+        "training": {"ridge": width},
         "weight_map": {"w0": 7.0, "sigma": 3.0},
         "class_weights": [0.5, 2.0],
         "frames": ["elsewhere/01/t001"],

@@ -37,6 +37,16 @@ def test_ridges_of_the_training_are_three_pixels_wide():
     assert (frame.weight[10, 13:16] > 8).all()
 
 
+def test_cells_that_the_ridges_leave_nothing_of_are_told(caplog):
+    labels = np.repeat(np.arange(1, 5), 3)[:, None] * np.ones(8, np.int64)
+    small = annotated_frame("small", np.arange(96).reshape(12, 8), labels, labels < 0)
+    prepare([small], TrainingConfig(ridge=5), WeightMapConfig())
+    assert "small: 3 cells are too small for ridges of 5 pixels" in caplog.text
+    caplog.clear()
+    prepare([small], TrainingConfig(ridge=1), WeightMapConfig())
+    assert not caplog.text
+
+
 def test_targets_have_the_ridge_and_weights_the_border_term_and_the_classes():
     (frame,), classes = prepare(frames(), BALANCED, WeightMapConfig())
     assert set(np.unique(frame.target)) == {0, 1}

@@ -243,6 +243,11 @@ def test_settings_that_cannot_work_are_refused_at_once(wrong, message, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
+def test_a_ridge_without_a_middle_is_refused_before_training():
+    with pytest.raises(InputError, match="odd number"):
+        check(changed(ridge=2), frames())
+
+
 def test_channels_that_do_not_fit_are_refused():
     settings = dataclasses.replace(SMALL, network=UNetConfig(in_channels=3))
     with pytest.raises(InputError, match="set --in-channels 1"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ from .weightmap import (
     count_classes,
     separate_touching,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingFrame(NamedTuple):
@@ -70,7 +73,7 @@ def prepare(
     (list of TrainingFrame, ClassWeights)
         The frames in the same order, and the class weights that they share.
     """
-    separated = [separate_touching(frame.labels, training.ridge) for frame in frames]
+    separated = [_separated(frame, training.ridge) for frame in frames]
     counts = add_counts(
         count_classes(labels, frame.ignore) for labels, frame in zip(separated, frames, strict=True)
     )
@@ -86,6 +89,19 @@ def prepare(
         for labels, frame in zip(separated, frames, strict=True)
     ]
     return prepared, classes
+
+
+def _separated(frame: AnnotatedFrame, ridge: int) -> NDArray[Any]:
+    labels = separate_touching(frame.labels, ridge)
+    if lost := np.setdiff1d(frame.labels, labels).size:
+        logger.warning(
+            "%s: %d cells are too small for ridges of %d pixels and became background: set "
+            "--ridge 1.",
+            frame.name,
+            lost,
+            ridge,
+        )
+    return labels
 
 
 def _normalised(frame: AnnotatedFrame, scheme: Scheme) -> NDArray[np.float32]:
@@ -124,7 +140,7 @@ def random_sample(
 
     The image is interpolated linearly, the target takes the nearest pixel, as in the authors' later
     code. There weights are interpolated; here they take the nearest pixel like the target, or the
-    weight of a ridge one pixel wide would spread to the cells beside it. Targets and weights are
+    weight of a narrow ridge would spread to the cells beside it. Targets and weights are
     computed only where the network has an output.
     """
     frame = frames[int(generator.integers(len(frames)))]

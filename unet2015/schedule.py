@@ -36,8 +36,9 @@ class TrainingConfig:
     """w_c goes with the classes' frequencies to the power of minus this, 1 being full balance.
     The paper balances (Sec. 3) and does not say how far. Ours."""
     ridge: int = 3
-    """Width in pixels of the background between touching cells, odd. Ours: the paper computes that
-    border "using morphological operations" (Sec. 3) and says no width."""
+    """Width in pixels of the ridge of background that is cut where cells touch, odd; 1 for cells of
+    few pixels. Ours: the paper computes it "using morphological operations" (Sec. 3) of no given
+    width."""
     normalisation: Scheme = "standard"
     """How images are scaled: to mean 0 and deviation 1, by least and greatest value, by type."""
     interval: int = 250

@@ -65,7 +65,7 @@ def weigh(frames: Sequence[AnnotatedFrame], settings: dict[str, Any]) -> Weighed
         Those of the run.
     """
     frame = max(frames, key=lambda frame: int(frame.labels.max()))
-    labels = separate_touching(frame.labels, settings["training"].get("ridge", 1))
+    labels = separate_touching(frame.labels, settings["training"]["ridge"])
     weights = border_weight_map(
         labels,
         settings["weight_map"]["w0"],

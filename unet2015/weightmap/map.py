@@ -1,6 +1,6 @@
 """The pixel weights w(x) of Eq. 2 and Fig. 3: class balance plus a border term between cells.
 
-For an image that does not fit in memory, cut the ridges with `separate_touching` in bands of rows,
+For an image that does not fit in memory, cut ridges of one pixel with `separate_touching` in bands,
 then compute the weights region by region, each region with a margin of `halo`.
 """
 
@@ -12,12 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from ..errors import InputError
 from .classes import resolve_class_weights
 from .labels import as_labels, ignored_pixels
-from .ridge import cut_ridge
+from .ridge import cut_ridge, grow
 from .twonearest import distance_sums, margin
 
 TOLERANCE = 0.995e-5
@@ -48,7 +47,8 @@ def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
         0 is background, each other value a cell. Leading axes are handled plane by plane.
     width : int
         Width of the ridge in pixels, odd. Beyond 1, what is within ``width // 2`` rows and columns
-        of the cut becomes background too, and with it cells that are nowhere wider.
+        of the cut becomes background too, and with it some cells of few pixels. Where labels do not
+        touch nothing is cut, however near they are.
 
     Returns
     -------
@@ -62,11 +62,9 @@ def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
 
     Notes
     -----
-    The paper computes the border "using morphological operations" (Sec. 3) and says no width.
-
-    A second cut of width 1 changes nothing, and a row depends on nothing above the row before it.
-    So an image can be cut in bands of full rows, each with the last row of the band before, after
-    its cut, on top: the result is the same as in one piece.
+    A second cut changes nothing. With a width of 1 a row depends on nothing above the row before
+    it. So an image can be cut in bands of full rows, each with the last row of the band before,
+    after its cut, on top: the result is the same as in one piece.
     """
     check_ridge(width)
     separated = as_labels(labels).copy()
@@ -75,13 +73,13 @@ def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
         cells = plane != 0
         cut_ridge(plane)
         if width > 1:
-            plane[ndimage.maximum_filter(cells & (plane == 0), width)] = 0
+            plane[grow(cells & (plane == 0), width // 2)] = 0
     return separated
 
 
 def check_ridge(width: int) -> None:
     """Refuse a width that a ridge cannot have."""
-    if width < 1 or width % 2 == 0:
+    if not (width >= 1 and width % 2 == 1):
         raise InputError(f"the ridge's width is {width}: it must be an odd number above 0.")
 
 

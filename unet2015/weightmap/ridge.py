@@ -1,4 +1,4 @@
-"""The one-pixel ridge of background that separates touching cells."""
+"""The ridge of background that separates touching cells."""
 
 from __future__ import annotations
 
@@ -66,3 +66,14 @@ def _cut_framed(framed: NDArray[Any]) -> None:
         cut = (threatened | west[row])[anchor - start] ^ ((place[row] - anchor) % 2 == 1)
         cell[at[row]] = ~cut
     flat[at[~cell[at]]] = 0
+
+
+def grow(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """Set everything within so many rows and columns of what is set in a mask of shape (H, W)."""
+    grown = mask.copy()
+    for lines in (grown, grown.T):
+        for _ in range(min(pixels, len(lines))):
+            before = lines.copy()
+            lines[1:] |= before[:-1]
+            lines[:-1] |= before[1:]
+    return grown
