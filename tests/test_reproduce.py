@@ -63,7 +63,7 @@ def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypa
     monkeypatch.setattr(build_models, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(build_models, "INDEX", tmp_path / "models" / "models.json")
     words = ["hela", "--fold", "01", "--runs", str(tmp_path / "runs")]
-    tiny = ["--base-channels", "2", "--iterations", "2", "--tile", "572"]
+    tiny = ["--base-channels", "2", "--iterations", "2", "--tile", "572", "--dropout", "0.5"]
     monkeypatch.setattr(sys, "argv", ["build_models.py", *words, *tiny])
     build_models.main()
     about = json.loads((tmp_path / "models" / "models.json").read_text())["hela"]
