@@ -95,8 +95,8 @@ def _separated(frame: AnnotatedFrame, ridge: int) -> NDArray[Any]:
     labels = separate_touching(frame.labels, ridge)
     if lost := np.setdiff1d(frame.labels, labels).size:
         logger.warning(
-            "%s: %d cells are too small for ridges of %d pixels and became background: set "
-            "--ridge 1.",
+            "%s: %d cells are too small for ridges of %d pixels and become background; a lower "
+            "--ridge keeps more.",
             frame.name,
             lost,
             ridge,

@@ -67,13 +67,13 @@ def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
     after its cut, on top: the result is the same as in one piece.
     """
     check_ridge(width)
-    separated = as_labels(labels).copy()
-    for index in np.ndindex(separated.shape[:-2]):
+    cells = as_labels(labels)
+    separated = cells.copy()
+    for index in np.ndindex(cells.shape[:-2]):
         plane = separated[index]
-        cells = plane != 0
         cut_ridge(plane)
         if width > 1:
-            plane[grow(cells & (plane == 0), width // 2)] = 0
+            plane[grow(plane != cells[index], width // 2)] = 0
     return separated
 
 
