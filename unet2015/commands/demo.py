@@ -7,7 +7,7 @@ training run, the predicted cells of larger, unseen frames, pictures and the tab
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +45,7 @@ SETTINGS = Settings(
     network=UNetConfig(base_channels=12, depth=2, dropout=0.2),
     training=TrainingConfig(
         momentum=0.9,
-        learning_rate=0.1,
+        learning_rate=0.05,
         warmup=50,
         tile=200,
         iterations=1300,
@@ -90,7 +90,8 @@ def run(options: Options) -> None:
     _draw_weight_map(frames[0], out / "weightmap.png")
 
     logger.info("2/4  training on sequence 01 (%s)", engine)
-    model = train(frames, out / "run", SETTINGS, engine)
+    settings = replace(SETTINGS, training=replace(SETTINGS.training, seed=options.seed))
+    model = train(frames, out / "run", settings, engine)
     report(out / "run")
 
     logger.info("3/4  predicting the larger, unseen sequence 02 in tiles of %d pixels", TILE)
