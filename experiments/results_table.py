@@ -12,6 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from unet2015.evaluation.tables import EM_NAMES
+
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "reproduction"
 TABLE = HERE / "results.md"
@@ -19,8 +21,18 @@ TABLE = HERE / "results.md"
 TITLES = {"u373": "PhC-C2DH-U373", "hela": "DIC-C2DH-HeLa", "em": "ISBI 2012 EM"}
 PAPER_SEG = {"u373": 0.9203, "hela": 0.7756}
 """Table 2 of the paper, on the challenge's hidden sequences."""
-PAPER_EM = {"pixel_error": 0.0611, "rand_error": 0.0382, "warping_error": 0.000353}
-"""Table 1 of the paper, on the challenge's hidden labels, each at its best threshold."""
+PAPER_EM = {
+    "pixel_error": 0.0611,
+    "pixel_f_error": 0.0611,
+    "rand_error": 0.0382,
+    "warping_error": 0.000353,
+    "splits_and_mergers": 0.000353,
+}
+"""Table 1 of the paper, on the challenge's hidden labels, each at its best threshold.
+
+The challenge's page gives two forms of the pixel error and does not say which one was ranked; its
+warping error counts splits and mergers. So both forms of either stand beside the paper's figure.
+"""
 RUN_COLUMNS = ("channels", "drop-out", "tile", "ridge", "rotation", "iterations", "minutes")
 EMPTY = [""] * len(RUN_COLUMNS)
 PARTED_KEY, PARTED = "parted_at_necks", ", parted at necks"
@@ -78,8 +90,7 @@ def em_table(found: list[dict[str, Any]]) -> str:
             rows.append([f"**mean{kind}** (best)", *_shown(results[0]), "", *means, ""])
     paper = [f"{value:g}" for value in PAPER_EM.values()]
     rows.append(["paper (hidden labels, best)", "64", *EMPTY[1:], *paper, ""])
-    columns = ["fold", *RUN_COLUMNS, "pixel error", "Rand error", "warping error", "device"]
-    return markdown(columns, rows)
+    return markdown(["fold", *RUN_COLUMNS, *(EM_NAMES[name] for name in PAPER_EM), "device"], rows)
 
 
 def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
