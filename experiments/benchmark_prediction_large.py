@@ -1,7 +1,7 @@
 """Speed and memory of the prediction of large images.
 
     python experiments/benchmark_prediction_large.py [--sides 6000] [--full] [--model M]
-        [--base-channels 16] [--depth 4] [--kills 10]
+        [--base-channels 16] [--depth 4] [--backend torch] [--kills 10]
         [--output experiments/results/prediction_large.json]
 
 For each side length, ``unet2015 predict --labels`` makes numbered cells of a generated image
@@ -10,7 +10,7 @@ For each side length, ``unet2015 predict --labels`` makes numbered cells of a ge
 peak     resident memory of the process and all its children, sampled every 0.1 s, in GiB; the
          memory that the kernel uses to cache files is not in it
 speed    megapixels of the image in a second, from starting the command to its end
-network  share of that wall time in which the network computes
+network  share of that wall time in which the network computes; can be seen in PyTorch only
 
 --kills N predicts each image once more, ends that run N times with SIGKILL after a random time, and
 tells whether the result that it leads to in the end is the same, byte by byte.
@@ -187,7 +187,7 @@ def measure(side: int, folder: Path, options: argparse.Namespace) -> dict[str, A
         "peak_gib": round(memory.bytes / 2**30, 3),
         "seconds": round(seconds, 1),
         "megapixels_per_second": round(side**2 / 1e6 / seconds, 3),
-        "network_share": round(network / seconds, 3),
+        "network_share": round(network / seconds, 3) if options.backend == "torch" else None,
         "source_mib": round(source.stat().st_size / 2**20, 1),
         "result_mib": round(target.stat().st_size / 2**20, 1),
     }
@@ -214,7 +214,7 @@ def started(
     source: Path, target: Path, model: Path, folder: Path, options: argparse.Namespace
 ) -> subprocess.Popen[bytes]:
     words = ["predict", source, "-m", model, "-o", target, "--labels"]
-    words += ["--device", "cpu", "--precision", options.precision]
+    words += ["--device", "cpu", "--precision", options.precision, "--backend", options.backend]
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *map(str, [folder / "network.json", *words])],
         stderr=None if options.verbose else subprocess.DEVNULL,
@@ -231,6 +231,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--precision", default="float32")
+    parser.add_argument("--backend", default="torch", choices=["torch", "compile", "openvino"])
     parser.add_argument("--model", type=Path)
     parser.add_argument("--folder", type=Path, help="for the images; a temporary one by default")
     parser.add_argument("--verbose", action="store_true")
@@ -246,6 +247,7 @@ def main() -> None:
         "torch": torch.__version__,
         "network": str(options.model or f"{options.base_channels} channels, depth {options.depth}"),
         "precision": options.precision,
+        "backend": options.backend,
         "goal": {"side": GOAL, "peak_gib": GOAL_GIB, "network_share": GOAL_SHARE},
         "runs": [],
     }

@@ -61,6 +61,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     engine = choose_engine()
+    load = os.getloadavg()[0]
     frame = next(simulate(1, (TILE, TILE), 200, np.random.default_rng(0)))
     frames = [
         AnnotatedFrame("0", frame.image[None], frame.labels, np.zeros(frame.labels.shape, bool))
@@ -76,7 +77,7 @@ def main() -> None:
         "engine": str(engine),
         "cores": os.cpu_count(),
         "processor": torch.backends.cpu.get_cpu_capability(),
-        "load_at_start": round(os.getloadavg()[0], 1),
+        "load_at_start": round(load, 1),
         "base_channels": arguments.base_channels,
         "iterations": arguments.iterations,
         "rounds": arguments.rounds,

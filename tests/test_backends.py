@@ -30,6 +30,7 @@ def test_large_jobs_in_bfloat16_are_compiled(monkeypatch):
     assert choose_backend(BFLOAT16, "auto", LARGE - 1).backend == "torch"
     assert choose_backend(CPU, "auto", LARGE).backend == "torch", "in float32 it gains nothing"
     assert choose_backend(CPU, "compile", 1).backend == "compile"
+    assert choose_backend(BFLOAT16, "auto", LARGE // 16, base_channels=64).backend == "compile"
     monkeypatch.setattr(device, "can_compile", lambda _device: False)
     assert choose_backend(BFLOAT16, "auto", LARGE).backend == "torch"
     with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
@@ -65,7 +66,9 @@ def test_from_the_first_failure_on_the_network_itself_runs(caplog):
     for _ in range(2):
         assert run(torch.ones(3)).sum() == 3
     assert len(calls) == 1
-    assert caplog.messages == ["the fast way fails (no such instruction): going on without it."]
+    assert caplog.messages == [
+        "the fast way fails (no such instruction and much more): going on without it."
+    ]
 
 
 def test_what_the_network_refuses_is_not_hidden():

@@ -57,6 +57,25 @@ def test_a_mistake_of_ours_is_told_in_one_line(capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:116] DefaultCPUAllocator: can't allocate memory"
+        ),
+        RuntimeError("CUDA out of memory. Tried to allocate 3.00 GiB."),
+    ],
+)
+def test_too_little_memory_is_no_mistake_of_ours(error, monkeypatch, capsys):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("unet2015.cli._run", fail)
+    assert main(["predict"]) == 2
+    assert "not enough memory: take a smaller --tile" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("failing")
 def test_verbose_shows_where_an_error_comes_from(capsys, caplog):
     assert main(["demo", "--verbose"]) == 1

@@ -1,5 +1,7 @@
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -60,6 +62,22 @@ def test_workers_give_the_same_file_even_if_one_is_killed(files):
 
         assert predict("one.tif", cluster=cluster, progress=kill_one) == expected
         assert sum(done) == 2 * 300 * 320
+
+
+def test_threads_of_a_worker_take_turns(monkeypatch):
+    busy, together = [], []
+
+    def compute(*_):
+        busy.append(1)
+        time.sleep(0.01)
+        together.append(len(busy))
+        busy.pop()
+
+    monkeypatch.setattr("unet2015.cluster._opened", lambda _recipe: (None, None))
+    monkeypatch.setattr("unet2015.cluster.compute", compute)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: compute_batch(None, {}, []), range(8)))
+    assert together == [1] * 8
 
 
 def test_a_worker_refuses_another_model(files):

@@ -1,6 +1,7 @@
 """Prediction through OpenVINO: the same as through PyTorch, chosen where it pays."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from unet2015 import InputError, openvino_engine
 from unet2015.checkpoint import Model, save_model
 from unet2015.cli import main
-from unet2015.device import COMPILING_PAYS, Engine, choose_backend
+from unet2015.device import OPENVINO_PAYS, Engine, choose_backend
 from unet2015.images import read_image, write_image
 from unet2015.prediction import predict
 from unet2015.unet import UNet
@@ -56,7 +57,8 @@ def test_a_network_is_compiled_once_for_all_tiles_of_a_shape(model, image, monke
 @needs_openvino
 def test_it_is_chosen_for_large_jobs_on_a_cpu_only():
     assert choose_backend(CPU, "auto", 10**6).backend == "torch"
-    assert choose_backend(CPU, "auto", int(COMPILING_PAYS)).backend == "openvino"
+    assert choose_backend(CPU, "auto", int(OPENVINO_PAYS)).backend == "openvino"
+    assert choose_backend(CPU, "auto", int(OPENVINO_PAYS) // 16, 64).backend == "openvino"
     assert choose_backend(CPU, "openvino", 1).backend == "openvino"
     assert choose_backend(CPU, "torch", 10**12).backend == "torch"
     assert choose_backend(Engine(torch.device("cuda")), "auto", 10**12).backend != "openvino"
@@ -77,7 +79,56 @@ def test_what_fails_in_it_is_told_and_pytorch_goes_on(model, image, monkeypatch,
     monkeypatch.setattr(openvino_engine.OpenVinoNetwork, "_compile", fail)
     found = predict(image, model, tile=108, engine=CPU._replace(backend="openvino"))
     np.testing.assert_array_equal(found, predict(image, model, tile=108, engine=CPU))
-    assert caplog.messages == ["OpenVINO fails (no such instruction): going on without it."]
+    assert caplog.messages == [
+        "OpenVINO fails (no such instruction and much more): going on without it."
+    ]
+
+
+@needs_openvino
+def test_bfloat16_is_left_to_it(model, image, caplog):
+    engine = Engine(torch.device("cpu"), torch.bfloat16, "openvino")
+    found = predict(image, model, tile=108, engine=engine)
+    assert not caplog.messages
+    np.testing.assert_allclose(found, predict(image, model, engine=CPU), atol=0.02)
+
+
+@needs_openvino
+def test_threads_do_not_get_each_other_s_tiles(model):
+    run = openvino_engine.OpenVinoNetwork(model.network, torch.float32)
+    images = torch.rand(2, 1, 1, 204, 204)
+    expected = [run(image) for image in images]
+    with ThreadPoolExecutor(2) as threads:
+        for which, found in threads.map(lambda n: (n % 2, run(images[n % 2])), range(200)):
+            assert torch.equal(found, expected[which])
+
+
+@needs_openvino
+def test_new_weights_are_seen(model, image):
+    through = CPU._replace(backend="openvino")
+    predict(image, model, engine=through)
+    torch.manual_seed(1)
+    model.network.load_state_dict(UNet(base_channels=4, depth=2).state_dict())
+    found = predict(image, model, engine=through)
+    np.testing.assert_allclose(found, predict(image, model, engine=CPU), atol=1e-5)
+
+
+@needs_openvino
+def test_only_some_shapes_stay_compiled(model):
+    run = openvino_engine.OpenVinoNetwork(model.network, torch.float32)
+    for size in (44, 48, 52, 56, 60):
+        run(torch.rand(1, 1, size, size))
+    assert list(run._compiled) == [(1, 1, size, size) for size in (48, 52, 56, 60)]
+
+
+def test_a_broken_installation_is_told_and_left(monkeypatch, caplog):
+    def broken(_name):
+        raise OSError("libopenvino.so: cannot open shared object file")
+
+    monkeypatch.setattr(openvino_engine.importlib, "import_module", broken)
+    assert choose_backend(CPU, "torch", 10**12).backend == "torch"
+    assert not caplog.messages, "who does not ask for it is not bothered"
+    assert choose_backend(CPU, "auto", 10**12).backend == "torch"
+    assert "libopenvino.so" in caplog.text
 
 
 @needs_openvino

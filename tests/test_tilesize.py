@@ -45,6 +45,14 @@ def test_default_tiles_waste_little(depth, side):
     assert found <= max((1 + 1.5 * WASTE + rounding) * per_pixel, one_piece)
 
 
+def test_tiles_for_a_gpu_are_larger(monkeypatch):
+    network = UNet()
+    for gigabytes, expected in [(100, (2516, 2516)), (8, (948, 948))]:
+        monkeypatch.setattr("unet2015.tilesize._free_memory", lambda _, n=gigabytes: n * 10**9)
+        grid = tile_grid((20_000, 20_000), network, device=torch.device("cuda"))
+        assert grid.output == expected
+
+
 def test_the_waste_of_the_paper_s_tile_is_what_the_model_says():
     network = UNet().to("meta").eval()
     endless = network.valid_input_size(100_000)

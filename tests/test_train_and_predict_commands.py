@@ -113,6 +113,20 @@ def test_the_result_lies_beside_the_image_by_default(model, tmp_path, name, resu
     assert set(tmp_path.iterdir()) - before == {tmp_path / result}
 
 
+def test_images_share_what_is_prepared_for_the_shape_of_their_tiles(model, tmp_path, monkeypatch):
+    sizes = {"a.tif": (60, 70), "b.tif": (60, 70), "c.tif": (400, 90), "d.tif": (60, 70)}
+    (tmp_path / "in").mkdir()
+    for name, size in sizes.items():
+        write_image(tmp_path / "in" / name, np.ones(size, np.uint8))
+    asked = []
+    monkeypatch.setattr(
+        "unet2015.commands.predict.choose_backend",
+        lambda engine, _backend, pixels, _channels: asked.append(pixels) or engine,
+    )
+    assert main(["predict", str(tmp_path / "in"), "-m", str(model), "-o", str(tmp_path / "o")]) == 0
+    assert asked == [3 * 60 * 70, 400 * 90]
+
+
 def test_several_images_need_a_folder(model, tmp_path, capsys):
     write_image(tmp_path / "a.tif", np.eye(25, dtype=np.uint8))
     words = ("predict", tmp_path / "a.tif", tmp_path / "a.tif", "-m", model)

@@ -7,6 +7,7 @@ import torch
 
 from unet2015 import InputError, load_model
 from unet2015.augment import AugmentationConfig
+from unet2015.backends import WithFallback
 from unet2015.datasets.frames import annotated_frame
 from unet2015.device import Engine
 from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, read_log
@@ -209,6 +210,28 @@ def test_the_folder_of_a_run_is_tried_before_training(tmp_path):
     (tmp_path / LOG_FILE).write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="is not the log of a training run"):
         train(frames(), tmp_path, SMALL, CPU)
+
+
+def test_training_goes_on_if_only_the_way_back_cannot_be_compiled(tmp_path, monkeypatch, caplog):
+    class NoWayBack(torch.autograd.Function):
+        @staticmethod
+        def forward(_ctx, logits):
+            return logits.clone()
+
+        @staticmethod
+        def backward(_ctx, _gradient):
+            raise RuntimeError("no such instruction")
+
+    def compiled(network, dtype, _backend):
+        del dtype
+        return WithFallback(lambda image: NoWayBack.apply(network(image)), network, "the fast way")
+
+    expected = train(frames(), tmp_path / "plain", SMALL, CPU).network.state_dict()
+    monkeypatch.setattr("unet2015.training.runner", compiled)
+    train(frames(), tmp_path / "compiled", SMALL, CPU)
+    assert "the fast way fails (no such instruction)" in caplog.text
+    found = weights(tmp_path / "compiled")
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_bfloat16_trains_too(tmp_path):

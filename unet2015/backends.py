@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import textwrap
 from collections.abc import Callable
 from typing import Literal
 
@@ -25,6 +26,10 @@ NAMES: dict[Backend, str] = {"compile": "torch.compile", "openvino": "OpenVINO"}
 
 Run = Callable[[Tensor], Tensor]
 """Takes and gives a tensor as a network does."""
+
+
+REASON_LENGTH = 300
+"""Characters of a compiler's complaint that are told; the first line alone often says nothing."""
 
 
 class WithFallback:
@@ -48,29 +53,47 @@ class WithFallback:
         try:
             return self._run(image)
         except Exception as error:  # whatever a compiler raises
-            if self._run is self._network:
+            if not self.fall_back(error):
                 raise
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            logger.warning("%s fails (%s): going on without it.", self._name, reason)
-            self._run = self._network
             return self._network(image)
 
+    def fall_back(self, error: Exception) -> bool:
+        """Leave the fast way because of an error; False if it was left before."""
+        if self._run is self._network:
+            return False
+        reason = textwrap.shorten(str(error) or type(error).__name__, REASON_LENGTH)
+        logger.warning("%s fails (%s): going on without it.", self._name, reason)
+        self._run = self._network
+        return True
 
-@functools.lru_cache(maxsize=1)
-def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> Run:
+
+def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> WithFallback:
     """Prepare a network to be run; the last one is kept, so that a job in batches compiles once.
 
     Parameters
     ----------
     network : nn.Module
-        On its device, in evaluation mode for OpenVINO. OpenVINO does not see later changes.
+        On its device, in evaluation mode for OpenVINO.
     dtype : torch.dtype
         Precision of the convolutions, float32 or bfloat16.
     backend : {"torch", "compile", "openvino"}
         In which way.
     """
     if backend == "torch":
-        return network
+        return WithFallback(network, network, "PyTorch")
+    # OpenVINO takes the weights over; torch.compile sees it when they change.
+    weights = network.state_dict().values() if backend == "openvino" else ()
+    state = tuple((part.data_ptr(), part._version) for part in weights)
+    return _prepared(network, dtype, backend, state)
+
+
+@functools.lru_cache(maxsize=1)
+def _prepared(
+    network: nn.Module,
+    dtype: torch.dtype,
+    backend: Literal["compile", "openvino"],
+    _state: tuple[tuple[int, int], ...],
+) -> WithFallback:
     fast: Run
     if backend == "compile":
         fast = torch.compile(network, dynamic=False)  # tiles have one shape

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -82,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except Exception as error:
         logger.debug("", exc_info=True)
+        if _lacks_memory(error):
+            reason = textwrap.shorten(str(error), 200)
+            return _fail(f"there is not enough memory: take a smaller --tile or image. {reason}")
         return _fail(
             f"a mistake of ours, {error!r}: please report it with what --verbose shows.",
             EXIT_INTERNAL_ERROR,
@@ -139,6 +143,12 @@ def _overview() -> str:
             "2 bad input, 130 interrupted.",
         ]
     )
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether NumPy, or PyTorch on a CPU or GPU, could not get memory; PyTorch is not imported."""
+    words = ("out of memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def _describe(error: OSError) -> str:

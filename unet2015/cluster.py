@@ -18,6 +18,7 @@ Image, model and result must lie in folders that all machines see under the same
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from functools import lru_cache
 from itertools import islice
@@ -39,6 +40,9 @@ from .tiles import TileGrid
 
 BATCH = 4
 """Tiles that a worker gets at once: enough to overlap reading, network and writing."""
+
+ONE_AT_A_TIME = threading.Lock()
+"""A worker with several threads computes one batch at a time: the network takes all its cores."""
 
 PATIENCE = "10s"
 """How long a scheduler may take to answer."""
@@ -167,8 +171,9 @@ class Cluster:
 
 def compute_batch(recipe: Recipe, statistics: dict[str, Any], works: list[Work]) -> None:
     """Compute some tiles; runs on a worker."""
-    task, pixels = _opened(recipe)
-    compute(task, works, pixels, dict(statistics))
+    with ONE_AT_A_TIME:
+        task, pixels = _opened(recipe)
+        compute(task, works, pixels, dict(statistics))
 
 
 @lru_cache(maxsize=1)

@@ -18,10 +18,11 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 BackendName = Literal["auto", "torch", "compile", "openvino"]
 
-COMPILING_PAYS = 30e6
-"""Pixels from which a network predicts so much faster that compiling it pays."""
+OPENVINO_PAYS, COMPILING_PAYS = 30e6, 600e6
+"""Pixels from which a network of 16 channels runs so much faster that three seconds to prepare
+OpenVINO, or half a minute to compile, pay; the work of a pixel grows with the square of these."""
 STEPS_THAT_PAY = 500
-"""Training steps for which the same holds."""
+"""Training steps for which compiling pays."""
 
 
 class Engine(NamedTuple):
@@ -111,7 +112,9 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
     return Engine(torch.device(device), getattr(torch, precision))
 
 
-def choose_backend(engine: Engine, backend: BackendName, pixels: int) -> Engine:
+def choose_backend(
+    engine: Engine, backend: BackendName, pixels: int, base_channels: int = 16
+) -> Engine:
     """Let OpenVINO or torch.compile predict where that is asked for, or pays.
 
     Parameters
@@ -122,7 +125,9 @@ def choose_backend(engine: Engine, backend: BackendName, pixels: int) -> Engine:
         ``auto`` takes OpenVINO if it is installed, on a CPU, for a large job; or else torch.compile
         where it makes a large job faster.
     pixels : int
-        Size of the job.
+        Size of what is predicted in tiles of one shape; for each shape the preparation is repeated.
+    base_channels : int
+        Channels of the network's first level.
 
     Raises
     ------
@@ -130,8 +135,7 @@ def choose_backend(engine: Engine, backend: BackendName, pixels: int) -> Engine:
         If OpenVINO is asked for and is not installed, or on a GPU, or torch.compile is asked for
         and there is no compiler.
     """
-    has_openvino = engine.device.type == "cpu" and openvino_engine.is_installed()
-    if backend == "openvino" and not has_openvino:
+    if backend == "openvino" and not _can_use_openvino(engine):
         raise InputError(
             "OpenVINO predicts on a CPU, after `pip install 'unet2015[openvino]'`: "
             "use --backend torch or auto."
@@ -142,11 +146,16 @@ def choose_backend(engine: Engine, backend: BackendName, pixels: int) -> Engine:
         )
     if backend != "auto":
         return engine._replace(backend=backend)
-    if pixels >= COMPILING_PAYS and has_openvino:
+    work = pixels * (base_channels / 16) ** 2
+    if work >= OPENVINO_PAYS and _can_use_openvino(engine):
         return engine._replace(backend="openvino")
-    if pixels >= COMPILING_PAYS and engine.gains_by_compiling:
+    if work >= COMPILING_PAYS and engine.gains_by_compiling:
         return engine._replace(backend="compile")
     return engine
+
+
+def _can_use_openvino(engine: Engine) -> bool:
+    return engine.device.type == "cpu" and openvino_engine.is_installed()
 
 
 def _has_bfloat16(device: str) -> bool:

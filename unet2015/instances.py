@@ -17,7 +17,7 @@ def foreground(probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
     probabilities : ndarray
         Shape (classes, height, width); class 0 is the background.
     """
-    return probabilities.argmax(axis=0) > 0
+    return probabilities[1:].max(axis=0) > probabilities[0]  # faster than argmax
 
 
 def label_cells(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import threading
 import warnings
 from typing import Any
 
@@ -15,19 +16,26 @@ from .errors import InputError
 logger = logging.getLogger(__name__)
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+SHAPES_KEPT = 4
+"""Shapes of the input that stay compiled; each takes tens of megabytes."""
 
 
 def is_installed() -> bool:
     """Whether OpenVINO can be imported (the extra ``[openvino]``)."""
     try:
         importlib.import_module("openvino")
-    except ImportError:
+    except ModuleNotFoundError:
+        return False
+    except Exception as error:  # whatever a library of another machine or version raises
+        logger.warning("OpenVINO is installed but cannot be imported (%s).", error)
         return False
     return True
 
 
 class OpenVinoNetwork:
     """A network that OpenVINO runs; it is compiled anew for each shape of the input.
+
+    Threads that call it at once wait for each other: a call uses all cores, and one memory.
 
     Parameters
     ----------
@@ -52,17 +60,22 @@ class OpenVinoNetwork:
             ) from error
         self._network, self._dtype = network, dtype
         self._compiled: dict[tuple[int, ...], Any] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, image: Tensor) -> Tensor:
         """Compute the output for float32 of shape (batch, channels, height, width)."""
         shape = tuple(image.shape)
-        if shape not in self._compiled:
-            self._compiled[shape] = self._compile(image)
-        return torch.from_numpy(self._compiled[shape](image.contiguous().numpy())[0])
+        with self._lock:
+            if shape not in self._compiled:
+                if len(self._compiled) == SHAPES_KEPT:
+                    del self._compiled[next(iter(self._compiled))]
+                self._compiled[shape] = self._compile(image)
+            return torch.from_numpy(self._compiled[shape](image.contiguous().numpy())[0])
 
     def _compile(self, image: Tensor) -> Any:
         logger.debug("compiling the network for tiles of %d x %d.", *image.shape[-2:])
-        with warnings.catch_warnings():
+        # The precision is asked for below; what autocast traces cannot be converted.
+        with warnings.catch_warnings(), torch.autocast("cpu", enabled=False):
             warnings.simplefilter("ignore")  # the checks of the shape are not traced, rightly
             described = self._openvino.convert_model(
                 self._network, example_input=image, input=list(image.shape)

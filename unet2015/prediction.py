@@ -79,7 +79,7 @@ def predict_tiles(
     step : int
         Tiles are moved by multiples of this: 2**poolings for a network that pools.
     engine : Engine, optional
-        Device and precision; float32 on the CPU by default.
+        Device and precision, see `choose_engine`; by default float32 where the network is.
     activation : callable, optional
         Applied to the network's output of shape (classes, height, width), for example
         `class_probabilities`; by default the output is given as it is.
@@ -121,8 +121,14 @@ def predict_tiles(
         return activation(output) if activation else output
 
     inputs = in_thread(lambda part: read_mirrored(source, *grid.read(part)), grid)
-    outputs = run_network(inputs, network, engine or Engine(torch.device("cpu")), finish)
+    outputs = run_network(inputs, network, engine or engine_of(network), finish)
     return ((part, values[:, : part.height, : part.width]) for part, values in outputs)
+
+
+def engine_of(network: nn.Module) -> Engine:
+    """Float32 on the device where a network is."""
+    first = next(network.parameters(), None)
+    return Engine(torch.device("cpu") if first is None else first.device)
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
@@ -143,7 +149,7 @@ def run_network(
     inputs : iterable of (key, ndarray)
         What to give back with the result, and an image of shape (channels, height, width).
     network : nn.Module
-        Is brought to the engine's device.
+        Is brought to the engine's device. While it runs it is in evaluation mode.
     engine : Engine
         Where and in which precision to compute. A GPU computes one image while the result of the
         one before is used.
@@ -154,6 +160,7 @@ def run_network(
     ------
     (key, ndarray of float32)
     """
+    modes = {module: module.training for module in network.modules()}
     network = engine.place(network).eval()
     call = runner(network, engine.dtype, engine.backend)
 
@@ -165,8 +172,12 @@ def run_network(
             return finish(output.float())
 
     begun = ((key, engine.fetch(begin(image))) for key, image in inputs)
-    for key, result in lagging(begun, engine.ahead):
-        yield key, result()
+    try:
+        for key, result in lagging(begun, engine.ahead):
+            yield key, result()
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def predict(
@@ -188,7 +199,7 @@ def predict(
         Height and width of the tiles that the network sees, a valid input size. By default chosen
         from the image's size and the memory that is free.
     engine : Engine, optional
-        Device and precision; float32 on the CPU by default.
+        Device and precision, see `choose_engine`; by default float32 where the network is.
     progress : callable, optional
         Called after each tile.
 
@@ -228,7 +239,7 @@ def predict_parts(
     """
     source = ArraySource(image)
     check_channels(source, model)
-    engine = engine or Engine(torch.device("cpu"))
+    engine = engine or engine_of(model.network)
     grid = tile_grid(source.shape[1:], model.network, tile, engine.device)
     outputs = predict_tiles(
         normalisation.normalise(source.image, model.normalisation),

@@ -71,7 +71,8 @@ class TileGrid:
         if min(self.output) < self.step or self.border < 0:
             raise InputError(
                 f"a tile with an output of {self.output} pixels and a border of {self.border} "
-                f"cannot move in steps of {self.step}: take a larger tile."
+                f"cannot move in steps of {self.step}: take a tile of at least "
+                f"{self.step + 2 * self.border} pixels."
             )
 
     @property
@@ -159,6 +160,8 @@ def read_mirrored(source: Source, rows: range, columns: range) -> NDArray[Any]:
         Shape (channels, len(rows), len(columns)), in the source's dtype.
     """
     _, height, width = source.shape
+    if min(rows.start, columns.start) >= 0 and rows.stop <= height and columns.stop <= width:
+        return source.read(slice(rows.start, rows.stop), slice(columns.start, columns.stop)).copy()
     row, column = mirror(rows, height), mirror(columns, width)
     top, left = int(row.min()), int(column.min())
     pixels = source.read(slice(top, int(row.max()) + 1), slice(left, int(column.max()) + 1))

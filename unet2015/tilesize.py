@@ -3,8 +3,8 @@
 A tile recomputes the border that it shares with its neighbours. With b pixels of border and an
 output of n x n pixels, a U-Net computes about 1 + 1.4 b / n times what an endless tile would for
 each pixel of output (counted for depths 1 to 5; 1.36 times for the paper's 388). Larger tiles waste
-less, but their maps leave the caches and take memory. So tiles are about as small as a given waste
-allows, all of one size.
+less, but their maps leave a CPU's caches and take memory. So tiles are about as small as a given
+waste allows, all of one size.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import torch
 from .tiles import TileGrid
 from .unet import UNet
 
-WASTE = 0.15
-"""Share of the work that recomputes borders, for tiles of the size that is wanted."""
+WASTE, GPU_WASTE = 0.15, 0.05
+"""Share of the work that recomputes borders, for tiles of the size that is wanted. A GPU has the
+memory for large tiles and needs them to be busy."""
 WASTE_PER_BORDER = 1.4
 LEAST_OUTPUT = 768
 """Smaller tiles are not worth the calls."""
@@ -62,13 +63,17 @@ def tile_grid(
         output = (network.output_size(tile),) * 2
     else:
         largest = _largest_output(network, _free_memory(device) // processes)
-        output = (_output_for(height, network, largest), _output_for(width, network, largest))
+        waste = WASTE if device.type == "cpu" else GPU_WASTE
+        wanted = max(math.ceil(WASTE_PER_BORDER / waste * network.border), LEAST_OUTPUT)
+        output = (
+            _output_for(height, network, wanted, largest),
+            _output_for(width, network, wanted, largest),
+        )
     return TileGrid((height, width), output, network.border, network.step)
 
 
-def _output_for(size: int, network: UNet, largest: int) -> int:
+def _output_for(size: int, network: UNet, wanted: int, largest: int) -> int:
     """Output height or width of equal tiles that just cover `size`, near what is wanted."""
-    wanted = max(math.ceil(WASTE_PER_BORDER / WASTE * network.border), LEAST_OUTPUT)
     rest = _smallest_output(network) % network.step  # tiles move by their output without this
     for count in (max(round(size / wanted), 1), math.ceil(size / largest)):
         steps = math.ceil(max(size - rest, 1) / (count * network.step))

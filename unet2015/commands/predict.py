@@ -12,6 +12,7 @@ command is given again; what it needs for that is in hidden folders beside the r
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -112,27 +113,27 @@ def run(options: Options) -> None:
     numbers = any(job.result.kind == "labels" for job in jobs)
     if (options.min_size or options.fill_holes) and not numbers:
         raise InputError("--min-size and --fill-holes are about cells: give --labels too.")
-    pixels = [_check(job, model, options) for job in jobs]
-    engine = choose_backend(engine, options.backend, sum(pixels))
+    pixels, tiles = zip(*(_check(job, model, options, engine) for job in jobs), strict=True)
+    engines = _engines(engine, options.backend, pixels, tiles, model)
     out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
     if options.out not in (None, jobs[0].target):
         options.out.mkdir(parents=True, exist_ok=True)
     for job in jobs:
         check_output(job.target, [job.source])
-    logger.info("computing on %s.", engine)
+    logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
     with (
         _cluster(options) as cluster,
         _finished_jobs(jobs, model, engine, options) as finished,
         Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
     ):
-        for job, count in zip(jobs, pixels, strict=True):
+        for job, count, chosen in zip(jobs, pixels, engines, strict=True):
             bar.set_postfix_str(job.source.name)
             state = fingerprint(job.source)
             if job.target.exists() and finished.get(job.target.name) == state:
                 bar.update(count)
                 continue
             predict_file(
-                *(job.source, job.target, model, engine, job.result),
+                *(job.source, job.target, model, chosen, job.result),
                 channels=options.channels,
                 tile=options.tile,
                 overwrite=options.overwrite,
@@ -142,6 +143,22 @@ def run(options: Options) -> None:
             )
             finished[job.target.name] = state
     logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), out)
+
+
+def _engines(
+    engine: Engine,
+    backend: BackendName,
+    pixels: Sequence[int],
+    tiles: Sequence[tuple[int, int]],
+    model: Model,
+) -> list[Engine]:
+    """Choose what runs the network for each image: it is prepared anew for each shape of tiles."""
+    total: Counter[tuple[int, int]] = Counter()
+    for count, tile in zip(pixels, tiles, strict=True):
+        total[tile] += count
+    channels = model.network.config.base_channels
+    chosen = {tile: choose_backend(engine, backend, total[tile], channels) for tile in total}
+    return [chosen[tile] for tile in tiles]
 
 
 def _cluster(options: Options) -> AbstractContextManager[Cluster | None]:
@@ -164,7 +181,7 @@ def _finished_jobs(
         "model": digest(model),
         "channels": options.channels,
         "tile": options.tile or "automatic",
-        "device": str(engine),
+        "device": f"{engine}, {options.backend}",
         **asdict(_result(options)),
         "version": __version__,
     }
@@ -245,11 +262,14 @@ def _result_name(path: Path) -> str:
     return path.name if path.suffix.lower().startswith(".tif") else f"{path.stem}.tif"
 
 
-def _check(job: Job, model: Model, options: Options) -> int:
-    """Find out before anything is computed whether an image can be predicted; count its pixels."""
+def _check(job: Job, model: Model, options: Options, engine: Engine) -> tuple[int, tuple[int, int]]:
+    """Find out before anything is computed whether an image can be predicted.
+
+    Returns the number of its pixels, and the shape of its tiles.
+    """
     with open_image(job.source) as image:
         select_channels(image, options.channels or None, model.network.config.in_channels)
-        tile_grid(image.shape[-2:], model.network, options.tile)
+        grid = tile_grid(image.shape[-2:], model.network, options.tile, engine.device)
         axes = image.plane_axes + "YX"
         shape = (*image.plane_shape, *image.shape[-2:])
         check_axes(axes, shape)
@@ -259,4 +279,4 @@ def _check(job: Job, model: Model, options: Options) -> int:
                 f"{job.target}: a PNG holds one small plane of integers; write a .tif, or choose "
                 "--dtype uint8."
             )
-        return prod(shape)
+        return prod(shape), grid.input
