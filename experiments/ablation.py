@@ -20,7 +20,7 @@ from itertools import groupby, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reproduce import CELLS, cell_fold, finish
+from reproduce import CELLS, MARGIN, cell_fold, finish
 from results_table import HERE, markdown
 from torch import nn
 
@@ -87,7 +87,9 @@ def main() -> None:
         fold = cell_fold(name, scored, silver=False)
         settings = Settings(
             UNetConfig(base_channels=arguments.base_channels),
-            TrainingConfig(iterations=arguments.iterations, seed=seed, tile=variant.tile),
+            TrainingConfig(
+                iterations=arguments.iterations, seed=seed, tile=variant.tile, margin=MARGIN
+            ),
             variant.augmentation,
             variant.weight_map,
         )

@@ -64,8 +64,8 @@ def main() -> None:
     parser.set_defaults(base_channels=16, tile=380, dropout=0.1)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    settings = chosen_settings(arguments)
     for name in ABOUT if arguments.model == "all" else [arguments.model]:
+        settings = chosen_settings(name, arguments)
         results = _results(name, arguments.fold, settings)
         if arguments.fold:
             model = load_model(arguments.runs / run_name(f"{name}-{arguments.fold}", settings))

@@ -53,7 +53,8 @@ from unet2015.unet import UNet, UNetConfig
 CELLS = {"u373": "PhC-C2DH-U373", "hela": "DIC-C2DH-HeLa"}
 EM = "ISBI-2012-EM"
 MARGIN = 50
-"""Pixels outside the challenge's field of interest, for both sets of cells."""
+"""Pixels outside the challenge's field of interest, for both sets of cells, where only cells that
+reach into it are annotated."""
 SLICES = 6
 """Held-out slices of an EM fold; the first fold holds out the last ones."""
 SMALLEST = 0.25
@@ -75,9 +76,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     deadline = time.monotonic() + 60 * arguments.minutes
     engine = choose_engine(arguments.device)
-    settings = chosen_settings(arguments)
     sets = [*CELLS, "em"] if arguments.set == "all" else [arguments.set]
     for name in sets:
+        settings = chosen_settings(name, arguments)
         for fold in _folds(name, arguments.folds, arguments.silver):
             if not finish(fold, settings, engine, arguments.runs, deadline, RESULTS):
                 logger.info("The time is over: the same command goes on from here.")
@@ -149,6 +150,7 @@ def _told(settings: Settings) -> dict[str, float]:
     return {
         "tile": training.tile,
         "ridge": training.ridge,
+        "margin": training.margin,
         "rotation": settings.augmentation.rotation,
         "iterations": training.iterations,
         "dropout": settings.network.dropout,
@@ -266,12 +268,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
 
 
-def chosen_settings(arguments: argparse.Namespace) -> Settings:
+def chosen_settings(name: str, arguments: argparse.Namespace) -> Settings:
+    """Settings for a data set."""
     return Settings(
         UNetConfig(base_channels=arguments.base_channels, dropout=arguments.dropout),
         TrainingConfig(
             tile=arguments.tile,
             ridge=arguments.ridge,
+            margin=MARGIN if name in CELLS else 0,
             iterations=arguments.iterations,
             interval=arguments.interval,
             seed=arguments.seed,

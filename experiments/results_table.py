@@ -33,7 +33,16 @@ PAPER_EM = {
 The challenge's page gives two forms of the pixel error and does not say which one was ranked; its
 warping error counts splits and mergers. So both forms of either stand beside the paper's figure.
 """
-RUN_COLUMNS = ("channels", "drop-out", "tile", "ridge", "rotation", "iterations", "minutes")
+RUN_COLUMNS = (
+    "channels",
+    "drop-out",
+    "tile",
+    "ridge",
+    "margin",
+    "rotation",
+    "iterations",
+    "minutes",
+)
 EMPTY = [""] * len(RUN_COLUMNS)
 PARTED_KEY, PARTED = "parted_at_necks", ", parted at necks"
 
@@ -114,6 +123,7 @@ def _run(result: dict[str, Any]) -> list[float]:
         network["dropout"],
         training["tile"],
         training["ridge"],
+        training["margin"],
         round(settings["augmentation"]["rotation"]),
         result["iterations"],
     ]

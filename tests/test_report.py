@@ -239,7 +239,7 @@ def test_the_worst_frames_and_the_frames_of_the_worst_cells_are_shown(data, resu
 @pytest.mark.parametrize("width", [1, 3])
 def test_the_weight_map_is_that_of_the_training(data, width):
     settings = {
-        "training": {"ridge": width},
+        "training": {"ridge": width, "margin": 0},
         "weight_map": {"w0": 7.0, "sigma": 3.0},
         "class_weights": [0.5, 2.0],
         "frames": ["elsewhere/01/t001"],

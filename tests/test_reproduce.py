@@ -42,15 +42,15 @@ def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
         write_sequence(data, sequence, simulate(2, (200, 220), 6, np.random.default_rng(seed)))
     reproduce("u373", "--folds", "02", "--dropout", "0.1", "--ridge", "5")
     (found,) = (tmp_path / "results").iterdir()
-    assert found.name == "u373-02-2-ridge5-iterations2-dropout0.1.json"
+    assert found.name == "u373-02-2-ridge5-margin50-iterations2-dropout0.1.json"
     result = json.loads(found.read_text())
     assert result["fold"] == "u373-02"
     assert {name.split("/")[1] for name in result["trained_on"]} == {"01"}
     assert result["margin"] == 50
     assert result["parted_at_necks"]["depth"] == 7
     table = (tmp_path / "results.md").read_text()
-    assert "| u373-02 | 2 | 0.1 | 572 | 5 | 180 | 2 |" in table
-    assert "| u373-02, parted at necks | 2 | 0.1 | 572 | 5 | 180 | 2 |" in table
+    assert "| u373-02 | 2 | 0.1 | 572 | 5 | 50 | 180 | 2 |" in table
+    assert "| u373-02, parted at necks | 2 | 0.1 | 572 | 5 | 50 | 180 | 2 |" in table
 
 
 def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypatch):
@@ -70,7 +70,7 @@ def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypa
     assert "gold truth, without sequence 01; 2 steps, tiles of 572" in about["data"]
     assert about["score"].endswith(" on sequence 01, which it was not trained on")
     loaded = load_model(tmp_path / "models" / "hela.safetensors")
-    trained = load_model(tmp_path / "runs" / "hela-01-2-iterations2")
+    trained = load_model(tmp_path / "runs" / "hela-01-2-margin50-iterations2")
     name, weight = next(iter(trained.network.state_dict().items()))
     assert np.allclose(loaded.network.state_dict()[name], weight, atol=1e-3)
 
@@ -82,7 +82,7 @@ def test_when_time_is_over_no_result_is_written_and_the_run_can_go_on(reproduce,
     reproduce("u373", "--folds", "01", "--minutes", "0", "--interval", "1")
     assert not (tmp_path / "results").exists()
     reproduce("u373", "--folds", "01", "--interval", "1")
-    assert (tmp_path / "results" / "u373-01-2-iterations2.json").exists()
+    assert (tmp_path / "results" / "u373-01-2-margin50-iterations2.json").exists()
 
 
 def test_em_folds_hold_out_blocks_of_slices_the_last_first(reproduce, tmp_path):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,13 +23,14 @@ BALANCED = TrainingConfig(class_balance=1.0, ridge=1)
 STILL = AugmentationConfig(deformation_sigma=0, rotation=0, gain=0, offset=0)
 
 
-def frames():
+def frames(known=25):
+    """One frame, annotated in its first rows."""
     rng = np.random.default_rng(0)
     labels = np.zeros((30, 36), np.int64)
     labels[5:20, 5:14] = 1
     labels[5:20, 14:25] = 2
     ignore = np.zeros(labels.shape, bool)
-    ignore[25:] = True
+    ignore[known:] = True
     return [annotated_frame("a", rng.integers(0, 255, labels.shape), labels, ignore)]
 
 
@@ -71,7 +74,7 @@ def test_class_weights_have_mean_1(balance):
 
 
 def test_an_unvaried_tile_is_a_window_of_the_mirrored_frame():
-    prepared, _ = prepare(frames(), BALANCED, WeightMapConfig())
+    prepared, _ = prepare(frames(known=30), BALANCED, WeightMapConfig())
     frame = prepared[0]
     generator = np.random.default_rng(0)
 
@@ -89,15 +92,51 @@ def test_an_unvaried_tile_is_a_window_of_the_mirrored_frame():
         sample = random_sample(prepared, 45, 10, STILL, WholePixels())
         replay = np.random.default_rng(seed)
         replay.integers(1)
-        replay.normal(size=(2, 3, 3))
-        for _ in range(3):
-            replay.uniform()
         top, left = (round(replay.uniform(0, size - 1)) - 22 for size in frame.target.shape)
         rows, columns = mirror(range(top, top + 45), 30), mirror(range(left, left + 45), 36)
         assert np.allclose(sample.image[0], frame.image[0][np.ix_(rows, columns)], atol=1e-5)
         inner = np.ix_(rows[10:-10], columns[10:-10])
         assert np.array_equal(sample.target, frame.target[inner])
         assert np.allclose(sample.weight, frame.weight[inner], atol=1e-5)
+
+
+def test_tiles_are_centred_where_frames_are_annotated():
+    frame = prepare(frames(), BALANCED, WeightMapConfig())[0][0]
+    known = np.zeros_like(frame.weight)
+    known[20:24, 5:8] = 1
+    nothing = frame._replace(weight=np.zeros_like(frame.weight))
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        sample = random_sample([nothing, frame._replace(weight=known)], 45, 10, STILL, generator)
+        assert sample.weight[12, 12] == 1
+
+
+def test_the_margin_of_the_field_of_interest_is_not_learned():
+    rows, columns = np.indices((60, 70))
+    labels = np.zeros((60, 70), int)
+    labels[np.hypot(rows - 30, columns - 14) < 10] = 1  # reaches out of the field
+    frame = annotated_frame("0", rows.astype(np.uint8), labels)
+    config = dataclasses.replace(BALANCED, margin=15)
+    weight = prepare([frame], config, WeightMapConfig())[0][0].weight
+    assert weight[30, 5 : 70 - 15].all(), "the cell and what is around it, and the field"
+    assert weight[30, 1], "5 pixels from the cell"
+    assert not weight[:15, 40:].any()
+    assert not weight[50, 10], "more than 8 pixels from the cell"
+    assert prepare([frame], BALANCED, WeightMapConfig())[0][0].weight.all()
+
+
+@pytest.mark.parametrize("margin", [-1, 30])
+def test_a_margin_that_leaves_no_field_is_refused(margin):
+    frame = annotated_frame("plate7", np.ones((60, 70), np.uint8), np.ones((60, 70), int))
+    with pytest.raises(InputError, match="plate7 of 60 x 70 pixels needs one from 0 to 29"):
+        prepare([frame], dataclasses.replace(BALANCED, margin=margin), WeightMapConfig())
+
+
+def test_frames_about_which_nothing_is_known_are_refused():
+    everything = np.ones((60, 70), bool)
+    frame = annotated_frame("0", np.ones((60, 70), np.uint8), np.zeros((60, 70), int), everything)
+    with pytest.raises(InputError, match="nothing to learn"):
+        prepare([frame], BALANCED, WeightMapConfig())
 
 
 def test_image_target_and_weight_are_varied_alike():
@@ -117,7 +156,7 @@ def test_image_target_and_weight_are_varied_alike():
 
 
 def test_grey_values_vary_by_gain_and_offset():
-    prepared, _ = prepare(frames(), BALANCED, WeightMapConfig())
+    prepared, _ = prepare(frames(known=30), BALANCED, WeightMapConfig())
     grey = AugmentationConfig(deformation_sigma=0, rotation=0)
     for seed in range(5):
         # The generator draws the same numbers for both.
@@ -125,6 +164,7 @@ def test_grey_values_vary_by_gain_and_offset():
         varied = random_sample(prepared, 45, 10, grey, np.random.default_rng(seed)).image
         replay = np.random.default_rng(seed)
         replay.integers(1)
+        replay.uniform(size=2)
         variation = draw(grey, replay)
         assert np.allclose(varied, still * variation.gain + variation.offset, atol=1e-5)
         assert abs(variation.gain - 1) > 1e-4

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from .augment import AugmentationConfig, draw, tile_coordinates
-from .datasets.frames import AnnotatedFrame
+from .datasets.frames import AnnotatedFrame, in_field
 from .errors import InputError
 from .normalisation import Scheme, normalise
 from .schedule import TrainingConfig
@@ -62,9 +62,9 @@ def prepare(
     frames : sequence of AnnotatedFrame
         The whole training set.
     training : TrainingConfig
-        How images are normalised, how wide the ridges between touching cells are, and how far the
-        classes are balanced: w_c goes with their frequency to the power of minus that, with mean 1
-        over all frames.
+        How images are normalised, where they are annotated, how wide the ridges between touching
+        cells are, and how far the classes are balanced: w_c goes with their frequency to the power
+        of minus that, with mean 1 over all frames.
     config : WeightMapConfig
         w0 and sigma of the border term.
 
@@ -72,7 +72,15 @@ def prepare(
     -------
     (list of TrainingFrame, ClassWeights)
         The frames in the same order, and the class weights that they share.
+
+    Raises
+    ------
+    InputError
+        If images cannot be normalised, or everything lies where the annotation says nothing.
     """
+    frames = [in_field(frame, training.margin) for frame in frames]
+    if all(frame.ignore.all() for frame in frames):
+        raise InputError("the annotation says nothing about any pixel: there is nothing to learn.")
     separated = [_separated(frame, training.ridge) for frame in frames]
     counts = add_counts(
         count_classes(labels, frame.ignore) for labels, frame in zip(separated, frames, strict=True)
@@ -135,18 +143,16 @@ def random_sample(
 
     Notes
     -----
-    The tile is centred anywhere in the frame and sees it continued by mirroring, as in prediction.
-    So every pixel of a frame is seen equally often.
+    The tile is centred anywhere where the frames are annotated, and sees its frame continued by
+    mirroring, as in prediction. So every pixel of complete frames is seen equally often.
 
     The image is interpolated linearly, the target takes the nearest pixel, as in the authors' later
     code. There weights are interpolated; here they take the nearest pixel like the target, or the
     weight of a narrow ridge would spread to the cells beside it. Targets and weights are
     computed only where the network has an output.
     """
-    frame = frames[int(generator.integers(len(frames)))]
-    height, width = frame.target.shape
+    frame, centre = _somewhere(frames, generator)
     variation = draw(config, generator)
-    centre = (generator.uniform(0, height - 1), generator.uniform(0, width - 1))
     seen = tile_coordinates(variation, centre, tile)
     judged = seen[:, border : tile - border, border : tile - border]
     image = linear(frame.image, seen)
@@ -156,6 +162,18 @@ def random_sample(
         target=target,
         weight=weight,
     )
+
+
+def _somewhere(
+    frames: Sequence[TrainingFrame], generator: np.random.Generator
+) -> tuple[TrainingFrame, tuple[float, float]]:
+    """Draw a frame and an annotated place in it."""
+    while True:
+        frame = frames[int(generator.integers(len(frames)))]
+        height, width = frame.weight.shape
+        row, column = generator.uniform(0, height - 1), generator.uniform(0, width - 1)
+        if frame.weight[round(row), round(column)] > 0:
+            return frame, (row, column)
 
 
 def linear(image: NDArray[np.float32], coordinates: NDArray[np.float64]) -> NDArray[np.float32]:

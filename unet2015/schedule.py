@@ -39,6 +39,10 @@ class TrainingConfig:
     """Width in pixels of the ridge of background that is cut where cells touch, odd; 1 for cells of
     few pixels. Ours: the paper computes it "using morphological operations" (Sec. 3) of no given
     width."""
+    margin: int = 0
+    """Width in pixels of the border outside the field of interest, where only cells that reach into
+    the field are annotated: background there is not learned. 50 for most sets of the Cell Tracking
+    Challenge."""
     normalisation: Scheme = "standard"
     """How images are scaled: to mean 0 and deviation 1, by least and greatest value, by type."""
     interval: int = 250

@@ -7,9 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ..errors import InputError
 from ..weightmap import as_labels
+
+SURROUNDINGS = 8
+"""Pixels around an annotated cell that are background also outside the field of interest."""
 
 
 class AnnotatedFrame(NamedTuple):
@@ -60,6 +64,38 @@ def annotated_frame(
     if ignore is None:
         ignore = np.zeros(labels.shape, dtype=bool)
     return AnnotatedFrame(name, image, labels, ignore)
+
+
+def in_field(frame: AnnotatedFrame, margin: int) -> AnnotatedFrame:
+    """Do not take what lies outside the field of interest for background.
+
+    The Cell Tracking Challenge annotates only cells of which some pixel lies in the field. So
+    outside of it, background is known only around the cells that reach out of it.
+
+    Parameters
+    ----------
+    frame : AnnotatedFrame
+        Left as it is.
+    margin : int
+        Width in pixels of the border outside the field of interest.
+
+    Raises
+    ------
+    InputError
+        If the margin is negative or leaves no field.
+    """
+    height, width = frame.labels.shape
+    if not 0 <= 2 * margin < min(height, width):
+        raise InputError(
+            f"margin is {margin}: {frame.name} of {height} x {width} pixels needs one from 0 to "
+            f"{(min(height, width) - 1) // 2}."
+        )
+    if margin == 0:
+        return frame
+    outside = np.ones(frame.labels.shape, dtype=bool)
+    outside[margin:-margin, margin:-margin] = False
+    far = ndimage.distance_transform_edt(frame.labels == 0) > SURROUNDINGS
+    return frame._replace(ignore=frame.ignore | (outside & far))
 
 
 def integer_labels(name: Path | str, labels: NDArray[Any]) -> NDArray[Any]:

@@ -64,7 +64,10 @@ def weigh(frames: Sequence[AnnotatedFrame], settings: dict[str, Any]) -> Weighed
     settings : dict
         Those of the run.
     """
+    from ..datasets.frames import in_field
+
     frame = max(frames, key=lambda frame: int(frame.labels.max()))
+    frame = in_field(frame, settings["training"]["margin"])
     labels = separate_touching(frame.labels, settings["training"]["ridge"])
     weights = border_weight_map(
         labels,
