@@ -8,7 +8,7 @@ from torch import nn
 from unet2015 import backends, device
 from unet2015.backends import WithFallback, can_compile, runner
 from unet2015.checkpoint import Model
-from unet2015.device import COMPILING_PAYS, Engine, choose_backend
+from unet2015.device import COMPILING_PAYS, Engine, choose_backend, choose_engine
 from unet2015.errors import InputError
 from unet2015.prediction import predict
 from unet2015.unet import UNet
@@ -35,6 +35,15 @@ def test_large_jobs_in_bfloat16_are_compiled(monkeypatch):
     assert choose_backend(BFLOAT16, "auto", LARGE).backend == "torch"
     with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
         choose_backend(CPU, "compile", 1)
+
+
+def test_float32_on_a_gpu_is_no_tf32(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    choose_engine("cuda", "bfloat16")
+    assert torch.backends.cudnn.allow_tf32
+    choose_engine("cuda", "float32")
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_gpus_need_triton_and_cpus_a_compiler(monkeypatch):

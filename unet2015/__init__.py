@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .augment import deform
     from .checkpoint import load_model, save_model
+    from .device import choose_engine
     from .errors import InputError
     from .instances import label_cells
     from .loss import weighted_cross_entropy
@@ -29,6 +30,7 @@ _HOME = {
     "InputError": "errors",
     "UNet": "unet",
     "border_weight_map": "weightmap",
+    "choose_engine": "device",
     "deform": "augment",
     "label_cells": "instances",
     "load_model": "checkpoint",
@@ -45,6 +47,7 @@ __all__ = [
     "UNet",
     "__version__",
     "border_weight_map",
+    "choose_engine",
     "deform",
     "label_cells",
     "load_model",

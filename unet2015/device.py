@@ -96,7 +96,8 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
     device : {"auto", "cpu", "cuda"}
         ``auto`` takes the GPU when there is one.
     precision : {"auto", "float32", "bfloat16"}
-        ``auto`` takes bfloat16 where it is faster: in hardware.
+        ``auto`` takes bfloat16 where it is faster: in hardware. ``float32`` on a GPU switches TF32
+        off in this process.
 
     Raises
     ------
@@ -109,6 +110,8 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(device) else "float32"
+    if (device, precision) == ("cuda", "float32"):
+        torch.backends.cudnn.allow_tf32 = False  # or convolutions would have 10 bits of mantissa
     return Engine(torch.device(device), getattr(torch, precision))
 
 
