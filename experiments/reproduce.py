@@ -1,8 +1,8 @@
 """Reproduce the paper's ISBI results (Tables 1 and 2).
 
     python experiments/reproduce.py u373|hela|em|all [--base-channels 64] [--dropout 0.5]
-        [--tile 572] [--ridge 3] [--rotation 180] [--iterations 6000] [--minutes M] [--folds ...]
-        [--silver] [--runs runs]
+        [--tile 572] [--ridge 3] [--w0 10] [--rotation 180] [--iterations 6000] [--minutes M]
+        [--folds ...] [--silver] [--runs runs]
 
 Trains a network for each fold, predicts what was held out, tracks and scores it, and writes
 ``experiments/results/reproduction/FOLD-CHANNELS-....json`` and, from all such files,
@@ -49,6 +49,7 @@ from unet2015.trackfile import write_tracks
 from unet2015.tracking import Tracker
 from unet2015.training import Model, Settings, train
 from unet2015.unet import UNet, UNetConfig
+from unet2015.weightmap import WeightMapConfig
 
 CELLS = {"u373": "PhC-C2DH-U373", "hela": "DIC-C2DH-HeLa"}
 EM = "ISBI-2012-EM"
@@ -151,6 +152,7 @@ def _told(settings: Settings) -> dict[str, float]:
         "tile": training.tile,
         "ridge": training.ridge,
         "margin": training.margin,
+        "w0": settings.weight_map.w0,
         "rotation": settings.augmentation.rotation,
         "iterations": training.iterations,
         "dropout": settings.network.dropout,
@@ -262,6 +264,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dropout", type=float, default=UNetConfig.dropout)
     parser.add_argument("--tile", type=int, default=TrainingConfig.tile)
     parser.add_argument("--ridge", type=int, default=TrainingConfig.ridge)
+    parser.add_argument("--w0", type=float, default=WeightMapConfig.w0)
     parser.add_argument("--rotation", type=float, default=AugmentationConfig.rotation)
     parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
     parser.add_argument("--interval", type=int, default=TrainingConfig.interval)
@@ -281,6 +284,7 @@ def chosen_settings(name: str, arguments: argparse.Namespace) -> Settings:
             seed=arguments.seed,
         ),
         AugmentationConfig(rotation=arguments.rotation),
+        WeightMapConfig(w0=arguments.w0),
     )
 
 

@@ -39,6 +39,7 @@ RUN_COLUMNS = (
     "tile",
     "ridge",
     "margin",
+    "w0",
     "rotation",
     "iterations",
     "minutes",
@@ -124,6 +125,7 @@ def _run(result: dict[str, Any]) -> list[float]:
         training["tile"],
         training["ridge"],
         training["margin"],
+        settings["weight_map"]["w0"],
         round(settings["augmentation"]["rotation"]),
         result["iterations"],
     ]

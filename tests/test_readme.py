@@ -75,7 +75,9 @@ def test_the_speeds_of_the_readme_are_those_of_the_committed_benchmark():
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
 def test_the_results_of_the_readme_are_those_of_the_table():
     table = (README.parent / "experiments/results.md").read_text()
-    block = README.read_text().partition("| | here | paper, hidden test set |")[2].partition("\n\n")[0]
+    block = (
+        README.read_text().partition("| | here | paper, hidden test set |")[2].partition("\n\n")[0]
+    )
     rows = re.findall(r"^\| .*0\.\d.*$", block, re.MULTILINE)
     assert len(rows) == 7
     for row in rows:
