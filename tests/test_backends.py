@@ -1,5 +1,8 @@
 """torch.compile: chosen where it pays, equal to PyTorch, left when it fails."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from torch import nn
 from unet2015 import backends, device
 from unet2015.backends import WithFallback, can_compile, runner
 from unet2015.checkpoint import Model
-from unet2015.device import COMPILING_PAYS, Engine, choose_backend, choose_engine
+from unet2015.device import COMPILING_PAYS, Engine, choose_backend
 from unet2015.errors import InputError
 from unet2015.prediction import predict
 from unet2015.unet import UNet
@@ -38,11 +41,14 @@ def test_large_jobs_in_bfloat16_are_compiled(monkeypatch):
 
 
 def test_float32_on_a_gpu_is_no_tf32(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    class Network:
+        def to(self, *_, **__):
+            return self
+
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    choose_engine("cuda", "bfloat16")
+    Engine(torch.device("cuda"), torch.bfloat16).place(Network())
     assert torch.backends.cudnn.allow_tf32
-    choose_engine("cuda", "float32")
+    Engine(torch.device("cuda")).place(Network())
     assert not torch.backends.cudnn.allow_tf32
 
 
@@ -78,6 +84,29 @@ def test_from_the_first_failure_on_the_network_itself_runs(caplog):
     assert caplog.messages == [
         "the fast way fails (no such instruction and much more): going on without it."
     ]
+
+
+def test_threads_that_fail_together_all_go_on(caplog):
+    together = threading.Barrier(3)
+
+    def fast(_image):
+        together.wait()
+        raise RuntimeError("no such instruction")
+
+    run = WithFallback(fast, nn.Identity(), "the fast way")
+    with ThreadPoolExecutor(3) as threads:
+        assert [float(one) for one in threads.map(run, torch.ones(3))] == [1, 1, 1]
+    assert len(caplog.messages) >= 1
+
+
+def test_too_little_memory_is_no_reason_to_leave_the_fast_way(caplog):
+    def fast(_image):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    run = WithFallback(fast, nn.Identity(), "the fast way")
+    with pytest.raises(torch.OutOfMemoryError):
+        run(torch.ones(3))
+    assert not caplog.messages
 
 
 def test_what_the_network_refuses_is_not_hidden():

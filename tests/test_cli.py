@@ -73,7 +73,9 @@ def test_too_little_memory_is_no_mistake_of_ours(error, monkeypatch, capsys):
 
     monkeypatch.setattr("unet2015.cli._run", fail)
     assert main(["predict"]) == 2
-    assert "not enough memory: take a smaller --tile" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("take a smaller --tile.\n")
+    assert main(["weightmap"]) == 2
+    assert capsys.readouterr().err.endswith("take a smaller image.\n")
 
 
 @pytest.mark.usefixtures("failing")

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from unet2015 import InputError
 from unet2015.augment import AugmentationConfig, draw
-from unet2015.datasets.frames import annotated_frame
+from unet2015.datasets.frames import annotated_frame, in_field
 from unet2015.samples import linear, nearest, prepare, random_sample
 from unet2015.schedule import TrainingConfig
 from unet2015.tiles import mirror
@@ -123,6 +123,13 @@ def test_the_margin_of_the_field_of_interest_is_not_learned():
     assert not weight[:15, 40:].any()
     assert not weight[50, 10], "more than 8 pixels from the cell"
     assert prepare([frame], BALANCED, WeightMapConfig())[0][0].weight.all()
+
+
+def test_without_cells_nothing_is_known_of_the_margin():
+    frame = annotated_frame("0", np.ones((60, 70), np.uint8), np.zeros((60, 70), int))
+    expected = np.ones((60, 70), bool)
+    expected[15:-15, 15:-15] = False
+    assert np.array_equal(in_field(frame, 15).ignore, expected)
 
 
 @pytest.mark.parametrize("margin", [-1, 30])

@@ -73,7 +73,7 @@ def test_only_the_part_that_is_needed_is_read():
 
 
 def test_tiles_that_cannot_move_are_refused():
-    with pytest.raises(InputError, match="take a tile of at least"):
+    with pytest.raises(InputError, match="larger tile"):
         TileGrid((100, 100), (4, 4), 92, 16)
     with pytest.raises(InputError, match="nothing to predict"):
         TileGrid((0, 100), (20, 20), 92, 16)

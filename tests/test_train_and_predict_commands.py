@@ -125,6 +125,11 @@ def test_images_share_what_is_prepared_for_the_shape_of_their_tiles(model, tmp_p
     )
     assert main(["predict", str(tmp_path / "in"), "-m", str(model), "-o", str(tmp_path / "o")]) == 0
     assert asked == [3 * 60 * 70, 400 * 90]
+    asked.clear()
+    tile = ["--tile", "60", "--overwrite"]
+    words = [str(tmp_path / "in"), "-m", str(model), "-o", str(tmp_path / "o")]
+    assert main(["predict", *words, *tile]) == 0
+    assert asked == [3 * 60 * 70 + 400 * 90], "they all have the same tiles"
 
 
 def test_several_images_need_a_folder(model, tmp_path, capsys):

@@ -10,7 +10,6 @@ import importlib.util
 import logging
 import os
 import shutil
-import textwrap
 from collections.abc import Callable
 from typing import Literal
 
@@ -47,23 +46,26 @@ class WithFallback:
 
     def __init__(self, fast: Run, network: nn.Module, name: str) -> None:
         self._run, self._network, self._name = fast, network, name
+        self._plain = fast is network
 
     def __call__(self, image: Tensor) -> Tensor:
         """Compute the output."""
+        run = self._run  # another thread may leave the fast way meanwhile
         try:
-            return self._run(image)
+            return run(image)
         except Exception as error:  # whatever a compiler raises
-            if not self.fall_back(error):
+            if run is self._network or not self.fall_back(error):
                 raise
-            return self._network(image)
+        return self._network(image)
 
     def fall_back(self, error: Exception) -> bool:
-        """Leave the fast way because of an error; False if it was left before."""
-        if self._run is self._network:
+        """Leave the fast way because of an error; False if there is nothing to be gained by it."""
+        if self._plain or isinstance(error, torch.OutOfMemoryError):
             return False
-        reason = textwrap.shorten(str(error) or type(error).__name__, REASON_LENGTH)
-        logger.warning("%s fails (%s): going on without it.", self._name, reason)
-        self._run = self._network
+        if self._run is not self._network:
+            reason = " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__
+            logger.warning("%s fails (%s): going on without it.", self._name, reason)
+            self._run = self._network
         return True
 
 
@@ -73,7 +75,8 @@ def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> WithFall
     Parameters
     ----------
     network : nn.Module
-        On its device, in evaluation mode for OpenVINO.
+        On its device, in evaluation mode for OpenVINO, which sees new weights only if PyTorch
+        counts their versions: not what is changed through ``.data``.
     dtype : torch.dtype
         Precision of the convolutions, float32 or bfloat16.
     backend : {"torch", "compile", "openvino"}

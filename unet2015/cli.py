@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -84,8 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         logger.debug("", exc_info=True)
         if _lacks_memory(error):
-            reason = textwrap.shorten(str(error), 200)
-            return _fail(f"there is not enough memory: take a smaller --tile or image. {reason}")
+            tiled = words[0] in ("predict", "train")
+            reason = " ".join(str(error).split())[:200] or "nothing more is known"
+            smaller = "--tile" if tiled else "image"
+            return _fail(f"there is not enough memory ({reason}): take a smaller {smaller}.")
         return _fail(
             f"a mistake of ours, {error!r}: please report it with what --verbose shows.",
             EXIT_INTERNAL_ERROR,

@@ -38,7 +38,12 @@ class Engine(NamedTuple):
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def place(self, network: nn.Module, training: bool = False) -> nn.Module:
-        """Bring a network to the device, in the memory format that suits it."""
+        """Bring a network to the device, in the memory format that suits it.
+
+        Float32 on a GPU switches TF32 off in this process: it has 10 bits of mantissa.
+        """
+        if self.device.type == "cuda" and self.dtype == torch.float32:
+            torch.backends.cudnn.allow_tf32 = False
         # The overloads of `to` do not list the memory format.
         return network.to(self.device, memory_format=self.memory_format(training))  # type: ignore[call-overload]
 
@@ -62,7 +67,7 @@ class Engine(NamedTuple):
     def fetch(self, result: Tensor) -> Callable[[], NDArray[Any]]:
         """Begin to copy a result from the device; the function that comes back waits for it."""
         if self.device.type != "cuda":
-            return result.numpy
+            return result.cpu().numpy
         copy = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
         copy.copy_(result, non_blocking=True)
         copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -96,8 +101,7 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
     device : {"auto", "cpu", "cuda"}
         ``auto`` takes the GPU when there is one.
     precision : {"auto", "float32", "bfloat16"}
-        ``auto`` takes bfloat16 where it is faster: in hardware. ``float32`` on a GPU switches TF32
-        off in this process.
+        ``auto`` takes bfloat16 where it is faster: in hardware.
 
     Raises
     ------
@@ -110,8 +114,6 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(device) else "float32"
-    if (device, precision) == ("cuda", "float32"):
-        torch.backends.cudnn.allow_tf32 = False  # or convolutions would have 10 bits of mantissa
     return Engine(torch.device(device), getattr(torch, precision))
 
 
@@ -128,7 +130,7 @@ def choose_backend(
         ``auto`` takes OpenVINO if it is installed, on a CPU, for a large job; or else torch.compile
         where it makes a large job faster.
     pixels : int
-        Size of what is predicted in tiles of one shape; for each shape the preparation is repeated.
+        Size of what is predicted of images of one size; for others the preparation is repeated.
     base_channels : int
         Channels of the network's first level.
 

@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import InputError
-
 logger = logging.getLogger(__name__)
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -44,20 +42,9 @@ class OpenVinoNetwork:
         are not seen.
     dtype : torch.dtype
         Precision of the convolutions, float32 or bfloat16.
-
-    Raises
-    ------
-    InputError
-        If OpenVINO is not installed.
     """
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
-        try:
-            self._openvino: Any = importlib.import_module("openvino")
-        except ImportError as error:
-            raise InputError(
-                "OpenVINO is not installed: run `pip install 'unet2015[openvino]'`."
-            ) from error
         self._network, self._dtype = network, dtype
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._lock = threading.Lock()
@@ -66,22 +53,23 @@ class OpenVinoNetwork:
         """Compute the output for float32 of shape (batch, channels, height, width)."""
         shape = tuple(image.shape)
         with self._lock:
-            if shape not in self._compiled:
-                if len(self._compiled) == SHAPES_KEPT:
-                    del self._compiled[next(iter(self._compiled))]
-                self._compiled[shape] = self._compile(image)
-            return torch.from_numpy(self._compiled[shape](image.contiguous().numpy())[0])
+            compiled = self._compiled.pop(shape, None) or self._compile(image)
+            self._compiled[shape] = compiled  # the last used is the last to go
+            if len(self._compiled) > SHAPES_KEPT:
+                del self._compiled[next(iter(self._compiled))]
+            return torch.from_numpy(compiled(image.contiguous().numpy())[0])
 
     def _compile(self, image: Tensor) -> Any:
+        openvino: Any = importlib.import_module("openvino")
         logger.debug("compiling the network for tiles of %d x %d.", *image.shape[-2:])
         # The precision is asked for below; what autocast traces cannot be converted.
         with warnings.catch_warnings(), torch.autocast("cpu", enabled=False):
             warnings.simplefilter("ignore")  # the checks of the shape are not traced, rightly
-            described = self._openvino.convert_model(
+            described = openvino.convert_model(
                 self._network, example_input=image, input=list(image.shape)
             )
         settings = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[self._dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
-        return self._openvino.compile_model(described, "CPU", settings)
+        return openvino.compile_model(described, "CPU", settings)

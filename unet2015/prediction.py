@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -67,7 +68,8 @@ def predict_tiles(
         width), or anything with ``shape`` (channels, height, width) and ``read(rows, columns)``,
         which is called from another thread.
     network : nn.Module
-        Takes float32 of shape (1, channels, height, width), height and width of the tile.
+        Takes float32 of shape (1, channels, height, width), height and width of the tile. Is put
+        into evaluation mode: after a prediction in between, training needs ``network.train()``.
     border : int, optional
         For a network of valid convolutions: pixels that it takes off each side, so that it gives
         (1, classes, height - 2 * border, width - 2 * border).
@@ -127,7 +129,7 @@ def predict_tiles(
 
 def engine_of(network: nn.Module) -> Engine:
     """Float32 on the device where a network is."""
-    first = next(network.parameters(), None)
+    first = next(chain(network.parameters(), network.buffers()), None)
     return Engine(torch.device("cpu") if first is None else first.device)
 
 
@@ -149,7 +151,7 @@ def run_network(
     inputs : iterable of (key, ndarray)
         What to give back with the result, and an image of shape (channels, height, width).
     network : nn.Module
-        Is brought to the engine's device. While it runs it is in evaluation mode.
+        Is brought to the engine's device and into evaluation mode, and left so.
     engine : Engine
         Where and in which precision to compute. A GPU computes one image while the result of the
         one before is used.
@@ -160,7 +162,6 @@ def run_network(
     ------
     (key, ndarray of float32)
     """
-    modes = {module: module.training for module in network.modules()}
     network = engine.place(network).eval()
     call = runner(network, engine.dtype, engine.backend)
 
@@ -172,12 +173,8 @@ def run_network(
             return finish(output.float())
 
     begun = ((key, engine.fetch(begin(image))) for key, image in inputs)
-    try:
-        for key, result in lagging(begun, engine.ahead):
-            yield key, result()
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    for key, result in lagging(begun, engine.ahead):
+        yield key, result()
 
 
 def predict(

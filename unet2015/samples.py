@@ -144,7 +144,8 @@ def random_sample(
     Notes
     -----
     The tile is centred anywhere where the frames are annotated, and sees its frame continued by
-    mirroring, as in prediction. So every pixel of complete frames is seen equally often.
+    mirroring, as in prediction. So every pixel of complete frames is seen equally often; of others,
+    those at the edge of what is annotated are seen about half as often as those in its middle.
 
     The image is interpolated linearly, the target takes the nearest pixel, as in the authors' later
     code. There weights are interpolated; here they take the nearest pixel like the target, or the

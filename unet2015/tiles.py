@@ -71,8 +71,7 @@ class TileGrid:
         if min(self.output) < self.step or self.border < 0:
             raise InputError(
                 f"a tile with an output of {self.output} pixels and a border of {self.border} "
-                f"cannot move in steps of {self.step}: take a tile of at least "
-                f"{self.step + 2 * self.border} pixels."
+                f"cannot move in steps of {self.step}: take a larger tile."
             )
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from .errors import InputError
 from .tiles import TileGrid
 from .unet import UNet
 
@@ -60,6 +61,11 @@ def tile_grid(
     """
     height, width = shape
     if tile is not None:
+        if network.output_size(tile) < network.step:
+            raise InputError(
+                f"tiles of {tile} pixels cannot move in steps of {network.step}: the smallest that "
+                f"can have {network.valid_input_size(network.step)}."
+            )
         output = (network.output_size(tile),) * 2
     else:
         largest = _largest_output(network, _free_memory(device) // processes)

@@ -212,6 +212,8 @@ class _Step:
         except Exception as error:  # the way back is compiled when it is first gone
             if not self.run.fall_back(error):
                 raise
+            loss = None
+        if loss is None:
             torch.manual_seed(seed)
             loss = self._gradients(image, target, weight)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)

@@ -113,8 +113,8 @@ def run(options: Options) -> None:
     numbers = any(job.result.kind == "labels" for job in jobs)
     if (options.min_size or options.fill_holes) and not numbers:
         raise InputError("--min-size and --fill-holes are about cells: give --labels too.")
-    pixels, tiles = zip(*(_check(job, model, options, engine) for job in jobs), strict=True)
-    engines = _engines(engine, options.backend, pixels, tiles, model)
+    pixels, sizes = zip(*(_check(job, model, options) for job in jobs), strict=True)
+    engines = _engines(engine, options.backend, pixels, sizes, model)
     out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
     if options.out not in (None, jobs[0].target):
         options.out.mkdir(parents=True, exist_ok=True)
@@ -149,16 +149,16 @@ def _engines(
     engine: Engine,
     backend: BackendName,
     pixels: Sequence[int],
-    tiles: Sequence[tuple[int, int]],
+    sizes: Sequence[tuple[int, ...]],
     model: Model,
 ) -> list[Engine]:
-    """Choose what runs the network for each image: it is prepared anew for each shape of tiles."""
-    total: Counter[tuple[int, int]] = Counter()
-    for count, tile in zip(pixels, tiles, strict=True):
-        total[tile] += count
+    """Choose what runs the network for each image: it is prepared anew for each size of images."""
+    total: Counter[tuple[int, ...]] = Counter()
+    for count, size in zip(pixels, sizes, strict=True):
+        total[size] += count
     channels = model.network.config.base_channels
-    chosen = {tile: choose_backend(engine, backend, total[tile], channels) for tile in total}
-    return [chosen[tile] for tile in tiles]
+    chosen = {size: choose_backend(engine, backend, total[size], channels) for size in total}
+    return [chosen[size] for size in sizes]
 
 
 def _cluster(options: Options) -> AbstractContextManager[Cluster | None]:
@@ -262,14 +262,14 @@ def _result_name(path: Path) -> str:
     return path.name if path.suffix.lower().startswith(".tif") else f"{path.stem}.tif"
 
 
-def _check(job: Job, model: Model, options: Options, engine: Engine) -> tuple[int, tuple[int, int]]:
+def _check(job: Job, model: Model, options: Options) -> tuple[int, tuple[int, ...]]:
     """Find out before anything is computed whether an image can be predicted.
 
-    Returns the number of its pixels, and the shape of its tiles.
+    Returns the number of its pixels, and the height and width that determine its tiles.
     """
     with open_image(job.source) as image:
         select_channels(image, options.channels or None, model.network.config.in_channels)
-        grid = tile_grid(image.shape[-2:], model.network, options.tile, engine.device)
+        tile_grid(image.shape[-2:], model.network, options.tile)
         axes = image.plane_axes + "YX"
         shape = (*image.plane_shape, *image.shape[-2:])
         check_axes(axes, shape)
@@ -279,4 +279,4 @@ def _check(job: Job, model: Model, options: Options, engine: Engine) -> tuple[in
                 f"{job.target}: a PNG holds one small plane of integers; write a .tif, or choose "
                 "--dtype uint8."
             )
-        return prod(shape), grid.input
+        return prod(shape), (options.tile,) if options.tile else image.shape[-2:]

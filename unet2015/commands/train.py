@@ -20,7 +20,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from ..augment import AugmentationConfig
 from ..checkpoint import Model
 from ..datasets.ctc import load_sequence
-from ..datasets.frames import AnnotatedFrame
+from ..datasets.frames import AnnotatedFrame, in_field
 from ..datasets.pairs import load_pairs
 from ..device import DeviceName, Engine, Precision, choose_engine
 from ..errors import InputError
@@ -76,7 +76,7 @@ def run(options: Options) -> None:
         )
     frames = _load(options.data, options.sequences)
     validation = [
-        frame
+        in_field(frame, options.training.margin)
         for sequence in options.validation_sequences
         for frame in load_sequence(options.data, sequence)
     ]

@@ -13,7 +13,8 @@ from ..errors import InputError
 from ..weightmap import as_labels
 
 SURROUNDINGS = 8
-"""Pixels around an annotated cell that are background also outside the field of interest."""
+"""Pixels around an annotated cell that are taken for background outside the field of interest, so
+that cells are learned to their edges."""
 
 
 class AnnotatedFrame(NamedTuple):
@@ -70,7 +71,8 @@ def in_field(frame: AnnotatedFrame, margin: int) -> AnnotatedFrame:
     """Do not take what lies outside the field of interest for background.
 
     The Cell Tracking Challenge annotates only cells of which some pixel lies in the field. So
-    outside of it, background is known only around the cells that reach out of it.
+    outside of it, background is known only within some pixels of annotated cells, and even there a
+    neighbour that lies wholly outside may touch.
 
     Parameters
     ----------
@@ -94,8 +96,9 @@ def in_field(frame: AnnotatedFrame, margin: int) -> AnnotatedFrame:
         return frame
     outside = np.ones(frame.labels.shape, dtype=bool)
     outside[margin:-margin, margin:-margin] = False
-    far = ndimage.distance_transform_edt(frame.labels == 0) > SURROUNDINGS
-    return frame._replace(ignore=frame.ignore | (outside & far))
+    if frame.labels.any():
+        outside &= ndimage.distance_transform_edt(frame.labels == 0) > SURROUNDINGS
+    return frame._replace(ignore=frame.ignore | outside)
 
 
 def integer_labels(name: Path | str, labels: NDArray[Any]) -> NDArray[Any]:

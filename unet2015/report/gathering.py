@@ -67,7 +67,7 @@ def weigh(frames: Sequence[AnnotatedFrame], settings: dict[str, Any]) -> Weighed
     from ..datasets.frames import in_field
 
     frame = max(frames, key=lambda frame: int(frame.labels.max()))
-    frame = in_field(frame, settings["training"]["margin"])
+    frame = in_field(frame, settings["training"].get("margin", 0))
     labels = separate_touching(frame.labels, settings["training"]["ridge"])
     weights = border_weight_map(
         labels,
