@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import logging
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ import torch
 from necks import DEPTH, part_at_necks
 from numpy.typing import NDArray
 from results_table import RESULTS, write_table
+from scipy.special import logit
 from tqdm import tqdm
 
 from unet2015 import __version__
@@ -40,7 +42,7 @@ from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.device import Engine, choose_engine
 from unet2015.evaluation import score_sequence, tables
 from unet2015.images import read_image, write_image
-from unet2015.instances import foreground, label_cells
+from unet2015.instances import label_cells
 from unet2015.metrics import THRESHOLDS, best_over_thresholds, em_score
 from unet2015.prediction import predict
 from unet2015.runs import read_log
@@ -58,6 +60,10 @@ MARGIN = 50
 reach into it are annotated."""
 SLICES = 6
 """Held-out slices of an EM fold; the first fold holds out the last ones."""
+MIRRORINGS = (0, 2)
+"""Quarter turns that give, with and without a flip, an image, its two mirrorings and both at once."""
+CERTAIN = 1e-6
+"""Probabilities nearer to 0 and 1 have no finite score in float32."""
 SMALLEST = 0.25
 """Components smaller than this share of the smallest training cell are dropped."""
 
@@ -174,23 +180,29 @@ def cell_fold(name: str, scored: str, silver: bool) -> Fold:
     least = int(SMALLEST * areas.min())
 
     def score(model: Model, engine: Engine, folder: Path) -> dict[str, Any]:
-        plain, parted = (Sequence(folder / f"{scored}_{kind}") for kind in ("RES", "PARTED"))
+        plain, parted, mirrored = (
+            TrackedCells(folder / f"{scored}_{kind}") for kind in ("RES", "PARTED", "MIRRORED")
+        )
         for path in tqdm(sequence_frames(data / scored), "predicting", unit="frame"):
-            probabilities = predict(read_image(path), model, engine=engine)
-            cells = label_cells(foreground(probabilities), least)
-            plain.add(frame_number(path), cells)
-            parted.add(frame_number(path), part_at_necks(cells, least))
+            number = frame_number(path)
+            probabilities = _over_symmetries(read_image(path), model, engine, MIRRORINGS)
+            cells = label_cells(probabilities[0] > 0.5, least)
+            plain.add(number, cells)
+            parted.add(number, part_at_necks(cells, least))
+            scores = logit(probabilities.clip(CERTAIN, 1 - CERTAIN))
+            mirrored.add(number, label_cells(scores.mean(axis=0) > 0, least))
         truth = data / f"{scored}_GT"
         return {
             "smallest_component": least,
             **plain.score(truth),
             "parted_at_necks": {"depth": DEPTH, **parted.score(truth)},
+            "mirrored": mirrored.score(truth),
         }
 
     return Fold(f"{name}-{scored}{'-silver' if silver else ''}", frames, score)
 
 
-class Sequence:
+class TrackedCells:
     """The tracked cells of a sequence, as the challenge wants them in a folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -217,8 +229,9 @@ def _em_folds() -> list[Fold]:
 def _em_fold(frames: list[AnnotatedFrame], held_out: range, number: int) -> Fold:
     def score(model: Model, engine: Engine, folder: Path) -> dict[str, Any]:
         slices = tqdm(held_out, "predicting", unit="slice")
-        cell = np.stack([_average_symmetries(frames[n].image[0], model, engine) for n in slices])
-        write_image(folder / "probability.tif", cell.astype(np.float32), "ZYX")
+        images = (frames[n].image[0] for n in slices)
+        cell = np.stack([_over_symmetries(i, model, engine, range(4)).mean(0) for i in images])
+        write_image(folder / "probability.tif", cell, "ZYX")
         truth = np.stack([frames[n].labels > 0 for n in held_out])
         scores = {t: em_score(truth, cell > t) for t in tqdm(THRESHOLDS, "scoring")}
         best = best_over_thresholds(list(scores.values()), list(scores))
@@ -231,15 +244,19 @@ def _em_fold(frames: list[AnnotatedFrame], held_out: range, number: int) -> Fold
     return Fold(f"em-{number}", [f for n, f in enumerate(frames) if n not in held_out], score)
 
 
-def _average_symmetries(image: NDArray[Any], model: Model, engine: Engine) -> NDArray[Any]:
-    """Mean probability of cell over the eight flips and rotations of an image."""
-    total = np.zeros(image.shape)
-    for turns in range(4):
-        for flip in (False, True):
-            turned = np.rot90(image[:, ::-1] if flip else image, turns)
-            back = np.rot90(predict(turned.copy(), model, engine=engine)[1], -turns)
-            total += back[:, ::-1] if flip else back
-    return total / 8
+def _over_symmetries(
+    image: NDArray[Any], model: Model, engine: Engine, turns: Sequence[int]
+) -> NDArray[np.float32]:
+    """Probability of cell from an image (H, W) turned by quarters and flipped, turned back.
+
+    The first of them is from the image as it is.
+    """
+    found = []
+    for turn, flip in itertools.product(turns, (False, True)):
+        turned = np.rot90(image[:, ::-1] if flip else image, turn)
+        back = np.rot90(predict(turned.copy(), model, engine=engine)[1], -turn)
+        found.append(back[:, ::-1] if flip else back)
+    return np.stack(found)
 
 
 def data_home() -> Path:

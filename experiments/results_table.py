@@ -45,7 +45,8 @@ RUN_COLUMNS = (
     "minutes",
 )
 EMPTY = [""] * len(RUN_COLUMNS)
-PARTED_KEY, PARTED = "parted_at_necks", ", parted at necks"
+MORE = {"mirrored": ", mirrored", "parted_at_necks": ", parted at necks"}
+"""Further lines of a result, by its keys: the sequence in other ways."""
 
 HEAD = """# Results of the reproduction
 
@@ -72,8 +73,9 @@ def cell_table(name: str, found: list[dict[str, Any]]) -> str:
     rows = []
     for kind, group in _grouped(found):
         results = list(group)
-        for ending, scored in (("", results), (PARTED, [r for r in results if PARTED_KEY in r])):
-            judged = [result[PARTED_KEY] if ending else result for result in scored]
+        for key, ending in ("", ""), *MORE.items():
+            scored = [result for result in results if not key or key in result]
+            judged = [result[key] if key else result for result in scored]
             for result, scores in zip(scored, judged, strict=True):
                 fold, *start = _start(result)
                 rows.append([fold + ending, *start, *_scores(scores), result["device"]])

@@ -50,6 +50,7 @@ def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
     assert result["parted_at_necks"]["depth"] == 7
     table = (tmp_path / "results.md").read_text()
     assert "| u373-02 | 2 | 0.1 | 572 | 5 | 50 | 5 | 180 | 2 |" in table
+    assert "| u373-02, mirrored | 2 | 0.1 | 572 | 5 | 50 | 5 | 180 | 2 |" in table
     assert "| u373-02, parted at necks | 2 | 0.1 | 572 | 5 | 50 | 5 | 180 | 2 |" in table
 
 
