@@ -61,7 +61,7 @@ reach into it are annotated."""
 SLICES = 6
 """Held-out slices of an EM fold; the first fold holds out the last ones."""
 MIRRORINGS = (0, 2)
-"""Quarter turns that give, with and without a flip, an image, its two mirrorings and both at once."""
+"""Quarter turns that give, with and without a flip, an image, its two mirrorings and both."""
 CERTAIN = 1e-6
 """Probabilities nearer to 0 and 1 have no finite score in float32."""
 SMALLEST = 0.25
