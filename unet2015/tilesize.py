@@ -61,12 +61,13 @@ def tile_grid(
     """
     height, width = shape
     if tile is not None:
-        if network.output_size(tile) < network.step:
+        side = network.output_size(tile)
+        if side < network.step:
             raise InputError(
                 f"tiles of {tile} pixels cannot move in steps of {network.step}: the smallest that "
                 f"can have {network.valid_input_size(network.step)}."
             )
-        output = (network.output_size(tile),) * 2
+        output = (side, side)
     else:
         largest = _largest_output(network, _free_memory(device) // processes)
         waste = WASTE if device.type == "cpu" else GPU_WASTE

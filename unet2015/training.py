@@ -201,27 +201,25 @@ class _Step:
     def __call__(self, iteration: int, sample: Sequence[Tensor]) -> Tensor:
         """Do the step; the loss comes back on the device, infinite if the gradient is."""
         image, target, weight = (part.to(self.engine.device, non_blocking=True) for part in sample)
-        # Drop-out depends on the iteration alone, so that a resumed run repeats it.
-        seed = (self.config.seed * 1_000_003 + iteration) % 2**63
-        torch.manual_seed(seed)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, iteration)
             group["momentum"] = momentum(self.config, iteration)
         try:
-            loss = self._gradients(image, target, weight)
+            loss = self._gradients(iteration, image, target, weight)
         except Exception as error:  # the way back is compiled when it is first gone
             if not self.run.fall_back(error):
                 raise
             loss = None
         if loss is None:
-            torch.manual_seed(seed)
-            loss = self._gradients(image, target, weight)
+            loss = self._gradients(iteration, image, target, weight)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         self.optimizer.step()
         return torch.where(norm.isfinite(), loss.detach(), math.inf)
 
-    def _gradients(self, image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    def _gradients(self, iteration: int, image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Compute the loss and its gradients."""
+        # Drop-out depends on the iteration alone, so that a resumed run repeats it.
+        torch.manual_seed((self.config.seed * 1_000_003 + iteration) % 2**63)
         with self.engine.autocast():
             logits = self.run(image.to(memory_format=self.engine.memory_format(training=True)))
         loss = weighted_cross_entropy(logits, target, weight)
