@@ -20,7 +20,8 @@ from itertools import groupby, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reproduce import CELLS, MARGIN, cell_fold, finish
+from protocol import CELLS, MARGIN
+from reproduce import cell_fold, finish
 from results_table import HERE, markdown
 from torch import nn
 

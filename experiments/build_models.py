@@ -16,7 +16,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from reproduce import CELLS, EM, add_settings, as_json, chosen_settings, data_home, run_name
+from protocol import CELLS, EM, add_settings, as_json, chosen_settings, data_home, run_name
 from results_table import RESULTS
 
 from unet2015.atomic import atomic_path

@@ -19,7 +19,6 @@ import dataclasses
 import itertools
 import json
 import logging
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -30,12 +29,21 @@ import numpy as np
 import torch
 from necks import DEPTH, part_at_necks
 from numpy.typing import NDArray
+from protocol import (
+    CELLS,
+    EM,
+    MARGIN,
+    add_settings,
+    as_json,
+    chosen_settings,
+    data_home,
+    run_name,
+)
 from results_table import RESULTS, write_table
 from scipy.special import logit
 from tqdm import tqdm
 
 from unet2015 import __version__
-from unet2015.augment import AugmentationConfig
 from unet2015.datasets.ctc import frame_number, load_sequence, sequence_frames
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
@@ -46,18 +54,11 @@ from unet2015.instances import label_cells
 from unet2015.metrics import THRESHOLDS, best_over_thresholds, em_score
 from unet2015.prediction import predict
 from unet2015.runs import read_log
-from unet2015.schedule import TrainingConfig
 from unet2015.trackfile import write_tracks
 from unet2015.tracking import Tracker
 from unet2015.training import Model, Settings, train
-from unet2015.unet import UNet, UNetConfig
-from unet2015.weightmap import WeightMapConfig
+from unet2015.unet import UNet
 
-CELLS = {"u373": "PhC-C2DH-U373", "hela": "DIC-C2DH-HeLa"}
-EM = "ISBI-2012-EM"
-MARGIN = 50
-"""Pixels outside the challenge's field of interest, for both sets of cells, where only cells that
-reach into it are annotated."""
 SLICES = 6
 """Held-out slices of an EM fold; the first fold holds out the last ones."""
 MIRRORINGS = (0, 2)
@@ -137,33 +138,6 @@ def finish(
 def _require_same(known: dict[str, Any], settings: Settings, target: Path) -> None:
     if known != as_json(settings):
         raise SystemExit(f"{target} is of other settings: move it away to make it anew.")
-
-
-def as_json(settings: Settings) -> dict[str, Any]:
-    """Write settings as they are in a result."""
-    written: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
-    return written
-
-
-def run_name(fold: str, settings: Settings) -> str:
-    """Name of a fold's run and result: what is not as by default is in it."""
-    given, usual = _told(settings), _told(Settings())
-    changed = [f"{key}{given[key]:g}" for key in given if given[key] != usual[key]]
-    return "-".join([fold, str(settings.network.base_channels), *changed])
-
-
-def _told(settings: Settings) -> dict[str, float]:
-    training = settings.training
-    return {
-        "tile": training.tile,
-        "ridge": training.ridge,
-        "margin": training.margin,
-        "w0": settings.weight_map.w0,
-        "rotation": settings.augmentation.rotation,
-        "iterations": training.iterations,
-        "dropout": settings.network.dropout,
-        "seed": training.seed,
-    }
 
 
 def _folds(name: str, wanted: list[str], silver: bool) -> list[Fold]:
@@ -259,50 +233,10 @@ def _over_symmetries(
     return np.stack(found)
 
 
-def data_home() -> Path:
-    home = Path(os.environ.get("UNET2015_DATA", "data"))
-    if not home.is_dir() or not any((home / name).is_dir() for name in [*CELLS.values(), EM]):
-        raise SystemExit(
-            f"{home} holds none of {', '.join(CELLS.values())} and {EM}: "
-            "name the folder that holds them in UNET2015_DATA."
-        )
-    return home
-
-
 def _device(engine: Engine) -> str:
     if engine.device.type == "cuda":
         return torch.cuda.get_device_name()
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-
-
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add the options for what `chosen_settings` reads."""
-    parser.add_argument("--base-channels", type=int, default=UNetConfig.base_channels)
-    parser.add_argument("--dropout", type=float, default=UNetConfig.dropout)
-    parser.add_argument("--tile", type=int, default=TrainingConfig.tile)
-    parser.add_argument("--ridge", type=int, default=TrainingConfig.ridge)
-    parser.add_argument("--w0", type=float, default=WeightMapConfig.w0)
-    parser.add_argument("--rotation", type=float, default=AugmentationConfig.rotation)
-    parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
-    parser.add_argument("--interval", type=int, default=TrainingConfig.interval)
-    parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
-
-
-def chosen_settings(name: str, arguments: argparse.Namespace) -> Settings:
-    """Settings for a data set."""
-    return Settings(
-        UNetConfig(base_channels=arguments.base_channels, dropout=arguments.dropout),
-        TrainingConfig(
-            tile=arguments.tile,
-            ridge=arguments.ridge,
-            margin=MARGIN if name in CELLS else 0,
-            iterations=arguments.iterations,
-            interval=arguments.interval,
-            seed=arguments.seed,
-        ),
-        AugmentationConfig(rotation=arguments.rotation),
-        WeightMapConfig(w0=arguments.w0),
-    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,89 @@
+"""What the runs of the reproduction share: their data, their settings, and their names."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from unet2015.augment import AugmentationConfig
+from unet2015.schedule import TrainingConfig
+from unet2015.training import Settings
+from unet2015.unet import UNetConfig
+from unet2015.weightmap import WeightMapConfig
+
+CELLS = {"u373": "PhC-C2DH-U373", "hela": "DIC-C2DH-HeLa"}
+EM = "ISBI-2012-EM"
+MARGIN = 50
+"""Pixels outside the challenge's field of interest, for both sets of cells, where only cells that
+reach into it are annotated."""
+
+
+def data_home() -> Path:
+    home = Path(os.environ.get("UNET2015_DATA", "data"))
+    if not home.is_dir() or not any((home / name).is_dir() for name in [*CELLS.values(), EM]):
+        raise SystemExit(
+            f"{home} holds none of {', '.join(CELLS.values())} and {EM}: "
+            "name the folder that holds them in UNET2015_DATA."
+        )
+    return home
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the options for what `chosen_settings` reads."""
+    parser.add_argument("--base-channels", type=int, default=UNetConfig.base_channels)
+    parser.add_argument("--dropout", type=float, default=UNetConfig.dropout)
+    parser.add_argument("--tile", type=int, default=TrainingConfig.tile)
+    parser.add_argument("--ridge", type=int, default=TrainingConfig.ridge)
+    parser.add_argument("--w0", type=float, default=WeightMapConfig.w0)
+    parser.add_argument("--rotation", type=float, default=AugmentationConfig.rotation)
+    parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
+    parser.add_argument("--interval", type=int, default=TrainingConfig.interval)
+    parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
+
+
+def chosen_settings(name: str, arguments: argparse.Namespace) -> Settings:
+    """Settings for a data set."""
+    return Settings(
+        UNetConfig(base_channels=arguments.base_channels, dropout=arguments.dropout),
+        TrainingConfig(
+            tile=arguments.tile,
+            ridge=arguments.ridge,
+            margin=MARGIN if name in CELLS else 0,
+            iterations=arguments.iterations,
+            interval=arguments.interval,
+            seed=arguments.seed,
+        ),
+        AugmentationConfig(rotation=arguments.rotation),
+        WeightMapConfig(w0=arguments.w0),
+    )
+
+
+def as_json(settings: Settings) -> dict[str, Any]:
+    """Write settings as they are in a result."""
+    written: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
+    return written
+
+
+def run_name(fold: str, settings: Settings) -> str:
+    """Name of a fold's run and result: what is not as by default is in it."""
+    given, usual = _told(settings), _told(Settings())
+    changed = [f"{key}{given[key]:g}" for key in given if given[key] != usual[key]]
+    return "-".join([fold, str(settings.network.base_channels), *changed])
+
+
+def _told(settings: Settings) -> dict[str, float]:
+    training = settings.training
+    return {
+        "tile": training.tile,
+        "ridge": training.ridge,
+        "margin": training.margin,
+        "w0": settings.weight_map.w0,
+        "rotation": settings.augmentation.rotation,
+        "iterations": training.iterations,
+        "dropout": settings.network.dropout,
+        "seed": training.seed,
+    }
