@@ -25,6 +25,7 @@ from reproduce import cell_fold, finish
 from results_table import HERE, markdown
 from torch import nn
 
+from unet2015.allocation import keep_memory
 from unet2015.augment import AugmentationConfig
 from unet2015.device import choose_engine
 from unet2015.errors import InputError
@@ -81,6 +82,7 @@ VARIANTS = {
 def main() -> None:
     arguments = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    keep_memory()
     deadline = time.monotonic() + 60 * arguments.minutes
     engine = choose_engine()
     cases = product(arguments.seeds, arguments.sets, ("02", "01"), VARIANTS.items())

@@ -6,15 +6,18 @@
 What is compared, all in float32 unless the name says otherwise:
 
 loop      tiles of 572 x 572 pixels one after the other, in PyTorch as it comes
-unet2015  `unet2015.predict` as it comes, in the precision that it chooses
-openvino  the same through OpenVINO, if that is installed; compiled before
 monai     MONAI's `sliding_window_inference`, if that is installed: windows of 572 x 572, its
           default overlap of 0.25, the network padded to give the size that it gets, so that it sees
           756 x 756; and with an overlap of 0.5 and Gaussian weights, as many use it
+unet2015  `unet2015.predict` after `unet2015.keep_memory`, as the command line does it, in the
+          precision that it chooses
+openvino  the same through OpenVINO, if that is installed; compiled before
+kept      the loop, and MONAI with its defaults, after `unet2015.keep_memory` too
 
 The profile says where the time of `unet2015` goes. The limit is the time of the multiplications,
 1.465 MFLOP a pixel at 64 channels, at the rate of a product of float32 matrices measured in the
-same run. Tiles with borders have more to do than that.
+same run. Tiles with borders have more to do than that. Each size of network has a process of its
+own.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ import json
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +40,7 @@ from numpy.typing import NDArray
 from profiling import shares
 from torch import Tensor, nn
 
+from unet2015.allocation import keep_memory
 from unet2015.checkpoint import Model
 from unet2015.device import choose_engine
 from unet2015.openvino_engine import is_installed
@@ -43,6 +50,8 @@ from unet2015.unet import UNet
 FLOP = 1.465e6
 """Floating point operations for a pixel of the output at 64 channels, on large tiles."""
 TILE = 572
+
+Method = Callable[[NDArray[np.float32]], object]
 
 
 class SameSize(nn.Module):
@@ -78,36 +87,53 @@ def main() -> None:
         "load_at_start": round(os.getloadavg()[0], 2),
         "matrix_gflop_per_second": round(rate / 1e9, 1),
         "engine": str(choose_engine("cpu")),
-        "runs": [],
     }
-    for channels, side in zip(options.base_channels, options.sides, strict=True):
-        limit = rate / (FLOP * (channels / 64) ** 2) / 1e6
-        run = {"channels": channels, "side": side, "limit": round(limit, 3)}
-        image = np.random.default_rng(0).random((side, side), dtype=np.float32)
-        torch.manual_seed(0)
-        network = UNet(base_channels=channels).eval()
-        for name, method in methods(network).items():
-            seconds = measure(method, image)
-            run[name] = round(side**2 / 1e6 / seconds, 3)
-            print(f"{channels} channels, {name}: {run[name]} megapixels per second", flush=True)
-        model = Model(network, "standard")
-        cpu = choose_engine("cpu")
-        run["profile"] = shares(lambda: predict(image, model, engine=cpu), cpu.device)  # noqa: B023
-        found["runs"].append(run)
+    spawning = get_context("spawn")
+    with ProcessPoolExecutor(1, spawning, max_tasks_per_child=1) as pool:
+        runs = pool.map(compare, options.base_channels, options.sides, repeat(rate))
+        found["runs"] = list(runs)
     options.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def methods(network: UNet) -> dict[str, Callable[[NDArray[np.float32]], object]]:
-    """Everything that can be measured here, by name."""
+def compare(channels: int, side: int, rate: float) -> dict[str, Any]:
+    """Measure everything with a network of so many channels on an image of side x side pixels."""
+    limit = rate / (FLOP * (channels / 64) ** 2) / 1e6
+    run: dict[str, Any] = {"channels": channels, "side": side, "limit": round(limit, 3)}
+    image = np.random.default_rng(0).random((side, side), dtype=np.float32)
+    torch.manual_seed(0)
+    network = UNet(base_channels=channels).eval()
+
+    def note(name: str, method: Method) -> None:
+        run[name] = round(side**2 / 1e6 / measure(method, image), 3)
+        print(f"{channels} channels, {name}: {run[name]} megapixels per second", flush=True)
+
+    others = usual_ways(network)
+    for name, method in others.items():
+        note(name, method)
+    keep_memory()
+    for name, method in our_ways(network).items():
+        note(name, method)
+    for name in ("loop", "monai"):
+        if name in others:
+            note(f"{name}, kept", others[name])
+    run["profile"] = shares(lambda: our_ways(network)["unet2015"](image), torch.device("cpu"))
+    return run
+
+
+def our_ways(network: UNet) -> dict[str, Method]:
+    """Tile by tile with this package, through each backend that is installed."""
     model = Model(network, "standard")
     engine = choose_engine("cpu")
-    known: dict[str, Callable[[NDArray[np.float32]], object]] = {
-        "loop": lambda image: loop(network, image),
-        "unet2015": lambda image: predict(image, model, engine=engine),
-    }
+    ways: dict[str, Method] = {"unet2015": lambda image: predict(image, model, engine=engine)}
     if is_installed():
         through = engine._replace(backend="openvino")
-        known["openvino"] = lambda image: predict(image, model, engine=through)
+        ways["openvino"] = lambda image: predict(image, model, engine=through)
+    return ways
+
+
+def usual_ways(network: UNet) -> dict[str, Method]:
+    """What others do, as far as it is installed."""
+    ways: dict[str, Method] = {"loop": lambda image: loop(network, image)}
     if importlib.util.find_spec("monai"):
         from monai.inferers import sliding_window_inference
 
@@ -117,9 +143,9 @@ def methods(network: UNet) -> dict[str, Callable[[NDArray[np.float32]], object]]
                 pixels = torch.from_numpy(image)[None, None]
                 sliding_window_inference(pixels, (TILE, TILE), 1, SameSize(network), **settings)
 
-        known["monai"] = monai
-        known["monai, half overlap"] = lambda image: monai(image, overlap=0.5, mode="gaussian")
-    return known
+        ways["monai"] = monai
+        ways["monai, half overlap"] = lambda image: monai(image, overlap=0.5, mode="gaussian")
+    return ways
 
 
 def loop(network: UNet, image: NDArray[np.float32]) -> None:
@@ -134,7 +160,7 @@ def loop(network: UNet, image: NDArray[np.float32]) -> None:
                 network(torch.from_numpy(tile)[None, None])
 
 
-def measure(method: Callable[[NDArray[np.float32]], object], image: NDArray[np.float32]) -> float:
+def measure(method: Method, image: NDArray[np.float32]) -> float:
     """Seconds of the better of two runs after a first one."""
     seconds = []
     for _ in range(3):

@@ -12,7 +12,7 @@ deform    `elasticdeform.deform_grid` of image, target and weights over the whol
           the image and with the nearest pixel for the others, and nothing else
 
 That both tiles are the same where the network has an output is checked, without rotation and shift.
-Synthetic cells; both kinds of tiles are made in one thread.
+Synthetic cells; `unet2015.keep_memory` holds for all, as on the command line; both kinds of tiles are made in one thread.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from profiling import shares
 
+from unet2015.allocation import keep_memory
 from unet2015.augment import AugmentationConfig, Variation, tile_coordinates
 from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.datasets.synthetic import simulate
@@ -60,6 +61,7 @@ def main() -> None:
         "--output", type=Path, default=Path("experiments/results/benchmark_training.json")
     )
     arguments = parser.parse_args()
+    keep_memory()
     engine = choose_engine()
     load = os.getloadavg()[0]
     frame = next(simulate(1, (TILE, TILE), 200, np.random.default_rng(0)))

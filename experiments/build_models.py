@@ -19,6 +19,7 @@ from typing import Any
 from protocol import CELLS, EM, add_settings, as_json, chosen_settings, data_home, run_name
 from results_table import RESULTS
 
+from unet2015.allocation import keep_memory
 from unet2015.atomic import atomic_path
 from unet2015.builtin import INDEX
 from unet2015.checkpoint import load_model, save_model
@@ -64,6 +65,7 @@ def main() -> None:
     parser.set_defaults(base_channels=16, tile=380, dropout=0.1)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    keep_memory()
     for name in ABOUT if arguments.model == "all" else [arguments.model]:
         settings = chosen_settings(name, arguments)
         results = _results(name, arguments.fold, settings)

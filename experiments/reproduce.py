@@ -44,6 +44,7 @@ from scipy.special import logit
 from tqdm import tqdm
 
 from unet2015 import __version__
+from unet2015.allocation import keep_memory
 from unet2015.datasets.ctc import frame_number, load_sequence, sequence_frames
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
@@ -82,6 +83,7 @@ class Fold(NamedTuple):
 def main() -> None:
     arguments = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    keep_memory()
     deadline = time.monotonic() + 60 * arguments.minutes
     engine = choose_engine(arguments.device)
     sets = [*CELLS, "em"] if arguments.set == "all" else [arguments.set]

@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .allocation import keep_memory
     from .augment import deform
     from .checkpoint import load_model, save_model
     from .device import choose_engine
@@ -32,6 +33,7 @@ _HOME = {
     "border_weight_map": "weightmap",
     "choose_engine": "device",
     "deform": "augment",
+    "keep_memory": "allocation",
     "label_cells": "instances",
     "load_model": "checkpoint",
     "predict": "prediction",
@@ -49,6 +51,7 @@ __all__ = [
     "border_weight_map",
     "choose_engine",
     "deform",
+    "keep_memory",
     "label_cells",
     "load_model",
     "predict",

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, Self
 
 import torch
 
+from .allocation import keep_memory
 from .builtin import find_model
 from .checkpoint import load_model
 from .device import Engine
@@ -179,7 +180,8 @@ def compute_batch(recipe: Recipe, statistics: dict[str, Any], works: list[Work])
 @lru_cache(maxsize=1)
 def _opened(recipe: Recipe) -> tuple[Task, ScratchPixels]:
     """Load and open what a recipe names, once in each worker."""
-    if recipe.threads is not None:
+    if recipe.threads is not None:  # a worker that this program has started
+        keep_memory()
         torch.set_num_threads(recipe.threads)
     model = load_model(recipe.model)
     if digest(model) != recipe.digest:

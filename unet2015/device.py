@@ -18,7 +18,7 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 BackendName = Literal["auto", "torch", "compile", "openvino"]
 
-OPENVINO_PAYS, COMPILING_PAYS = 30e6, 600e6
+OPENVINO_PAYS, COMPILING_PAYS = 60e6, 600e6
 """Pixels from which a network of 16 channels runs so much faster that three seconds to prepare
 OpenVINO, or half a minute to compile, pay; the work of a pixel grows with the square of these."""
 STEPS_THAT_PAY = 500

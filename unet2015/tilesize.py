@@ -24,7 +24,7 @@ memory for large tiles and needs them to be busy."""
 WASTE_PER_BORDER = 1.4
 LEAST_OUTPUT = 768
 """Smaller tiles are not worth the calls."""
-MEMORY_SHARE = 0.25
+MEMORY_SHARE = 0.4
 """Share of the free memory that the network's maps for one tile may take."""
 CONTAINER_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 """Where Linux tells a container how much memory it may use, under /sys/fs/cgroup."""
@@ -98,8 +98,9 @@ def _smallest_output(network: UNet) -> int:
 def _largest_output(network: UNet, memory: int) -> int:
     """Largest output size whose maps take no more than a share of some bytes of memory."""
     # The widest moment is the last level of the expanding path: the skip, the up-convolution's
-    # map, their concatenation and one result, all float32, at the size of the input.
-    bytes_per_pixel = 4 * 6 * network.config.base_channels
+    # map, their concatenation and one result, all float32, at the size of the input: six times
+    # the base channels, and up to ten with the gaps that `keep_memory` leaves (measured).
+    bytes_per_pixel = 4 * 10 * network.config.base_channels
     side = math.isqrt(int(MEMORY_SHARE * memory) // bytes_per_pixel)
     smallest = _smallest_output(network)
     above = max(side - 2 * network.border - smallest, 0)

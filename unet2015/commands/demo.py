@@ -14,6 +14,7 @@ from typing import Annotated
 import numpy as np
 from tyro.conf import arg
 
+from ..allocation import keep_memory
 from ..atomic import atomic_path
 from ..checkpoint import Model
 from ..datasets.ctc import load_sequence
@@ -80,6 +81,7 @@ def run(options: Options) -> None:
         raise InputError(f"{out} already holds a demo: remove it or choose another --out.")
     if options.report is not None:
         check_page(options.report)
+    keep_memory()
     engine = choose_engine(options.device)
     logger.info("1/4  simulating touching cells into %s", data)
     generator = np.random.default_rng(options.seed)

@@ -24,6 +24,7 @@ import numpy as np
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .. import __version__
+from ..allocation import keep_memory
 from ..checkpoint import Model, load_model
 from ..datasets.ctc import frame_number, is_sequence, sequence_frames
 from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
@@ -107,6 +108,7 @@ def run(options: Options) -> None:
         raise InputError("--labels and --classes exclude each other: choose one.")
     if options.workers is not None and (options.workers < 1 or options.scheduler):
         raise InputError("--workers is at least 1 and goes without --scheduler.")
+    keep_memory()
     model = load_model(options.model)
     engine = choose_engine(options.device, options.precision)
     jobs = plan(options)

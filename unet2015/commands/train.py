@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
+from ..allocation import keep_memory
 from ..augment import AugmentationConfig
 from ..checkpoint import Model
 from ..datasets.ctc import load_sequence
@@ -74,6 +75,7 @@ def run(options: Options) -> None:
         raise InputError(
             f"sequence {min(both)} is to be trained on and to validate: choose one of the two."
         )
+    keep_memory()
     frames = _load(options.data, options.sequences)
     validation = [
         in_field(frame, options.training.margin)
