@@ -12,8 +12,8 @@ deform    `elasticdeform.deform_grid` of image, target and weights over the whol
           the image and with the nearest pixel for the others, and nothing else
 
 That both tiles are the same where the network has an output is checked, without rotation and shift.
-Synthetic cells; both kinds of tiles are made in one thread. `unet2015.keep_memory` holds for all, as
-on the command line.
+Synthetic cells; both kinds of tiles are made in one thread. `unet2015.keep_memory` holds for all,
+as on the command line.
 """
 
 from __future__ import annotations
