@@ -1,6 +1,7 @@
 """Make the small models that come with the package, if time allows from all annotated frames.
 
-    python experiments/build_models.py u373|hela|em|all [--fold F] [--runs runs] [--rotation 15] ...
+    python experiments/build_models.py u373|hela|em|all [--fold F] [--silver] [--runs runs]
+        [--rotation 15] ...
 
 The settings are those of the reproduction, by default with 16 channels, tiles of 380 pixels and a
 drop-out of 0.1; the scores that `unet2015 models` shows come from its results with the same
@@ -36,12 +37,12 @@ CTC_CITATION = (
 ABOUT = {
     "u373": {
         "images": "glioblastoma-astrocytoma U373 cells, phase contrast, 0.65 um per pixel",
-        "data": "Cell Tracking Challenge PhC-C2DH-U373, gold truth",
+        "data": "Cell Tracking Challenge PhC-C2DH-U373",
         "citation": CTC_CITATION,
     },
     "hela": {
         "images": "HeLa cells on glass, differential interference contrast, 0.19 um per pixel",
-        "data": "Cell Tracking Challenge DIC-C2DH-HeLa, gold truth",
+        "data": "Cell Tracking Challenge DIC-C2DH-HeLa",
         "citation": CTC_CITATION,
     },
     "em": {
@@ -60,6 +61,7 @@ def main() -> None:
     )
     parser.add_argument("model", choices=[*ABOUT, "all"])
     parser.add_argument("--fold", help="take this fold's network from the folder of runs")
+    parser.add_argument("--silver", action="store_true", help="cells: train on silver truth too")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
     add_settings(parser)
     parser.set_defaults(base_channels=16, tile=380, dropout=0.1)
@@ -68,36 +70,40 @@ def main() -> None:
     keep_memory()
     for name in ABOUT if arguments.model == "all" else [arguments.model]:
         settings = chosen_settings(name, arguments)
-        results = _results(name, arguments.fold, settings)
+        truth = "-silver" if arguments.silver else ""
+        results = _results(name, arguments.fold, truth, settings)
+        run = f"{name}-{arguments.fold or 'all'}{truth}"
+        folder = arguments.runs / run_name(run, settings)
         if arguments.fold:
-            model = load_model(arguments.runs / run_name(f"{name}-{arguments.fold}", settings))
+            model = load_model(folder)
         else:
-            folder = arguments.runs / run_name(f"{name}-all", settings)
-            model = train(all_frames(name), folder, settings, choose_engine(), resume=True)
+            frames = all_frames(name, arguments.silver)
+            model = train(frames, folder, settings, choose_engine(), resume=True)
         model.network.half()  # for storage only
         INDEX.parent.mkdir(exist_ok=True)
         save_model(INDEX.with_name(f"{name}.safetensors"), model)
-        _enter(name, results, bool(arguments.fold))
+        _enter(name, results, bool(arguments.fold), arguments.silver)
 
 
-def _results(name: str, fold: str | None, settings: Settings) -> list[dict[str, Any]]:
-    """Results of one fold, or of all, with the same settings."""
+def _results(name: str, fold: str | None, truth: str, settings: Settings) -> list[dict[str, Any]]:
+    """Results of one fold, or of all, with the same truth and settings."""
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    folds = [f"{name}-{fold}"] if fold else [f"{name}-{n}" for n in ("01", "02", *"12345")]
+    folds = [f"{name}-{n}{truth}" for n in ([fold] if fold else ["01", "02", *"12345"])]
     results = [r for r in found if r["settings"] == as_json(settings) and r["fold"] in folds]
     if not results:
         raise SystemExit(f"{RESULTS} has no result of {folds[0]} with these settings.")
     return results
 
 
-def all_frames(name: str) -> list[AnnotatedFrame]:
+def all_frames(name: str, silver: bool) -> list[AnnotatedFrame]:
     if name == "em":
         return load_slices(data_home() / EM)
     data = data_home() / CELLS[name]
-    return [frame for sequence in ("01", "02") for frame in load_sequence(data, sequence)]
+    sequences = [load_sequence(data, sequence, silver) for sequence in ("01", "02")]
+    return [frame for sequence in sequences for frame in sequence]
 
 
-def _enter(name: str, results: list[dict[str, Any]], is_fold: bool) -> None:
+def _enter(name: str, results: list[dict[str, Any]], is_fold: bool, silver: bool) -> None:
     """Put a model into the index, with its own score or those of its twins."""
     scores = "; ".join(f"{_score(result)} on {_held_out(result)}" for result in results)
     if is_fold:
@@ -105,6 +111,8 @@ def _enter(name: str, results: list[dict[str, Any]], is_fold: bool) -> None:
     else:
         data, score = "all of it", f"{scores}, by twins not trained on them"
     about, training = ABOUT[name], results[0]["settings"]["training"]
+    if name in CELLS:
+        data = f"gold truth{' and silver truth' if silver else ''}, {data}"
     data += f"; {training['iterations']} steps, tiles of {training['tile']} pixels"
     index = json.loads(INDEX.read_text()) if INDEX.exists() else {}
     index[name] = about | {"data": f"{about['data']}, {data}", "score": score}
