@@ -16,6 +16,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import groupby, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +37,9 @@ from unet2015.weightmap import WeightMapConfig
 
 RESULTS = HERE / "results" / "ablation"
 TABLE = HERE / "ablation.md"
-TILE = 380
+TILE, DROPOUT = 380, 0.1
+"""As for the reproduction with few channels."""
+ROTATION = {"u373": 180.0, "hela": 15.0}
 PADDED_TILE = 192
 """The multiple of 16 next to 196, the output of such a tile, so that both judge as much."""
 
@@ -89,11 +92,11 @@ def main() -> None:
     for seed, name, scored, (title, variant) in cases:
         fold = cell_fold(name, scored, silver=False)
         settings = Settings(
-            UNetConfig(base_channels=arguments.base_channels),
+            UNetConfig(base_channels=arguments.base_channels, dropout=DROPOUT),
             TrainingConfig(
                 iterations=arguments.iterations, seed=seed, tile=variant.tile, margin=MARGIN
             ),
-            variant.augmentation,
+            replace(variant.augmentation, rotation=ROTATION[name]),
             variant.weight_map,
         )
         named = fold._replace(name=f"{fold.name}-{title.replace(' ', '-')}")
@@ -107,10 +110,14 @@ def write_table() -> None:
     """Write the table of all results that are there, one row for each variant."""
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     blocks = [f"# Ablation\n\nMade by `python experiments/ablation.py`. {__doc__.splitlines()[0]}"]
-    head = ["SEG, mean over folds and seeds (runs)", *CELLS.values()]
+    head = ["SEG, mean over folds and seeds (runs)"]
+    head += [f"{name}{ending}" for name in CELLS.values() for ending in ("", ", parted at necks")]
     for size, group in groupby(sorted(found, key=_size), _size):
         results = list(group)
-        rows = [[title, *(_mean(results, name, title) for name in CELLS)] for title in VARIANTS]
+        rows = [
+            [title, *(cell for name in CELLS for cell in _means(results, name, title))]
+            for title in VARIANTS
+        ]
         blocks.append(f"## {size[0]} channels, {size[1]} iterations\n\n{markdown(head, rows)}")
     TABLE.write_text("\n\n".join(blocks) + "\n")
 
@@ -119,14 +126,15 @@ def _size(result: dict[str, Any]) -> tuple[int, int]:
     return result["base_channels"], result["iterations"]
 
 
-def _mean(found: list[dict[str, Any]], name: str, title: str) -> str:
+def _means(found: list[dict[str, Any]], name: str, title: str) -> list[str]:
+    """Mean scores of the cells as they are found, and of those parted at necks."""
     ending = title.replace(" ", "-")
-    scores = [
-        result["SEG"]
-        for result in found
-        if result["fold"].startswith(name) and result["fold"].endswith(ending)
-    ]
-    return f"{sum(scores) / len(scores):.4f} ({len(scores)})" if scores else ""
+    of_variant = [r for r in found if r["fold"].startswith(name) and r["fold"].endswith(ending)]
+    if not of_variant:
+        return ["", ""]
+    judged = of_variant, [result["parted_at_necks"] for result in of_variant]
+    means = [sum(scores["SEG"] for scores in each) / len(each) for each in judged]
+    return [f"{mean:.4f} ({len(of_variant)})" for mean in means]
 
 
 def _parser() -> argparse.ArgumentParser:

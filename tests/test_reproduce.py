@@ -138,7 +138,7 @@ def test_the_ablation_trains_each_variant_and_tables_it(tmp_path, monkeypatch):
     assert len(list((tmp_path / "ablation").iterdir())) == 2 * len(ablation.VARIANTS)
     table = (tmp_path / "ablation.md").read_text()
     for title in ablation.VARIANTS:
-        assert f"| {title} | 0.0000 (2) |  |" in table
+        assert f"| {title} | 0.0000 (2) | 0.0000 (2) |  |  |" in table
 
 
 @pytest.mark.usefixtures("reproduce")
