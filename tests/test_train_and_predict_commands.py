@@ -111,6 +111,9 @@ def test_the_result_lies_beside_the_image_by_default(model, tmp_path, name, resu
     before = set(tmp_path.iterdir())
     assert cli("predict", tmp_path / name, "-m", model) == 0
     assert set(tmp_path.iterdir()) - before == {tmp_path / result}
+    write_image(tmp_path / "my-predicted.tif", np.eye(25, dtype=np.uint8))
+    assert cli("predict", tmp_path, "-m", model, "-o", tmp_path / "out") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [name, "my-predicted.tif"]
 
 
 def test_images_share_what_is_prepared_for_the_shape_of_their_tiles(model, tmp_path, monkeypatch):

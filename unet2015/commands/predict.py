@@ -47,6 +47,9 @@ from ..tilesize import tile_grid
 if TYPE_CHECKING:
     from ..cluster import Cluster
 
+RESULT_ENDING = "-predicted"
+"""What is added to the name of an image for that of its result beside it."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -222,7 +225,7 @@ def plan(options: Options) -> list[Job]:
             raise InputError(f"{len(found)} images give as many results: name a folder by --out.")
         source, name, _ = found[0]
         stem, dot, suffix = name.partition(".ome.") if ".ome." in name else name.rpartition(".")
-        out = source.with_name(f"{stem}-predicted{dot}{suffix}")
+        out = source.with_name(f"{stem}{RESULT_ENDING}{dot}{suffix}")
     is_file = out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
     if is_file or out.suffix.lower() == ".zarr":
         if len(found) > 1:
@@ -252,12 +255,22 @@ def _expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
             for file in path.iterdir()
             if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
         )
+        files = [file for file in files if not _is_result_of_another(file, files)]
         if not files:
             raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
         for file in files:
             yield file, _result_name(file), False
     else:
         yield path, _result_name(path), False
+
+
+def _is_result_of_another(file: Path, files: Sequence[Path]) -> bool:
+    """Whether `predict` has written a file beside its image, for want of an --out."""
+    image = file.with_name(file.name.replace(f"{RESULT_ENDING}.", ".", 1))
+    if image == file or image not in files:
+        return False
+    logger.info("%s is taken for the result of %s and left out.", file, image.name)
+    return True
 
 
 def _result_name(path: Path) -> str:
