@@ -67,6 +67,7 @@ def test_training_on_pairs(data, tmp_path):
     for folder, source in (("images", "01/t000.tif"), ("labels", "01_GT/SEG/man_seg000.tif")):
         (pairs / folder).mkdir(parents=True)
         write_image(pairs / folder / "one.png", read_image(data / source))
+    assert cli("train", pairs, "--silver", "-o", tmp_path / "run", *SMALL) == 2
     assert cli("train", pairs, "-o", tmp_path / "run", *SMALL) == 0
 
 
@@ -178,6 +179,7 @@ def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsy
         ((data, "--sequences", "01", "--num-classes", "3"), "num_classes"),
         ((data,), "--sequences 01"),
         ((data, "--sequences", "03"), "does not exist"),
+        ((data, "--sequences", "01", "--silver"), "01_ST"),
         ((data, "--sequences", "01", "--tile", "570"), "nearest to yours"),
         ((data, "--sequences", "01", "--device", "cuda"), "no CUDA device"),
     ]:

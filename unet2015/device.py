@@ -18,7 +18,8 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 BackendName = Literal["auto", "torch", "compile", "openvino"]
 
-OPENVINO_PAYS, COMPILING_PAYS = 60e6, 600e6
+OPENVINO_PAYS = {torch.float32: 150e6, torch.bfloat16: 30e6}
+COMPILING_PAYS = 600e6
 """Pixels from which a network of 16 channels runs so much faster that three seconds to prepare
 OpenVINO, or half a minute to compile, pay; the work of a pixel grows with the square of these."""
 STEPS_THAT_PAY = 500
@@ -152,7 +153,7 @@ def choose_backend(
     if backend != "auto":
         return engine._replace(backend=backend)
     work = pixels * (base_channels / 16) ** 2
-    if work >= OPENVINO_PAYS and _can_use_openvino(engine):
+    if work >= OPENVINO_PAYS[engine.dtype] and _can_use_openvino(engine):
         return engine._replace(backend="openvino")
     if work >= COMPILING_PAYS and engine.gains_by_compiling:
         return engine._replace(backend="compile")

@@ -51,6 +51,8 @@ class Options:
     """Folder for the run."""
     sequences: tuple[str, ...] = ()
     """CTC sequences to train on, such as 01."""
+    silver: FlagCreatePairsOff[bool] = False
+    """Train on the frames of these sequences that have only silver truth (01_ST), too."""
     validation_sequences: tuple[str, ...] = ()
     """CTC sequences to score at every interval, such as 02; they are not trained on."""
     resume: FlagCreatePairsOff[bool] = False
@@ -76,7 +78,7 @@ def run(options: Options) -> None:
             f"sequence {min(both)} is to be trained on and to validate: choose one of the two."
         )
     keep_memory()
-    frames = _load(options.data, options.sequences)
+    frames = _load(options.data, options.sequences, options.silver)
     validation = [
         in_field(frame, options.training.margin)
         for sequence in options.validation_sequences
@@ -115,11 +117,14 @@ def report(folder: Path) -> None:
     )
 
 
-def _load(data: Path, sequences: Sequence[str]) -> list[AnnotatedFrame]:
+def _load(data: Path, sequences: Sequence[str], silver: bool) -> list[AnnotatedFrame]:
     if not data.is_dir():
         raise InputError(f"{data} is not a folder: give the folder of a data set.")
     if sequences:
-        return [frame for sequence in sequences for frame in load_sequence(data, sequence)]
+        found = [load_sequence(data, sequence, silver) for sequence in sequences]
+        return [frame for frames in found for frame in frames]
+    if silver:
+        raise InputError("--silver is about CTC sequences: say which by --sequences 01.")
     if (data / "01_GT").is_dir() or (data / "02_GT").is_dir():
         raise InputError(f"{data} is a CTC data set: say what to train on by --sequences 01.")
     return load_pairs(data)

@@ -75,7 +75,8 @@ def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list
     for folder in (data, data / sequence, *masks_in):
         if not folder.is_dir():
             raise InputError(
-                f"{folder} does not exist: a CTC data set has folders such as 01 and 01_GT/SEG."
+                f"{folder} does not exist: a CTC data set has folders such as 01 and 01_GT/SEG, "
+                "and 01_ST/SEG for silver truth."
             )
     # Gold masks come last and so take the place of silver ones.
     by_name = {
