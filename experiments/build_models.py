@@ -70,7 +70,7 @@ def main() -> None:
     keep_memory()
     for name in ABOUT if arguments.model == "all" else [arguments.model]:
         settings = chosen_settings(name, arguments)
-        truth = "-silver" if arguments.silver else ""
+        truth = "-silver" if arguments.silver and name in CELLS else ""
         results = _results(name, arguments.fold, truth, settings)
         run = f"{name}-{arguments.fold or 'all'}{truth}"
         folder = arguments.runs / run_name(run, settings)

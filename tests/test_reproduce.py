@@ -76,6 +76,31 @@ def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypa
     assert np.allclose(loaded.network.state_dict()[name], weight, atol=1e-3)
 
 
+def test_silver_truth_is_a_line_and_a_model_of_its_own(reproduce, tmp_path, monkeypatch):
+    import build_models
+
+    data = tmp_path / "data" / "DIC-C2DH-HeLa"
+    for seed, sequence in enumerate(("01", "02")):
+        write_sequence(data, sequence, simulate(2, (200, 220), 6, np.random.default_rng(seed)))
+        silver = data / f"{sequence}_ST" / "SEG"
+        silver.mkdir(parents=True)
+        (data / f"{sequence}_GT/SEG/man_seg001.tif").rename(silver / "man_seg001.tif")
+    reproduce("hela", "--folds", "01", "--silver")
+    name = "hela-01-silver-2-margin50-iterations2.json"
+    result = json.loads((tmp_path / "results" / name).read_text())
+    assert result["trained_on"] == [f"DIC-C2DH-HeLa/02/t00{n}" for n in (0, 1)]
+    monkeypatch.setattr(build_models, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(build_models, "INDEX", tmp_path / "models" / "models.json")
+    words = ["hela", "--silver", "--runs", str(tmp_path / "runs")]
+    tiny = ["--base-channels", "2", "--iterations", "2", "--tile", "572", "--dropout", "0.5"]
+    monkeypatch.setattr(sys, "argv", ["build_models.py", *words, *tiny])
+    build_models.main()
+    about = json.loads((tmp_path / "models" / "models.json").read_text())["hela"]
+    assert "DIC-C2DH-HeLa, gold truth and silver truth, all of it; 2 steps" in about["data"]
+    assert "on sequence 01, by twins not trained on them" in about["score"]
+    assert len(load_model(tmp_path / "models/hela.safetensors").settings["frames"]) == 4
+
+
 def test_when_time_is_over_no_result_is_written_and_the_run_can_go_on(reproduce, tmp_path):
     data = tmp_path / "data" / "PhC-C2DH-U373"
     for seed, sequence in enumerate(("01", "02")):

@@ -1,12 +1,20 @@
 """Tiles: valid, covering, wasting little, and small where memory is."""
 
+from math import prod
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from unet2015.tilesize import WASTE, _container_limit, tile_grid
+from unet2015.tilesize import (
+    BYTES_PER_CHANNEL,
+    MEMORY_SHARE,
+    WASTE,
+    _container_limit,
+    tile_grid,
+)
 from unet2015.unet import UNet
 
 
@@ -76,7 +84,7 @@ def test_little_memory_makes_small_tiles(monkeypatch):
     monkeypatch.setattr("unet2015.tilesize._free_memory", lambda _: 200 * 2**20)
     network = UNet(base_channels=16)
     grid = tile_grid((3000, 2000), network)
-    assert 4 * 6 * 16 * grid.input[0] * grid.input[1] <= 50 * 2**20
+    assert BYTES_PER_CHANNEL * 16 * prod(grid.input) <= MEMORY_SHARE * 200 * 2**20
     monkeypatch.setattr("unet2015.tilesize._free_memory", lambda _: 0)
     assert tile_grid((3000, 2000), network).output == (20, 20)
 
@@ -94,7 +102,7 @@ def test_the_memory_that_counts_is_the_device_s(monkeypatch):
     monkeypatch.setattr("torch.cuda.memory_reserved", lambda _: 80 * 2**20)
     monkeypatch.setattr("torch.cuda.memory_allocated", lambda _: 30 * 2**20)
     gpu = tile_grid((3000, 2000), UNet(base_channels=16), device=torch.device("cuda"))
-    assert 4 * 6 * 16 * gpu.input[0] * gpu.input[1] <= 50 * 2**20
+    assert BYTES_PER_CHANNEL * 16 * prod(gpu.input) <= MEMORY_SHARE * 200 * 2**20
 
 
 @pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])

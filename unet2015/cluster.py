@@ -27,7 +27,6 @@ from typing import Any, NamedTuple, Self
 
 import torch
 
-from .allocation import keep_memory
 from .builtin import find_model
 from .checkpoint import load_model
 from .device import Engine
@@ -180,8 +179,7 @@ def compute_batch(recipe: Recipe, statistics: dict[str, Any], works: list[Work])
 @lru_cache(maxsize=1)
 def _opened(recipe: Recipe) -> tuple[Task, ScratchPixels]:
     """Load and open what a recipe names, once in each worker."""
-    if recipe.threads is not None:  # a worker that this program has started
-        keep_memory()
+    if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     model = load_model(recipe.model)
     if digest(model) != recipe.digest:

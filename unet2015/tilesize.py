@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from .allocation import kept_memory
 from .errors import InputError
 from .tiles import TileGrid
 from .unet import UNet
@@ -26,6 +27,10 @@ LEAST_OUTPUT = 768
 """Smaller tiles are not worth the calls."""
 MEMORY_SHARE = 0.4
 """Share of the free memory that the network's maps for one tile may take."""
+BYTES_PER_CHANNEL = 4 * 10
+"""Memory for a pixel of the input and a base channel. The widest moment is the last level of the
+expanding path: the skip, the up-convolution's map, their concatenation and one result, six float32
+in all, and up to ten with the gaps that `keep_memory` leaves (measured)."""
 CONTAINER_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 """Where Linux tells a container how much memory it may use, under /sys/fs/cgroup."""
 CPU = torch.device("cpu")
@@ -97,10 +102,7 @@ def _smallest_output(network: UNet) -> int:
 
 def _largest_output(network: UNet, memory: int) -> int:
     """Largest output size whose maps take no more than a share of some bytes of memory."""
-    # The widest moment is the last level of the expanding path: the skip, the up-convolution's
-    # map, their concatenation and one result, all float32, at the size of the input: six times
-    # the base channels, and up to ten with the gaps that `keep_memory` leaves (measured).
-    bytes_per_pixel = 4 * 10 * network.config.base_channels
+    bytes_per_pixel = BYTES_PER_CHANNEL * network.config.base_channels
     side = math.isqrt(int(MEMORY_SHARE * memory) // bytes_per_pixel)
     smallest = _smallest_output(network)
     above = max(side - 2 * network.border - smallest, 0)
@@ -115,7 +117,7 @@ def _free_memory(device: torch.device) -> int:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = dict(line.split(":") for line in lines)["MemAvailable"]
-        return min(int(free.split()[0]) * 1024, _container_limit())
+        return min(int(free.split()[0]) * 1024 + kept_memory(), _container_limit())
     except (OSError, KeyError):
         return 4 * 2**30
 

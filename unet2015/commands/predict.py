@@ -47,9 +47,6 @@ from ..tilesize import tile_grid
 if TYPE_CHECKING:
     from ..cluster import Cluster
 
-RESULT_ENDING = "-predicted"
-"""What is added to the name of an image for that of its result beside it."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -58,7 +55,8 @@ class Options:
     """Options of ``unet2015 predict``."""
 
     images: Positional[tuple[Path, ...]]
-    """TIFF or PNG files, Zarr folders, folders of images, or CTC sequence folders."""
+    """TIFF or PNG files, Zarr folders, folders of images (NAME-predicted.tif beside NAME.tif is left
+    out), or CTC sequence folders."""
     model: Annotated[Path, arg(aliases=["-m"])]
     """Model file, folder of a training run, or a name that `unet2015 models` lists."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
@@ -223,9 +221,7 @@ def plan(options: Options) -> list[Job]:
     if out is None:
         if len(found) > 1:
             raise InputError(f"{len(found)} images give as many results: name a folder by --out.")
-        source, name, _ = found[0]
-        stem, dot, suffix = name.partition(".ome.") if ".ome." in name else name.rpartition(".")
-        out = source.with_name(f"{stem}{RESULT_ENDING}{dot}{suffix}")
+        out = _result_beside(found[0][0])
     is_file = out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
     if is_file or out.suffix.lower() == ".zarr":
         if len(found) > 1:
@@ -255,7 +251,11 @@ def _expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
             for file in path.iterdir()
             if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
         )
-        files = [file for file in files if not _is_result_of_another(file, files)]
+        results = {_result_beside(file) for file in files}
+        if found := results.intersection(files):
+            names = ", ".join(sorted(file.name for file in found))
+            logger.info("left out as results of other images: %s.", names)
+            files = [file for file in files if file not in found]
         if not files:
             raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
         for file in files:
@@ -264,13 +264,11 @@ def _expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
         yield path, _result_name(path), False
 
 
-def _is_result_of_another(file: Path, files: Sequence[Path]) -> bool:
-    """Whether `predict` has written a file beside its image, for want of an --out."""
-    image = file.with_name(file.name.replace(f"{RESULT_ENDING}.", ".", 1))
-    if image == file or image not in files:
-        return False
-    logger.info("%s is taken for the result of %s and left out.", file, image.name)
-    return True
+def _result_beside(image: Path) -> Path:
+    """Where the result of an image goes for want of an --out."""
+    name = _result_name(image)
+    stem, dot, suffix = name.partition(".ome.") if ".ome." in name else name.rpartition(".")
+    return image.with_name(f"{stem}-predicted{dot}{suffix}")
 
 
 def _result_name(path: Path) -> str:

@@ -47,7 +47,7 @@ def sequence_frames(folder: Path) -> list[Path]:
 
 
 def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list[AnnotatedFrame]:
-    """Read the frames of a sequence that have gold truth.
+    """Read the frames of a sequence that have gold truth, or silver truth if that is wanted.
 
     Parameters
     ----------
