@@ -55,8 +55,8 @@ class Options:
     """Options of ``unet2015 predict``."""
 
     images: Positional[tuple[Path, ...]]
-    """TIFF or PNG files, Zarr folders, folders of images (NAME-predicted.tif beside NAME.tif is left
-    out), or CTC sequence folders."""
+    """TIFF or PNG files, Zarr folders, folders of images (but not NAME-predicted.tif where NAME.tif
+    is), or CTC sequence folders."""
     model: Annotated[Path, arg(aliases=["-m"])]
     """Model file, folder of a training run, or a name that `unet2015 models` lists."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
