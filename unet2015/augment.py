@@ -189,11 +189,12 @@ def displacement_field(
     Notes
     -----
     Cubic splines are separable and linear in the values at the nodes, so the field is a product of
-    two small matrices and the nodes.
+    two small matrices and the nodes. The large product is not left to BLAS: its threads would go on
+    spinning after it, on the cores that the network trains on.
     """
     down = _spline_basis(displacement.shape[1], shape[0])
-    across = _spline_basis(displacement.shape[2], shape[1])
-    field: NDArray[np.float64] = down @ displacement @ across.T
+    across = np.ascontiguousarray(_spline_basis(displacement.shape[2], shape[1]).T)
+    field: NDArray[np.float64] = np.einsum("cyn,nx->cyx", down @ displacement, across)
     return field
 
 
