@@ -71,6 +71,11 @@ def test_the_speeds_of_the_readme_are_those_of_the_committed_benchmark():
     for run in results["runs"]:
         row = " | ".join(str(run[name]) for name in names)
         assert f"| {row} |" in text
+    training = json.loads(
+        (README.parent / "experiments/results/benchmark_training.json").read_text()
+    )
+    share = training["iterations_per_second"]["share"]
+    assert f"Training reached {100 * share:.0f} % of the iterations of a bare loop" in text
     for name in ("loop, kept", "monai, kept"):
         assert " and ".join(str(run[name]) for run in results["runs"]) in text
 

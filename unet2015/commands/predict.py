@@ -221,7 +221,7 @@ def plan(options: Options) -> list[Job]:
     if out is None:
         if len(found) > 1:
             raise InputError(f"{len(found)} images give as many results: name a folder by --out.")
-        out = _result_beside(found[0][0])
+        out = _result_beside(*found[0][:2])
     is_file = out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
     if is_file or out.suffix.lower() == ".zarr":
         if len(found) > 1:
@@ -251,7 +251,7 @@ def _expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
             for file in path.iterdir()
             if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
         )
-        results = {_result_beside(file) for file in files}
+        results = {_result_beside(file, _result_name(file)) for file in files}
         if found := results.intersection(files):
             names = ", ".join(sorted(file.name for file in found))
             logger.info("left out as results of other images: %s.", names)
@@ -264,9 +264,8 @@ def _expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
         yield path, _result_name(path), False
 
 
-def _result_beside(image: Path) -> Path:
-    """Where the result of an image goes for want of an --out."""
-    name = _result_name(image)
+def _result_beside(image: Path, name: str) -> Path:
+    """Where the result of an image, of a given name, goes for want of an --out."""
     stem, dot, suffix = name.partition(".ome.") if ".ome." in name else name.rpartition(".")
     return image.with_name(f"{stem}-predicted{dot}{suffix}")
 
