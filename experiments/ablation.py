@@ -21,7 +21,7 @@ from itertools import groupby, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from protocol import CELLS, MARGIN
+from protocol import CELLS, MARGIN, ROTATION
 from reproduce import cell_fold, finish
 from results_table import HERE, markdown
 from torch import nn
@@ -39,7 +39,6 @@ RESULTS = HERE / "results" / "ablation"
 TABLE = HERE / "ablation.md"
 TILE, DROPOUT = 380, 0.1
 """As for the reproduction with few channels."""
-ROTATION = {"u373": 180.0, "hela": 15.0}
 PADDED_TILE = 192
 """The multiple of 16 next to 196, the output of such a tile, so that both judge as much."""
 

@@ -1,7 +1,7 @@
 """Make the small models that come with the package, if time allows from all annotated frames.
 
     python experiments/build_models.py u373|hela|em|all [--fold F] [--silver] [--runs runs]
-        [--rotation 15] ...
+        [--iterations 9000] ...
 
 The settings are those of the reproduction, by default with 16 channels, tiles of 380 pixels and a
 drop-out of 0.1; the scores that `unet2015 models` shows come from its results with the same
@@ -30,20 +30,22 @@ from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.device import choose_engine
 from unet2015.training import Settings, train
 
-CTC_CITATION = (
-    "Maska et al., The Cell Tracking Challenge: 10 years of objective benchmarking, "
-    "Nature Methods 20, 1010-1020 (2023), doi:10.1038/s41592-023-01879-y"
-)
+CTC = {
+    "citation": "Maska et al., The Cell Tracking Challenge: 10 years of objective benchmarking, "
+    "Nature Methods 20, 1010-1020 (2023), doi:10.1038/s41592-023-01879-y",
+    "terms": "those of the data: but for the challenge, ask who provided them; for commerce, the "
+    "organizers too",
+}
 ABOUT = {
     "u373": {
         "images": "glioblastoma-astrocytoma U373 cells, phase contrast, 0.65 um per pixel",
         "data": "Cell Tracking Challenge PhC-C2DH-U373",
-        "citation": CTC_CITATION,
+        **CTC,
     },
     "hela": {
         "images": "HeLa cells on glass, differential interference contrast, 0.19 um per pixel",
         "data": "Cell Tracking Challenge DIC-C2DH-HeLa",
-        "citation": CTC_CITATION,
+        **CTC,
     },
     "em": {
         "images": "neurites in serial section transmission electron micrographs, 4 nm per pixel; "
@@ -51,6 +53,7 @@ ABOUT = {
         "data": "ISBI 2012 EM segmentation challenge, training stack",
         "citation": "Arganda-Carreras et al., Frontiers in Neuroanatomy 9:142 (2015), "
         "doi:10.3389/fnana.2015.00142; Cardona et al., PLoS Biology 8(10): e1000502 (2010)",
+        "terms": "those of the data: for making and testing non-commercial segmentation software",
     },
 }
 
@@ -109,7 +112,7 @@ def _enter(name: str, results: list[dict[str, Any]], is_fold: bool, silver: bool
     if is_fold:
         data, score = f"without {_held_out(results[0])}", f"{scores}, which it was not trained on"
     else:
-        data, score = "all of it", f"{scores}, by twins not trained on them"
+        data, score = "all of it", f"{scores}, by networks trained without them"
     about, training = ABOUT[name], results[0]["settings"]["training"]
     if name in CELLS:
         data = f"gold truth{' and silver truth' if silver else ''}, {data}"

@@ -17,6 +17,8 @@ from unet2015.weightmap import WeightMapConfig
 
 CELLS = {"u373": "PhC-C2DH-U373", "hela": "DIC-C2DH-HeLa"}
 EM = "ISBI-2012-EM"
+ROTATION = {"u373": 180.0, "hela": 15.0, "em": 180.0}
+"""Largest rotation in degrees: light and shadow of the HeLa cells have a direction."""
 MARGIN = 50
 """Pixels outside the challenge's field of interest, for both sets of cells, where only cells that
 reach into it are annotated."""
@@ -39,7 +41,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tile", type=int, default=TrainingConfig.tile)
     parser.add_argument("--ridge", type=int, default=TrainingConfig.ridge)
     parser.add_argument("--w0", type=float, default=WeightMapConfig.w0)
-    parser.add_argument("--rotation", type=float, default=AugmentationConfig.rotation)
+    parser.add_argument("--rotation", type=float, help="degrees; by default what suits the set")
     parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
     parser.add_argument("--interval", type=int, default=TrainingConfig.interval)
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
@@ -47,6 +49,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def chosen_settings(name: str, arguments: argparse.Namespace) -> Settings:
     """Settings for a data set."""
+    rotation = ROTATION[name] if arguments.rotation is None else arguments.rotation
     return Settings(
         UNetConfig(base_channels=arguments.base_channels, dropout=arguments.dropout),
         TrainingConfig(
@@ -57,7 +60,7 @@ def chosen_settings(name: str, arguments: argparse.Namespace) -> Settings:
             interval=arguments.interval,
             seed=arguments.seed,
         ),
-        AugmentationConfig(rotation=arguments.rotation),
+        AugmentationConfig(rotation=rotation),
         WeightMapConfig(w0=arguments.w0),
     )
 

@@ -22,7 +22,8 @@ def tiny(tmp_path, monkeypatch):
     (tmp_path / "home").mkdir()
     network = UNet(base_channels=2, depth=1)
     save_model(tmp_path / "home" / "tiny.safetensors", Model(network.half(), "standard"))
-    facts = {"images": "dots", "data": "made up", "score": "none", "citation": "nobody"}
+    facts = {"images": "dots", "data": "made up", "score": "none"}
+    facts |= {"citation": "nobody", "terms": "free"}
     builtin.INDEX.write_text(json.dumps({"tiny": facts}))
     return BuiltIn("tiny", **facts)
 

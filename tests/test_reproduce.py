@@ -71,7 +71,7 @@ def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypa
     assert "gold truth, without sequence 01; 2 steps, tiles of 572" in about["data"]
     assert about["score"].endswith(" on sequence 01, which it was not trained on")
     loaded = load_model(tmp_path / "models" / "hela.safetensors")
-    trained = load_model(tmp_path / "runs" / "hela-01-2-margin50-iterations2")
+    trained = load_model(tmp_path / "runs" / "hela-01-2-margin50-rotation15-iterations2")
     name, weight = next(iter(trained.network.state_dict().items()))
     assert np.allclose(loaded.network.state_dict()[name], weight, atol=1e-3)
 
@@ -86,7 +86,7 @@ def test_silver_truth_is_a_line_and_a_model_of_its_own(reproduce, tmp_path, monk
         silver.mkdir(parents=True)
         (data / f"{sequence}_GT/SEG/man_seg001.tif").rename(silver / "man_seg001.tif")
     reproduce("hela", "--folds", "01", "--silver")
-    name = "hela-01-silver-2-margin50-iterations2.json"
+    name = "hela-01-silver-2-margin50-rotation15-iterations2.json"
     result = json.loads((tmp_path / "results" / name).read_text())
     assert result["trained_on"] == [f"DIC-C2DH-HeLa/02/t00{n}" for n in (0, 1)]
     monkeypatch.setattr(build_models, "RESULTS", tmp_path / "results")
@@ -97,7 +97,7 @@ def test_silver_truth_is_a_line_and_a_model_of_its_own(reproduce, tmp_path, monk
     build_models.main()
     about = json.loads((tmp_path / "models" / "models.json").read_text())["hela"]
     assert "DIC-C2DH-HeLa, gold truth and silver truth, all of it; 2 steps" in about["data"]
-    assert "on sequence 01, by twins not trained on them" in about["score"]
+    assert "on sequence 01, by networks trained without them" in about["score"]
     assert len(load_model(tmp_path / "models/hela.safetensors").settings["frames"]) == 4
 
 

@@ -150,6 +150,15 @@ def test_a_mask_without_connected_components_is_pointed_out(tmp_path, caplog):
     assert "--connected-components" in caplog.text
 
 
+@pytest.mark.parametrize("picture", [True, False])
+def test_a_microscope_s_image_instead_of_labels_is_pointed_out(tmp_path, caplog, picture):
+    labels = np.kron(np.arange(16).reshape(4, 4), np.ones((10, 10), int)).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 9, labels.shape, dtype=np.uint8)
+    write_image(tmp_path / "labels.tif", labels + noise * picture)
+    assert main(["weightmap", str(tmp_path / "labels.tif"), "-o", str(tmp_path / "w.tif")]) == 0
+    assert ("as in a microscope's image" in caplog.text) == picture
+
+
 def test_flags_reach_the_computation(tmp_path):
     labels = cells()
     labels[:9, :9] = 99

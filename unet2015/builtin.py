@@ -20,9 +20,11 @@ class BuiltIn(NamedTuple):
     data: str
     """What it was trained on."""
     score: str
-    """What it, or twins trained on a part, reach on what they were not trained on."""
+    """What it, or networks trained on a part, reach on what they were not trained on."""
     citation: str
     """Whom to cite for the data."""
+    terms: str
+    """What it may be used for."""
 
     @property
     def path(self) -> Path:

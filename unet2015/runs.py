@@ -67,6 +67,8 @@ class Run:
                 f"{folder} already holds a training run: go on with it by --resume, "
                 "or choose another folder."
             )
+        if resume and not (folder / CHECKPOINT_FILE).exists():
+            logger.info("%s holds no checkpoint yet: beginning from the start.", folder)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):  # better to fail now than at the first checkpoint
             pass
@@ -82,7 +84,6 @@ class Run:
         path = self.folder / CHECKPOINT_FILE
         if not path.exists():
             self._keep_log_until(0)
-            logger.info("%s holds no checkpoint yet: beginning from the start.", self.folder)
             return 0
         tensors, metadata = read_tensors(path)
         if metadata.get("format") != FORMAT:

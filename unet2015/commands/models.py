@@ -28,6 +28,7 @@ def _describe(model: BuiltIn) -> str:
         "trained on": model.data,
         "score": model.score,
         "cite": model.citation,
+        "terms": model.terms,
         "file": f"{model.path} ({size:.1f} MB)",
     }
     return "\n".join([model.name, *(f"  {what + ':':<12}{text}" for what, text in rows.items())])

@@ -1,9 +1,9 @@
 """Segment images, stacks and whole sequences tile by tile.
 
-OUT is the result itself when there is one image and OUT ends in .tif, otherwise a folder, which
-gets one result of the same name for each image. A Cell Tracking Challenge sequence (a folder with
-t000.tif, t001.tif, ...) gives numbered cells in mask000.tif, mask001.tif, ... An OUT that ends in
-.zarr becomes an OME-Zarr.
+OUT is the result itself when there is one image and OUT ends in .tif or .png, otherwise a folder,
+which gets one result of the same name for each image. A Cell Tracking Challenge sequence (a folder
+with t000.tif, t001.tif, ...) gives numbered cells in mask000.tif, mask001.tif, ... An OUT that ends
+in .zarr becomes an OME-Zarr.
 
 Images may be larger than the memory. A run that was killed goes on where it stopped when the same
 command is given again; what it needs for that is in hidden folders beside the results, .*unet2015.

@@ -47,6 +47,9 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = (".tif", ".tiff", ".zarr")
 
+LOOK = 512
+"""Rows of a label image that are looked at to find out whether it is one."""
+
 LARGE = 2**24
 """Pixels of an image above which it is written as tiles with pyramid levels."""
 
@@ -219,6 +222,7 @@ def _look(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> LabelSumma
     ) as bar:
         for job in jobs:
             with open_image(job.labels) as image:
+                _warn_of_pictures(image)
                 for part in summarise(image, reading):
                     summary = summary.join(part)
                     bar.update(part.pixels)
@@ -231,6 +235,19 @@ def _look(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> LabelSumma
             summary.names[0],
         )
     return summary
+
+
+def _warn_of_pictures(image: Image) -> None:
+    """Tell a microscope's image from labels: most pixels there are unlike their neighbours."""
+    rows = image.read(next(iter(image.planes)), slice(0, LOOK))[0]
+    left, right = rows[:, :-1], rows[:, 1:]
+    inside = (left > 0) & (right > 0)
+    if 2 * np.count_nonzero(inside & (left != right)) > np.count_nonzero(inside):
+        logger.warning(
+            "%s: most pixels differ from the pixel beside them, as in a microscope's image; "
+            "labels are 0 in the background and have one number throughout each cell.",
+            image.path,
+        )
 
 
 def _class_weights(options: Options, summary: LabelSummary) -> ClassWeights:
