@@ -60,6 +60,10 @@ def test_models_says_when_there_are_none(tmp_path, monkeypatch, capsys):
     assert "No model" in capsys.readouterr().out
 
 
+def test_the_models_of_the_readme_come_with_the_package():
+    assert set(built_in_models()) == {"u373", "hela", "em"}
+
+
 @pytest.mark.parametrize("name", built_in_models())
 def test_each_built_in_model_is_complete_and_small(name):
     model = load_model(name)

@@ -1,6 +1,8 @@
 import logging
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +124,25 @@ def test_help_needs_no_heavy_imports():
         "sys.exit(bool({'torch', 'numpy', 'tyro'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["--help"], ["models"], ["track", "--help"]])
+def test_output_that_cannot_be_written_is_told_in_one_line(words):
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "unet2015", *words], stdout=full, stderr=subprocess.PIPE
+        )
+    assert ended.returncode == 2
+    assert ended.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("words", [["--help"], ["models"], ["track", "--help"]])
+def test_a_reader_that_has_gone_is_no_mistake(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-m", "unet2015", *words], stdout=writing, stderr=subprocess.PIPE
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")

@@ -96,6 +96,20 @@ def test_pairs_are_matched_by_their_stems(tmp_path):
         load_pairs(tmp_path)
 
 
+def test_pages_of_an_image_are_no_channels(tmp_path):
+    labels = np.eye(8, dtype=np.uint16)
+    for folder, image, axes in (
+        ("images", np.stack([labels] * 3), "ZYX"),
+        ("labels", labels, "YX"),
+    ):
+        (tmp_path / folder).mkdir()
+        write_image(tmp_path / folder / "a.tif", image, axes)
+    with pytest.raises(InputError, match=r"a\.tif is a stack of 3 planes"):
+        load_pairs(tmp_path)
+    write_image(tmp_path / "images/a.tif", np.stack([labels] * 3), "CYX")
+    assert [frame.image.shape for frame in load_pairs(tmp_path)] == [(3, 8, 8)]
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [

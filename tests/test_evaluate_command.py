@@ -19,6 +19,7 @@ from unet2015.commands import track
 from unet2015.evaluation import score_sequence
 from unet2015.evaluation.em import score_stack
 from unet2015.evaluation.picture import COLOURS, paint_mistakes
+from unet2015.images import read_image
 from unet2015.labelfolder import pair_frames
 from unet2015.metrics import det, tra
 from unet2015.trackfile import read_tracks, write_tracks
@@ -230,6 +231,24 @@ def test_a_picture_of_the_worst_frames(truth, result, tmp_path, capsys):
     assert "is no folder" in fails(
         capsys, truth, result, "--picture", tmp_path / "m.png", "--images", tmp_path / "absent"
     )
+
+
+def test_a_picture_replaces_no_input(truth, result, capsys):
+    frame = truth.parent / "01" / "t001.tif"
+    write(frame, (CELLS * 50).astype(np.uint8))
+    for path in (frame, truth / "SEG" / "man_seg001.tif", result / "mask001.tif"):
+        before = path.read_bytes()
+        assert "is an input" in fails(capsys, truth, result, "--picture", path)
+        assert path.read_bytes() == before
+
+
+def test_a_strip_gives_no_endless_picture(tmp_path, capsys):
+    labels = np.ones((900, 5), np.uint16)
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.tif", labels)
+    picture = tmp_path / "m.png"
+    evaluate(capsys, tmp_path / "a.tif", tmp_path / "b.tif", "--picture", picture)
+    assert max(read_image(picture).shape) < 4000
 
 
 def test_mistakes_have_their_colours(truth, tmp_path):

@@ -1,5 +1,6 @@
 """Downloads and archives, from a local server that serves good ones, cut ones and bad ones."""
 
+import hashlib
 import http.server
 import io
 import random
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +108,22 @@ def test_a_data_set_is_fetched_unpacked_and_its_terms_are_told(tmp_path, caplog)
     assert (tmp_path / "data/ISBI-2012-EM/train-labels.tif").read_text() == HOLDS[1] * 5000
     assert "Arganda-Carreras" in caplog.text
     assert "non-commercial" in caplog.text
+
+
+def test_an_archive_that_is_there_is_checked_and_kept(server, tmp_path, monkeypatch, capsys):
+    archive = tmp_path / "data" / Path(OFFICIAL["em"].url).name
+    archive.parent.mkdir()
+    archive.write_bytes(GOOD)
+    official = OFFICIAL["em"]
+    monkeypatch.setitem(OFFICIAL, "em", official._replace(sha256="0" * 64))
+    assert fetched(tmp_path) == 2
+    assert "not the official one" in capsys.readouterr().err
+    assert left(tmp_path) == [archive.name]
+    known = hashlib.sha256(GOOD).hexdigest()
+    monkeypatch.setitem(OFFICIAL, "em", official._replace(sha256=known))
+    assert fetched(tmp_path) == 0
+    assert left(tmp_path) == ["ISBI-2012-EM", archive.name]
+    assert not server.asked
 
 
 def test_what_is_there_is_not_fetched_again(server, tmp_path):

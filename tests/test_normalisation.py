@@ -62,6 +62,24 @@ def test_a_small_spread_about_a_large_mean_keeps_its_digits():
     pixels = 1e7 + np.random.default_rng(0).normal(size=(1, 60, 50))
     found = gather_statistics(ArraySource(pixels), (7, 11))
     assert found.deviation == pytest.approx(pixels.std(), rel=1e-9)
+    assert np.allclose(normalise(pixels, "standard")[0], (pixels[0] - 1e7) / pixels.std(), atol=0.1)
+
+
+@pytest.mark.parametrize("scheme", ["standard", "minmax"])
+@pytest.mark.parametrize(
+    ("dtype", "offset", "scale"),
+    [
+        (np.int32, 10**9, 1),
+        (np.uint32, 4 * 10**9, 1),
+        (np.int64, -(10**12), 1),
+        (float, 1e9, 1),
+        (float, 0, 1e-50),
+    ],
+)
+def test_stored_otherwise_an_image_is_normalised_to_the_same(scheme, dtype, offset, scale):
+    plain = image(np.uint8)
+    stored = plain.astype(dtype) * dtype(scale) + dtype(offset)
+    assert np.allclose(normalise(stored, scheme), normalise(plain, scheme), atol=1e-5)
 
 
 def test_statistics_by_region_refuse_a_pixel_that_is_no_number():

@@ -105,11 +105,32 @@ def test_a_padded_network_with_a_halo_gives_no_seams():
         ({"border": 1, "halo": 1}, "either"),
         ({"border": 1}, "expected"),
         ({"border": 2, "tile": 4}, "larger tile"),
+        ({"border": 2, "step": 0}, "steps of 0"),
     ],
 )
 def test_a_network_that_does_not_fit_its_description_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         list(predict_tiles(np.zeros((20, 20)), nn.Conv2d(1, 2, 5), **{"tile": 16, **arguments}))
+
+
+def test_files_of_either_byte_order_can_be_tiled():
+    image = np.arange(1200, dtype=np.uint16).reshape(30, 40)
+    network = nn.Conv2d(1, 2, 5)
+    parts = [
+        list(predict_tiles(image.astype(dtype), network, border=2, tile=40))
+        for dtype in ("<u2", ">u2")
+    ]
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(*parts, strict=True))
+
+
+def test_bfloat16_is_computed_where_it_is_asked_for():
+    image = np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)
+    exact, rough = (
+        predict(image, model(2), engine=Engine(torch.device("cpu"), dtype))
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert np.allclose(exact, rough, atol=0.05)
+    assert not np.allclose(exact, rough, atol=1e-5)
 
 
 def test_the_example_of_the_docstring():

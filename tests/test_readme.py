@@ -11,6 +11,7 @@ import torch
 from unet2015 import load_model, predict, save_model
 from unet2015.checkpoint import Model
 from unet2015.cli import COMMANDS
+from unet2015.commands.completion import flags
 from unet2015.exchange import Probabilities
 from unet2015.unet import UNet
 
@@ -59,6 +60,15 @@ def test_the_commands_of_the_readme_exist():
     used = {line.split()[1] for line in lines if line.strip().startswith("unet2015 ")}
     assert used
     assert used <= set(COMMANDS)
+
+
+def test_the_options_of_the_readme_exist():
+    text = re.sub(r"\\\n", " ", "\n".join(blocks("sh")))
+    for line in re.split(r"\n|&&", text):
+        if line.strip().startswith("unet2015 "):
+            command = line.split()[1]
+            given = set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", line))
+            assert given <= {*flags(command), "-m", "-o"}, line
 
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")

@@ -14,7 +14,7 @@ from unet2015.evaluation.worst import worst_cells, worst_first
 from unet2015.images import read_image, write_image
 from unet2015.report import check_page
 from unet2015.report.charts import curve, histogram
-from unet2015.report.gathering import frames_to_show, is_run, training_frames, weigh
+from unet2015.report.gathering import frames_to_show, is_run, read_run, training_frames, weigh
 from unet2015.report.html import Html, element
 from unet2015.report.outlines import boxes, outlines
 from unet2015.report.page import _read
@@ -91,6 +91,17 @@ def test_a_run_and_a_result_share_a_page(data, trained, result, tmp_path):
         assert f">{title}</h2>" in text
     score = score_sequence(data / "02_GT", result)
     assert f"<dd>{score.seg:.4f}</dd>" in text
+
+
+def test_other_data_than_that_of_the_training_is_pointed_out(data, trained, tmp_path, caplog):
+    settings = read_run(trained).settings
+    training_frames(data, settings)
+    assert not caplog.text
+    for sequence, seed in (("01", 3), ("02", 4)):
+        cells = simulate(3, (70, 80), 6, np.random.default_rng(seed))
+        write_sequence(tmp_path, sequence, cells)
+    training_frames(tmp_path, settings)
+    assert "other pixels or labels" in caplog.text
 
 
 def test_names_are_escaped(data, result, tmp_path):

@@ -9,6 +9,7 @@ from scipy import ndimage
 from unet2015 import InputError
 from unet2015.augment import AugmentationConfig, draw
 from unet2015.datasets.frames import annotated_frame, in_field
+from unet2015.normalisation import normalise
 from unet2015.samples import linear, nearest, prepare, random_sample
 from unet2015.schedule import TrainingConfig
 from unet2015.tiles import mirror
@@ -38,6 +39,15 @@ def test_ridges_of_the_training_are_three_pixels_wide():
     (frame,), _ = prepare(frames(), TrainingConfig(), WeightMapConfig())
     np.testing.assert_array_equal(frame.target[10, 10:18], [1, 1, 1, 0, 0, 0, 1, 1])
     assert (frame.weight[10, 13:16] > 8).all()
+
+
+def test_frames_are_prepared_as_the_settings_say():
+    training = TrainingConfig(normalisation="range", ridge=1)
+    (frame,), classes = prepare(frames(), training, WeightMapConfig(w0=3, sigma=2))
+    (source,) = frames()
+    np.testing.assert_array_equal(frame.image, normalise(source.image, "range"))
+    expected = border_weight_map(source.labels, 3, 2, classes, ignore=source.ignore)
+    np.testing.assert_array_equal(frame.weight, expected)
 
 
 def test_cells_that_the_ridges_leave_nothing_of_are_told(caplog):
@@ -180,7 +190,7 @@ def test_grey_values_vary_by_gain_and_offset():
 def test_a_frame_with_pixels_that_are_no_numbers_is_named():
     labels = np.ones((8, 8), int)
     bad = annotated_frame("plate7", np.full((8, 8), np.nan), labels)
-    with pytest.raises(InputError, match=r"plate7: .*NaN"):
+    with pytest.raises(InputError, match=r"plate7 has .*NaN"):
         prepare([bad], BALANCED, WeightMapConfig())
 
 

@@ -13,12 +13,8 @@ import tifffile
 
 from unet2015 import cli
 from unet2015.commands import track as command
+from unet2015.images import open_image, write_image
 from unet2015.trackfile import read_tracks
-
-
-@pytest.fixture(autouse=True)
-def known_to_the_command_line(monkeypatch):
-    monkeypatch.setitem(cli.COMMANDS, "track", "link cells")
 
 
 def write_masks(folder, frames, prefix="mask", suffix=".tif"):
@@ -111,6 +107,26 @@ def test_names_keep_their_digits_and_get_the_challenge_s_suffix(tmp_path):
     assert sorted(os.listdir(result)) == ["mask0000.tif", "mask0001.tif", "res_track.txt"]
 
 
+def test_where_names_know_no_case_no_mask_is_lost(tmp_path, monkeypatch):
+    result = tmp_path / "01_RES"
+    result.mkdir()
+    tifffile.imwrite(result / "mask000.TIF", np.ones((3, 3), np.uint8))
+    # A folder of macOS or Windows: both names are one file.
+    monkeypatch.setattr(Path, "samefile", lambda a, b: a.name.lower() == Path(b).name.lower())
+    command.run(command.Options(result))
+    assert (result / "mask000.TIF").exists()
+
+
+def test_the_pixel_size_is_kept(tmp_path):
+    result = tmp_path / "01_RES"
+    result.mkdir()
+    size = {"Y": (0.65, "µm"), "X": (0.65, "µm")}
+    write_image(result / "mask000.tif", np.ones((3, 3), np.uint16), pixel_size=size)
+    command.run(command.Options(result))
+    with open_image(result / "mask000.tif") as image:
+        assert image.pixel_size["X"] == pytest.approx((0.65, "µm"))
+
+
 def test_settings_reach_the_tracker(tmp_path):
     frame, empty = np.ones((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
     result = write_masks(tmp_path / "01_RES", [frame, empty, frame])
@@ -194,7 +210,7 @@ def test_a_run_that_is_stopped_leaves_no_half_result(tmp_path, monkeypatch):
     before = snapshot(result)
     count = 0
 
-    def stop(path, image):
+    def stop(path, image, **_):
         nonlocal count
         count += 1
         if count == 4:

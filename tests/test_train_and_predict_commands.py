@@ -81,6 +81,18 @@ def test_a_sequence_becomes_masks_of_the_challenge(data, model, tmp_path):
     assert np.array_equal(read_image(masks[1]), expected)
 
 
+def test_what_is_left_out_of_a_folder_is_told(data, model, tmp_path, caplog):
+    write_image(data / "02/control.tif", np.eye(25, dtype=np.uint8))
+    assert cli("predict", data / "02", "-m", model, "-o", tmp_path / "out") == 0
+    assert "left out: control.tif" in caplog.text
+    zarr = tmp_path / "images/b.zarr"
+    zarr.mkdir(parents=True)
+    (zarr / ".zarray").write_text("")
+    write_image(tmp_path / "images/a.tif", np.eye(25, dtype=np.uint8))
+    assert cli("predict", tmp_path / "images", "-m", model, "-o", tmp_path / "out") == 0
+    assert "one by one: b.zarr" in caplog.text
+
+
 def test_axes_and_pixel_size_are_kept(model, tmp_path):
     stack = np.random.default_rng(0).integers(0, 255, (2, 3, 20, 30), dtype=np.uint8)
     sizes = {"Y": (0.5, "µm"), "X": (0.25, "µm"), "Z": (2.0, "µm")}
@@ -171,6 +183,11 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
     ]:
         assert message in refused(capsys, "predict", *inputs, "-m", model, "-o", target, *extra)
     assert "does not exist" in refused(capsys, "predict", image, "-m", tmp_path / "m", "-o", out)
+    inside = tmp_path / "all.zarr/0"
+    cli("predict", image, "-m", model, "-o", tmp_path / "all.zarr")
+    words = ("predict", inside, "-m", model, "-o", tmp_path / "all.zarr")
+    assert "holds the input" in refused(capsys, *words)
+    assert inside.is_dir()
     assert image.read_bytes() == before
     assert not out.exists()
     assert not list(tmp_path.rglob("*partial*"))

@@ -10,9 +10,11 @@ from unet2015.augment import AugmentationConfig
 from unet2015.backends import WithFallback
 from unet2015.datasets.frames import annotated_frame
 from unet2015.device import Engine
+from unet2015.loss import weighted_cross_entropy
 from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, read_log
+from unet2015.samples import prepare
 from unet2015.schedule import TrainingConfig, learning_rate, momentum
-from unet2015.training import Settings, check, train
+from unet2015.training import Settings, _Tiles, check, train
 from unet2015.unet import UNetConfig
 
 CPU = Engine(torch.device("cpu"))
@@ -192,8 +194,62 @@ def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip)
     with pytest.raises(InputError, match="diverged"):
-        train(frames(), tmp_path, SMALL, CPU)
+        train(frames(), tmp_path, changed(interval=1000), CPU)
     assert not (tmp_path / CHECKPOINT_FILE).exists()
+    assert len(calls) == 10, "the loss is looked at between the intervals too"
+
+
+def test_long_gradients_are_shortened(tmp_path, monkeypatch):
+    lengths = []
+    real = torch.optim.SGD.step
+
+    def step(self, *args):
+        gradients = [p.grad for group in self.param_groups for p in group["params"]]
+        lengths.append(float(torch.nn.utils.get_total_norm(gradients)))
+        return real(self, *args)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    train(frames(), tmp_path, changed(clip_norm=1e-3), CPU)
+    assert lengths == pytest.approx([1e-3] * 12, rel=0.01)
+
+
+def test_the_log_has_the_mean_loss_of_each_interval(tmp_path, monkeypatch):
+    losses = []
+
+    def loss(*args):
+        losses.append(weighted_cross_entropy(*args))
+        return losses[-1]
+
+    monkeypatch.setattr("unet2015.training.weighted_cross_entropy", loss)
+    train(frames(), tmp_path, SMALL, CPU)
+    expected = torch.stack(losses).detach().reshape(3, 4).mean(dim=1)
+    assert [line.loss for line in read_log(tmp_path)] == pytest.approx(expected.tolist())
+
+
+def test_tiles_depend_on_the_seed_and_the_iteration():
+    prepared, _ = prepare(frames(), SMALL.training, SMALL.weight_map)
+    first, again, later, other = (
+        _Tiles(prepared, changed(seed=seed), 20, 0, CPU)._make(iteration)[0]
+        for seed, iteration in ((0, 0), (0, 0), (0, 1), (1, 0))
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, later)
+    assert not torch.equal(first, other)
+
+
+def test_a_run_is_not_resumed_in_another_precision(tmp_path):
+    train(frames(), tmp_path, SMALL, CPU)
+    with pytest.raises(InputError, match="precision = float32, not bfloat16"):
+        train(frames(), tmp_path, SMALL, CPU._replace(dtype=torch.bfloat16), resume=True)
+
+
+def test_a_model_without_its_checkpoint_is_not_overwritten(tmp_path):
+    train(frames(), tmp_path, SMALL, CPU)
+    (tmp_path / CHECKPOINT_FILE).unlink()
+    before = weights(tmp_path)
+    with pytest.raises(InputError, match="already holds a model"):
+        train(frames(), tmp_path, SMALL, CPU)
+    assert all(torch.equal(before[name], weights(tmp_path)[name]) for name in before)
 
 
 def test_a_run_is_not_resumed_with_other_data(tmp_path):

@@ -58,6 +58,18 @@ def test_an_output_pixel_sees_exactly_the_border_around_it():
     assert first.max() <= 2 * network.border + network.step
 
 
+def test_skips_are_cropped_at_their_centre():
+    network = UNet(base_channels=2, depth=2, dropout=0.0).eval()
+    image = torch.rand(1, 1, 60, 76)
+    with torch.inference_mode():
+        expected = network(image).flip(2, 3)
+        for parameter in network.parameters():
+            if parameter.ndim == 4:
+                parameter.copy_(parameter.flip(2, 3))
+        found = network(image.flip(2, 3))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 570, 572), (1, 2, 572, 572), (1, 572, 572)])
 def test_a_shape_that_does_not_fit_is_refused(shape):
     with pytest.raises(InputError):

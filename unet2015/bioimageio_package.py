@@ -181,7 +181,7 @@ def _write_files(model: Model, home: Path, about: About, sample: NDArray[Any]) -
     shown[border:-border, border:-border] = probabilities[0, 1:].sum(axis=0)
     cover = np.rint(255 * np.hstack([grey, shown])).astype(np.uint8)
     (home / "cover.png").write_bytes(imagecodecs.png_encode(cover))
-    (home / "README.md").write_text(_documentation(model, about))
+    (home / "README.md").write_text(_documentation(model, about), encoding="utf-8")
 
 
 def _documentation(model: Model, about: About) -> str:

@@ -36,7 +36,8 @@ def built_in_models() -> dict[str, BuiltIn]:
     """Models that come with the package, by name."""
     if not INDEX.is_file():
         return {}
-    return {name: BuiltIn(name, **rest) for name, rest in json.loads(INDEX.read_text()).items()}
+    known = json.loads(INDEX.read_text(encoding="utf-8"))
+    return {name: BuiltIn(name, **rest) for name, rest in known.items()}
 
 
 def find_model(model: Path | str) -> Path:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from . import __version__
 from .errors import InputError
@@ -39,6 +40,9 @@ EXIT_INTERNAL_ERROR = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
+REASON_LENGTH = 200
+"""Characters that are shown of an error of another library."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
@@ -55,19 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         standard error, --verbose adds the traceback), 130 for Ctrl-C.
     """
     words, level = _take_level(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help"):
-        print(_overview())
-        return 0
-    if words[0] == "--version":
-        print(f"unet2015 {__version__}")
-        return 0
-    if words[0] not in COMMANDS:
-        return _fail(f"no command {words[0]!r}: choose one of {', '.join(COMMANDS)}.")
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger(__package__).setLevel(level)  # not that of matplotlib, Zarr and Dask
     try:
-        with _bars(shown=level <= logging.INFO):
-            _run(words[0], words[1:])
+        with _flushed_output(), _bars(shown=level <= logging.INFO):
+            _answer(words)
     except InputError as error:
         logger.debug("", exc_info=True)
         return _fail(str(error))
@@ -84,14 +80,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.debug("", exc_info=True)
         if _lacks_memory(error):
             tiled = words[0] in ("predict", "train")
-            reason = " ".join(str(error).split())[:200] or "nothing more is known"
+            reason = " ".join(str(error).split())[:REASON_LENGTH] or "nothing more is known"
             smaller = "--tile" if tiled else "image"
             return _fail(f"there is not enough memory ({reason}): take a smaller {smaller}.")
         return _fail(
-            f"a mistake of ours, {error!r}: please report it with what --verbose shows.",
+            f"a mistake of ours, {repr(error)[:REASON_LENGTH]}: please report it with what "
+            "--verbose shows.",
             EXIT_INTERNAL_ERROR,
         )
     return 0
+
+
+def _answer(words: Sequence[str]) -> None:
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+    elif words[0] == "--version":
+        print(f"unet2015 {__version__}")
+    elif words[0] in COMMANDS:
+        _run(words[0], words[1:])
+    else:
+        raise InputError(f"no command {words[0]!r}: choose one of {', '.join(COMMANDS)}.")
+
+
+@contextmanager
+def _flushed_output() -> Iterator[None]:
+    """Raise here what else Python would find when it ends: a full disk, a reader that has gone."""
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())  # for what is left
+            raise
 
 
 def _take_level(arguments: Sequence[str]) -> tuple[list[str], int]:

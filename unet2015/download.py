@@ -52,7 +52,7 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
             raise
         raise InputError(f"{url}: {error}. The same command goes on from here.") from error
     tag.unlink(missing_ok=True)
-    found = _digest(part)
+    found = sha256_of(part)
     if sha256 is not None and found != sha256:
         part.unlink()
         raise InputError(
@@ -125,6 +125,7 @@ def _too_large(url: str, size: int, largest: int) -> str:
     return f"{url} has {size:,} bytes or more: {largest:,} at most were expected, so it was left."
 
 
-def _digest(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Checksum of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -42,18 +42,22 @@ class Affine(NamedTuple):
 
     def __call__(self, image: NDArray[Any]) -> NDArray[np.float32]:
         """Normalise an image of shape (channels, height, width)."""
-        offset = self.offset[:, None, None].astype(np.float32)
-        factor = self.factor[:, None, None].astype(np.float32)
-        return (image.astype(np.float32) - offset) * factor
+        # Types of more digits than float32 lose them only after the offset is gone.
+        exact = np.result_type(image.dtype, np.float32)
+        offset = self.offset[:, None, None].astype(exact)
+        factor = self.factor[:, None, None].astype(exact)
+        return ((image.astype(exact) - offset) * factor).astype(np.float32, copy=False)
 
 
-def statistics(image: NDArray[Any]) -> Statistics:
+def statistics(image: NDArray[Any], name: str = "the image") -> Statistics:
     """Mean, standard deviation, least and greatest value of each channel.
 
     Parameters
     ----------
     image : ndarray
         Shape (channels, height, width), any real dtype.
+    name : str
+        For messages.
 
     Raises
     ------
@@ -72,12 +76,14 @@ def statistics(image: NDArray[Any]) -> Statistics:
     )
     if not np.isfinite(found.mean).all():
         raise InputError(
-            "the image has pixels that are NaN or infinite: replace them by numbers first."
+            f"{name} has pixels that are NaN or infinite: replace them by numbers first."
         )
     return found
 
 
-def gather_statistics(source: Source, region: tuple[int, int] = REGION) -> Statistics:
+def gather_statistics(
+    source: Source, region: tuple[int, int] = REGION, name: str = "the image"
+) -> Statistics:
     """Statistics of an image of any size, read region by region, always in the same order.
 
     Parameters
@@ -86,6 +92,8 @@ def gather_statistics(source: Source, region: tuple[int, int] = REGION) -> Stati
         The image.
     region : (int, int)
         Rows and columns that are read at once.
+    name : str
+        For messages.
 
     Raises
     ------
@@ -101,7 +109,8 @@ def gather_statistics(source: Source, region: tuple[int, int] = REGION) -> Stati
                 source.read(
                     slice(top, min(top + region[0], height)),
                     slice(left, min(left + region[1], width)),
-                )
+                ),
+                name,
             )
             for top, left in corners
         ),
@@ -153,9 +162,9 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any]) -> Affine:
     raise InputError(f"no normalisation {scheme!r}: choose one of {', '.join(get_args(Scheme))}.")
 
 
-def normalise(image: NDArray[Any], scheme: Scheme) -> NDArray[np.float32]:
-    """Normalise a whole image of shape (channels, height, width)."""
-    return fit(scheme, statistics(image), image.dtype)(image)
+def normalise(image: NDArray[Any], scheme: Scheme, name: str = "the image") -> NDArray[np.float32]:
+    """Normalise a whole image of shape (channels, height, width); `name` is for messages."""
+    return fit(scheme, statistics(image, name), image.dtype)(image)
 
 
 def _inverse(spread: NDArray[np.float64]) -> NDArray[np.float64]:

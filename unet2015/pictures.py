@@ -69,8 +69,7 @@ def draw_result(
     path : Path or str
         The PNG to write.
     """
-    height, width = image.shape
-    figure = Figure(figsize=(15, 15 * height / width / 3 + 0.5), layout="constrained")
+    figure = Figure(figsize=(15, 5 * aspect(image.shape) + 0.5), layout="constrained")
     outlined = np.repeat(to_grey(image)[..., None], 3, axis=2)
     for labels, colour in ((reference, REFERENCE_COLOUR), (result, RESULT_COLOUR)):
         outlined[find_boundaries(labels, mode="inner")] = _rgb(colour)
@@ -84,6 +83,11 @@ def draw_result(
         axes.set_title(title)
         axes.set_axis_off()
     _save(figure, path)
+
+
+def aspect(shape: tuple[int, ...]) -> float:
+    """Height by width of the panel for an image; strips get a panel that is not longer than 4."""
+    return min(shape[0] / shape[1], 4.0)
 
 
 def to_grey(image: NDArray[Any]) -> NDArray[np.float64]:

@@ -166,7 +166,8 @@ def run_network(
     call = runner(network, engine.dtype, engine.backend)
 
     def begin(image: NDArray[Any]) -> Tensor:
-        pixels = engine.send(torch.from_numpy(image)[None])
+        # Files may have the other byte order, which PyTorch does not take.
+        pixels = engine.send(torch.from_numpy(np.asarray(image, np.float32))[None])
         with torch.inference_mode(), engine.autocast():
             output = call(pixels)[0]
         with torch.inference_mode():

@@ -26,7 +26,7 @@ def in_thread(
     items : iterable
         Taken in the caller's thread.
     waiting : int
-        At most so many items are taken and not yet given back, which bounds the memory.
+        So many items are worked on or done while the caller has one, which bounds the memory.
     threads : int
         With one, the items are worked on in their order, one at a time.
 

@@ -62,13 +62,16 @@ class Run:
     def __init__(self, folder: Path, settings: dict[str, Any], resume: bool) -> None:
         self.folder = folder
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        if (folder / CHECKPOINT_FILE).exists() and not resume:
+        if not (folder / CHECKPOINT_FILE).exists():
+            if resume:
+                logger.info("%s holds no checkpoint yet: beginning from the start.", folder)
+            elif (folder / MODEL_FILE).exists():
+                raise InputError(f"{folder} already holds a model: choose another folder.")
+        elif not resume:
             raise InputError(
                 f"{folder} already holds a training run: go on with it by --resume, "
                 "or choose another folder."
             )
-        if resume and not (folder / CHECKPOINT_FILE).exists():
-            logger.info("%s holds no checkpoint yet: beginning from the start.", folder)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):  # better to fail now than at the first checkpoint
             pass

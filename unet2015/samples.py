@@ -14,7 +14,7 @@ from torch.nn import functional
 from .augment import AugmentationConfig, draw, tile_coordinates
 from .datasets.frames import AnnotatedFrame, in_field
 from .errors import InputError
-from .normalisation import Scheme, normalise
+from .normalisation import normalise
 from .schedule import TrainingConfig
 from .tiles import fold
 from .weightmap import (
@@ -88,7 +88,7 @@ def prepare(
     classes = balanced_class_weights(counts, balance=training.class_balance)
     prepared = [
         TrainingFrame(
-            image=_normalised(frame, training.normalisation),
+            image=normalise(frame.image, training.normalisation, frame.name),
             target=(labels > 0).astype(np.uint8),
             weight=border_weight_map(
                 labels, config.w0, config.sigma, classes, ignore=frame.ignore, separate=False
@@ -110,13 +110,6 @@ def _separated(frame: AnnotatedFrame, ridge: int) -> NDArray[Any]:
             ridge,
         )
     return labels
-
-
-def _normalised(frame: AnnotatedFrame, scheme: Scheme) -> NDArray[np.float32]:
-    try:
-        return normalise(frame.image, scheme)
-    except InputError as error:
-        raise InputError(f"{frame.name}: {error}") from error
 
 
 def random_sample(
@@ -144,8 +137,9 @@ def random_sample(
     Notes
     -----
     The tile is centred anywhere where the frames are annotated, and sees its frame continued by
-    mirroring, as in prediction. So every pixel of complete frames is seen equally often; of others,
-    those at the edge of what is annotated are seen about half as often as those in its middle.
+    mirroring, as in prediction; frames are drawn equally often, whatever their size. So all pixels
+    of a complete frame are seen equally often; of others, those at the edge of what is annotated
+    about half as often as those in its middle.
 
     The image is interpolated linearly, the target takes the nearest pixel, as in the authors' later
     code. There weights are interpolated; here they take the nearest pixel like the target, or the

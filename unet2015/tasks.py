@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from . import normalisation
 from .checkpoint import Model
 from .device import Engine
-from .errors import InputError
 from .images import Image
 from .images.pyramid import Writable
 from .normalisation import Affine, Statistics
@@ -136,10 +135,8 @@ def plane_statistics(
     """Statistics of a plane, from the ledger if they are there."""
     key = statistics_key(plane)
     if key not in ledger:
-        try:
-            found = normalisation.gather_statistics(PlaneSource(task.image, plane, task.channels))
-        except InputError as error:
-            raise InputError(f"{task.image.path}: {error}") from error
+        source = PlaneSource(task.image, plane, task.channels)
+        found = normalisation.gather_statistics(source, name=str(task.image.path))
         # Through JSON numbers come back the same to the last bit.
         ledger[key] = [found.pixels, *(values.tolist() for values in found[1:])]
     pixels, *values = ledger[key]

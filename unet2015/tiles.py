@@ -68,7 +68,7 @@ class TileGrid:
     def __post_init__(self) -> None:
         if min(self.shape) < 1:
             raise InputError(f"the image has {self.shape} pixels: there is nothing to predict.")
-        if min(self.output) < self.step or self.border < 0:
+        if not 1 <= self.step <= min(self.output) or self.border < 0:
             raise InputError(
                 f"a tile with an output of {self.output} pixels and a border of {self.border} "
                 f"cannot move in steps of {self.step}: take a larger tile."

@@ -48,7 +48,7 @@ LOOK_EVERY = 10
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that determines a run, apart from its data."""
+    """Everything that determines a run, apart from its data and the precision."""
 
     network: UNetConfig = field(default_factory=UNetConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -79,7 +79,8 @@ def train(
     engine : Engine
         The device and precision to train with.
     resume : bool
-        Go on with the run in the folder. The result is that of a run without interruption.
+        Go on with the run in the folder. The result is that of a run without interruption, on a CPU
+        to the last bit.
     validate : callable, optional
         Gives the SEG of a model on a validation sequence; called at each interval.
     deadline : float
@@ -104,7 +105,9 @@ def train(
     network.output_size(config.tile)  # refuses a tile that is not valid
     prepared, classes = prepare(frames, config, settings.weight_map)
     logger.info("class weights: foreground %.3g, background %.3g", *classes)
-    run = Run(Path(folder), {**dataclasses.asdict(settings), "data": _digest(frames)}, resume)
+    precision = str(engine.dtype).removeprefix("torch.")
+    determines = {**dataclasses.asdict(settings), "precision": precision, "data": digest(frames)}
+    run = Run(Path(folder), determines, resume)
 
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=config.momentum)
     start = run.restore(network, optimizer)
@@ -172,7 +175,7 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
             )
 
 
-def _digest(frames: Sequence[AnnotatedFrame]) -> str:
+def digest(frames: Sequence[AnnotatedFrame]) -> str:
     """Identify a training set."""
     found = hashlib.sha256()
     for frame in frames:

@@ -78,7 +78,7 @@ def _check_outputs(options: Options) -> None:
     if options.picture is not None:
         from ..evaluation.picture import check_picture
 
-        check_picture(options.picture, options.reference, options.images)
+        check_picture(options.picture, options.reference, options.result, options.images)
     elif options.images is not None and options.report is None:
         raise InputError("--images are for --picture or --report: give one of these, too.")
     if options.report is not None:

@@ -15,7 +15,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from ..datasets.official import OFFICIAL
-from ..download import download
+from ..download import download, sha256_of
 from ..errors import InputError
 from ..unpack import unpack
 
@@ -47,9 +47,13 @@ def run(options: Options) -> None:
     else:
         options.to.mkdir(parents=True, exist_ok=True)
         archive = options.to / Path(official.url).name
-        if not archive.exists():
+        brought = archive.exists()
+        if not brought:
             download(official.url, archive, LARGEST, official.sha256)
+        elif official.sha256 not in (None, sha256_of(archive)):
+            raise InputError(f"{archive} is not the official one: remove it to download that.")
         unpack(archive, folder, official.holds)
-        archive.unlink()
+        if not brought:
+            archive.unlink()
         logger.info("%s is complete.", folder)
     logger.info("Terms: %s.\nPlease cite: %s.", official.terms, official.citation)

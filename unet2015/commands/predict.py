@@ -37,7 +37,7 @@ from ..images import (
     open_image,
     select_channels,
 )
-from ..images.opening import is_zarr
+from ..images.opening import images_beside, is_zarr
 from ..images.writing import check_axes
 from ..progress import Progress
 from ..results import STREAMED_FROM, ProbabilityType, Result
@@ -243,7 +243,12 @@ def plan(options: Options) -> list[Job]:
 def _expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
     """Images under a path, the name of each one's result, and whether it is a sequence's frame."""
     if is_sequence(path):
-        for frame in sequence_frames(path):
+        frames = sequence_frames(path)
+        if others := images_beside(path, frames):
+            logger.warning(
+                "%s is a sequence (t000.tif, ...); left out: %s.", path, ", ".join(others)
+            )
+        for frame in frames:
             yield frame, f"mask{frame_number(frame)}.tif", True
     elif path.is_dir() and not is_zarr(path):
         files = sorted(
@@ -255,7 +260,9 @@ def _expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
         if found := results.intersection(files):
             names = ", ".join(sorted(file.name for file in found))
             logger.info("left out as results of other images: %s.", names)
-            files = [file for file in files if file not in found]
+        if others := images_beside(path, files):
+            logger.warning("left out, to be named one by one: %s.", ", ".join(others))
+        files = [file for file in files if file not in found]
         if not files:
             raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
         for file in files:

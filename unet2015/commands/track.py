@@ -21,7 +21,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ..errors import InputError
 from ..images import write_image
-from ..labelfolder import frame_digits, labels_home, numbered_images, read_labels
+from ..labelfolder import frame_digits, labels_home, numbered_images, open_labels, read_labels
 from ..progress import Progress
 from ..trackfile import write_tracks
 from ..tracking import Tracker, TrackingConfig
@@ -92,7 +92,9 @@ def _write_draft(masks: Sequence[Path], draft: Path, config: TrackingConfig) -> 
             numbered = tracker.link(labels)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
-        write_image(draft / f"mask{frame_digits(path)}.tif", numbered)
+        with open_labels(path) as image:
+            size = image.pixel_size
+        write_image(draft / f"mask{frame_digits(path)}.tif", numbered, pixel_size=size)
     if not len(tracker.tracks):
         raise InputError(
             f"{masks[0].parent} holds no cell in any of its {len(masks)} frames: "
@@ -112,7 +114,8 @@ def _replace_files(masks: Sequence[Path], draft: Path, target: Path) -> None:
     for path in sorted(draft.iterdir(), key=lambda path: path.name == TRACK_FILE):
         os.replace(path, target / path.name)
     for path in masks:
-        if path.suffix != ".tif":
+        renamed = target / f"mask{frame_digits(path)}.tif"
+        if path.exists() and not path.samefile(renamed):  # mask000.TIF is the same file to some
             path.unlink()
 
 

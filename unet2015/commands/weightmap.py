@@ -21,8 +21,8 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from ..errors import InputError
 from ..images import Image, check_output, open_image, stream_image, write_image
-from ..images.opening import is_zarr
-from ..labelfolder import label_images
+from ..images.opening import images_beside, is_zarr
+from ..labelfolder import label_images, labels_home
 from ..progress import Progress
 from ..weightmap import (
     FREIBURG,
@@ -133,6 +133,8 @@ def plan(options: Options) -> list[Job]:
     if not options.labels.is_dir() or is_zarr(options.labels):
         return [Job(options.labels, options.out, options.target)]
     found = list(label_images(options.labels).values())
+    if others := images_beside(labels_home(options.labels), found):
+        logger.warning("left out of %s: %s.", options.labels, ", ".join(others))
     if len(found) == 1 and options.out.suffix.lower() in SUFFIXES:
         return [Job(found[0], options.out, options.target)]
     for path in (options.out, options.target):

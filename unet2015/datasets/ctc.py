@@ -18,7 +18,13 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..images import read_image
-from .frames import AnnotatedFrame, annotated_frame, integer_labels, require_cells
+from .frames import (
+    AnnotatedFrame,
+    annotated_frame,
+    integer_labels,
+    read_frame,
+    require_cells,
+)
 
 REACH_OF_MISSING_CELL = 2.0
 """An unannotated cell is assumed to lie within this many typical radii of its marker."""
@@ -106,7 +112,7 @@ def _read_frame(
     ignore = None
     if markers.is_file():
         ignore = unannotated(labels, integer_labels(markers, read_image(markers)), reach)
-    image = read_image(data / sequence / f"t{number}.tif")
+    image = read_frame(data / sequence / f"t{number}.tif")
     return annotated_frame(f"{data.name}/{sequence}/t{number}", image, labels, ignore)
 
 

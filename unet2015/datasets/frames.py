@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import InputError
+from ..images import open_image
 from ..weightmap import as_labels
 
 SURROUNDINGS = 8
@@ -65,6 +66,23 @@ def annotated_frame(
     if ignore is None:
         ignore = np.zeros(labels.shape, dtype=bool)
     return AnnotatedFrame(name, image, labels, ignore)
+
+
+def read_frame(path: Path) -> NDArray[Any]:
+    """Read an image of one plane, shape (channels, height, width).
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or has several planes: pages are no channels.
+    """
+    with open_image(path) as image:
+        if len(image.planes) > 1:
+            raise InputError(
+                f"{path} is a stack of {len(image.planes)} planes ({image.describe()}): "
+                "give one file for each plane."
+            )
+        return image.read(image.planes[0])
 
 
 def in_field(frame: AnnotatedFrame, margin: int) -> AnnotatedFrame:

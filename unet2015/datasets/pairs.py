@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES, read_image
-from .frames import AnnotatedFrame, annotated_frame, require_cells
+from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells
 
 
 def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
@@ -31,7 +31,7 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
             "is in only one of images/ and labels/: give each image labels of the same name."
         )
     frames = [
-        annotated_frame(f"{data.name}/{stem}", read_image(images[stem]), read_image(labels[stem]))
+        annotated_frame(f"{data.name}/{stem}", read_frame(images[stem]), read_image(labels[stem]))
         for stem in sorted(images)
     ]
     require_cells(frames, data)

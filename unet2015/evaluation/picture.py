@@ -16,7 +16,8 @@ from skimage.segmentation import find_boundaries
 from ..atomic import atomic_path
 from ..errors import InputError
 from ..images import read_image
-from ..pictures import to_grey
+from ..labelfolder import pair_frames
+from ..pictures import aspect, to_grey
 from .sequence import FrameScore, SequenceScore
 from .worst import find_image, folder_of_images, read_frames, worst_first
 
@@ -61,13 +62,13 @@ def draw_mistakes(
     """
     figure = Figure()
     FigureCanvasAgg(figure)
-    images = check_picture(path, reference, images)
+    images = check_picture(path, reference, result, images)
     worst = worst_first(score.frames)[:ROWS]
     labels = read_frames(reference, result, {frame.name for frame in worst})
     rows = [_panels(frame, *labels[frame.name], images) for frame in worst]
 
-    height, width = labels[worst[0].name][0].shape
-    figure.set_size_inches(4 * len(rows[0]), 4 * len(rows) * height / width + 0.6)
+    shape = labels[worst[0].name][0].shape
+    figure.set_size_inches(4 * len(rows[0]), 4 * len(rows) * aspect(shape) + 0.6)
     grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
     for axes_row, panels in zip(grid, rows, strict=True):
         for axes, (title, panel) in zip(axes_row, panels.items(), strict=True):
@@ -83,21 +84,27 @@ def draw_mistakes(
         figure.savefig(temporary, dpi=120)
 
 
-def check_picture(path: Path, reference: Path, images: Path | None) -> Path | None:
+def check_picture(path: Path, reference: Path, result: Path, images: Path | None) -> Path | None:
     """Raise now what would stop `draw_mistakes` later; return the folder of images, if any.
 
     Raises
     ------
     InputError
-        If the suffix is none of a picture, its folder cannot be written to, or the folder of images
-        does not exist.
+        If the suffix is none of a picture, its folder cannot be written to, it would replace what
+        is scored or shown, or the folder of images does not exist.
     """
     formats = FigureCanvasAgg.filetypes
     if path.suffix[1:].lower() not in formats:
         raise InputError(f"{path} has no suffix of a picture: choose one of {', '.join(formats)}.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(f"Folder {path.parent} does not exist or is not writable: choose another.")
-    return folder_of_images(reference, images)
+    images = folder_of_images(reference, images)
+    for pair in pair_frames(reference, result):
+        shown = None if images is None else find_image(images, pair.name)
+        for source in (pair.reference, pair.result, shown):
+            if source is not None and path.exists() and path.samefile(source):
+                raise InputError(f"{path} is an input: give the picture another name.")
+    return images
 
 
 def _panels(

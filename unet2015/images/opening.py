@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,17 @@ def open_image(path: Path | str) -> Image:
 def is_zarr(path: Path) -> bool:
     """Tell whether a folder is a Zarr array or group, of version 2 or 3."""
     return any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def images_beside(folder: Path, taken: Collection[Path]) -> list[str]:
+    """Names of the images in a folder, Zarr folders too, that are not among those taken."""
+    return [
+        path.name
+        for path in sorted(folder.iterdir())
+        if path not in taken
+        and not path.name.startswith(".")
+        and (path.suffix.lower() in IMAGE_SUFFIXES or (path.is_dir() and is_zarr(path)))
+    ]
 
 
 def read_image(path: Path | str) -> NDArray[Any]:

@@ -259,6 +259,8 @@ def _check_supported(path: Path, tiff: tifffile.TiffFile) -> None:
         raise InputError(
             f"{path} holds {keyframe.bitspersample}-bit pixels of an unknown kind: convert it."
         )
+    if keyframe.is_tiled and not (keyframe.tilelength and keyframe.tilewidth):
+        raise InputError(f"{path} has tiles of no size: it is damaged, so copy it again.")
     inner = keyframe.axes
     if keyframe.shaped[1] > 1 or series.transform is not None:
         raise InputError(f"{path} is a kind of TIFF that is not supported: save it as OME-TIFF.")

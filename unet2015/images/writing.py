@@ -43,7 +43,7 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
     ------
     InputError
         If the suffix is unknown, the folder does not exist or cannot be written to, the path is a
-        folder other than a Zarr, or it is one of the inputs.
+        folder other than a Zarr, or it is one of the inputs or holds it.
     """
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
@@ -63,6 +63,8 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
     for source in map(Path, inputs):
         if path.exists() and source.exists() and path.samefile(source):
             raise InputError(f"{path} is the input: give the output another name.")
+        if path.resolve() in source.resolve().parents:
+            raise InputError(f"{path} holds the input {source}: give the output another name.")
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from .content import WORST_CELLS, Report, RunRecord, ScoredFrame, ScoredResult, 
 
 if TYPE_CHECKING:
     from ..datasets.frames import AnnotatedFrame  # reads files
+
+logger = logging.getLogger(__name__)
 
 WORST_FRAMES = 6
 """On a page, besides those of the worst cells: few, so that it can be sent by mail."""
@@ -98,9 +101,10 @@ def training_frames(data: Path, settings: dict[str, Any]) -> list[AnnotatedFrame
     """
     from ..datasets.ctc import load_sequence
     from ..datasets.pairs import load_pairs
+    from ..training import digest
 
     # "data set/sequence/frame" in a data set of the challenge, "data set/frame" for pairs.
-    wanted = {tuple(name.split("/")[1:]) for name in settings.get("frames", [])}
+    wanted = [tuple(name.split("/")[1:]) for name in settings.get("frames", [])]
     if not wanted:
         raise InputError("the run does not tell what it was trained on: leave --data out.")
     sequences = sorted({parts[0] for parts in wanted if len(parts) == 2})
@@ -109,12 +113,15 @@ def training_frames(data: Path, settings: dict[str, Any]) -> list[AnnotatedFrame
         if sequences
         else load_pairs(data)
     )
-    trained = [frame for frame in found if tuple(frame.name.split("/")[1:]) in wanted]
+    by_name = {tuple(frame.name.split("/")[1:]): frame for frame in found}
+    trained = [by_name[parts] for parts in wanted if parts in by_name]
     if not trained:
         raise InputError(
             f"{data} holds none of the frames that the run was trained on: give the data set of "
             "its training, or leave --data out."
         )
+    if len(trained) == len(wanted) and digest(trained) != settings.get("data"):
+        logger.warning("%s holds other pixels or labels than the run was trained on.", data)
     return trained
 
 

@@ -121,6 +121,8 @@ def _data(run: RunRecord) -> dict[str, tuple[object, bool]]:
         rows["class weights"] = (text, False)
     if "frames" in run.settings:
         rows["training frames"] = (", ".join(run.settings["frames"]), False)
+    if "precision" in run.settings:
+        rows["precision"] = (run.settings["precision"], False)
     if "data" in run.settings:
         rows["SHA-256 of the data"] = (run.settings["data"], False)
     return rows

@@ -53,7 +53,7 @@ def as_labels(labels: ArrayLike, ignore: int | None = None) -> NDArray[Any]:
     if array.dtype.kind == "i" and array.size and array.min() < 0:
         raise InputError(
             f"labels hold the negative value {array.min()}: {rule}; "
-            "if it marks pixels to leave out, name it as the value to ignore."
+            "`border_weight_map(ignore=...)` and `weightmap --ignore` leave pixels of a value out."
         )
     return array
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..atomic import atomic_path
-from ..pictures import coloured, to_grey
+from ..pictures import aspect, coloured, to_grey
 
 
 def draw_weights(
@@ -34,11 +34,10 @@ def draw_weights(
     image : array, shape (H, W), optional
         Grey values; without it the first panel is left out.
     """
-    height, width = labels.shape
     grey = None if image is None else to_grey(image)
     panels = {} if grey is None else {"image": grey}
     panels |= {"cells": coloured(labels, grey), "target": target != 0, "weight map w(x)": weights}
-    figure = Figure(figsize=(4.2 * len(panels) + 0.6, 4.2 * height / width + 0.5))
+    figure = Figure(figsize=(4.2 * len(panels) + 0.6, 4.2 * aspect(labels.shape) + 0.5))
     figure.set_layout_engine("constrained")
     FigureCanvasAgg(figure)
     row = figure.subplots(1, len(panels))
