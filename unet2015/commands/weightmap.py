@@ -32,7 +32,7 @@ from ..weightmap import (
     balanced_class_weights,
     border_weight_map,
 )
-from ..weightmap.preview import draw_peak, microscope_image
+from ..weightmap.preview import draw_peak, frame_of_mask
 from ..weightmap.regions import (
     LabelReading,
     LabelSummary,
@@ -113,7 +113,7 @@ def run(options: Options) -> None:
     if options.preview is not None and best is not None:
         job, peak = best
         draw_peak(
-            *(options.preview, job.labels, options.image or microscope_image(job.labels), peak),
+            *(options.preview, job.labels, options.image or frame_of_mask(job.labels), peak),
             *(reading, lambda image: _weights(image, reading, classes, options)),
         )
     logger.info("%d weight map%s in %s.", len(jobs), "s" * (len(jobs) > 1), options.out)
@@ -169,7 +169,7 @@ def _check_inputs(jobs: Sequence[Job], options: Options) -> int:
     for job in jobs:
         with open_image(job.labels) as image:
             _check_axes(image)
-            microscope = options.image or microscope_image(job.labels)
+            microscope = options.image or frame_of_mask(job.labels)
             if options.preview is not None and microscope is not None:
                 with open_image(microscope) as other:
                     _check_same(image, other)

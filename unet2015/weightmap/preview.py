@@ -55,7 +55,7 @@ def draw_peak(
     draw_weights(path, cells, target, weights, grey)
 
 
-def microscope_image(labels: Path) -> Path | None:
+def frame_of_mask(labels: Path) -> Path | None:
     """Find the frame of a Cell Tracking Challenge sequence that a mask belongs to."""
     mask = re.fullmatch(r"man_seg(\d+)", labels.stem)
     folder = labels.resolve().parent.parent
