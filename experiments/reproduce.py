@@ -66,8 +66,6 @@ MIRRORINGS = (0, 2)
 """Quarter turns that give, with and without a flip, an image, its two mirrorings and both."""
 CERTAIN = 1e-6
 """Probabilities nearer to 0 and 1 have no finite score in float32."""
-SMALLEST = 0.25
-"""Components smaller than this share of the smallest training cell are dropped."""
 
 logger = logging.getLogger("reproduce")
 
@@ -150,15 +148,12 @@ def _folds(name: str, wanted: list[str], silver: bool) -> list[Fold]:
 def cell_fold(name: str, scored: str, silver: bool) -> Fold:
     data = data_home() / CELLS[name]
     frames = load_sequence(data, {"01": "02", "02": "01"}[scored], silver)
-    areas = np.concatenate(
-        [np.unique(f.labels[f.labels > 0], return_counts=True)[1] for f in frames]
-    )
-    least = int(SMALLEST * areas.min())
 
     def score(model: Model, engine: Engine, folder: Path) -> dict[str, Any]:
         plain, parted, mirrored = (
             TrackedCells(folder / f"{scored}_{kind}") for kind in ("RES", "PARTED", "MIRRORED")
         )
+        least = model.min_size
         for path in tqdm(sequence_frames(data / scored), "predicting", unit="frame"):
             number = frame_number(path)
             probabilities = _over_symmetries(read_image(path), model, engine, MIRRORINGS)

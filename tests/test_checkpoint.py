@@ -12,6 +12,7 @@ def small_model():
         "minmax",
         ("background", "nucleus", "body"),
         {"training": {"iterations": 7}},
+        min_size=9,
     )
 
 
@@ -25,6 +26,7 @@ def test_a_model_comes_back_as_it_was(tmp_path):
         assert (loaded.normalisation, loaded.class_names) == ("minmax", model.class_names)
         assert loaded.settings == model.settings
         assert loaded.version == __version__
+        assert loaded.min_size == 9
         for name, tensor in model.network.state_dict().items():
             assert torch.equal(tensor, loaded.network.state_dict()[name])
 

@@ -6,7 +6,7 @@ from scipy import ndimage
 from unet2015 import InputError
 from unet2015.datasets.ctc import load_sequence, unannotated
 from unet2015.datasets.em import load_slices
-from unet2015.datasets.frames import annotated_frame
+from unet2015.datasets.frames import annotated_frame, smallest_cell
 from unet2015.datasets.pairs import load_pairs
 from unet2015.datasets.synthetic import simulate, write_sequence
 from unet2015.images import write_image
@@ -94,6 +94,14 @@ def test_pairs_are_matched_by_their_stems(tmp_path):
     (tmp_path / "labels/a.png").unlink()
     with pytest.raises(InputError, match="a is in only one of"):
         load_pairs(tmp_path)
+
+
+def test_the_smallest_cell_of_all_frames_is_found():
+    labels = np.zeros((9, 9), np.uint8)
+    large, small = labels.copy(), labels.copy()
+    large[:5, :5], small[:5, :5], small[7:, 6:] = 1, 1, 2
+    frames = [annotated_frame("a", labels, found) for found in (labels, large, small)]
+    assert [smallest_cell(frames[:n]) for n in (1, 2, 3)] == [0, 25, 6]
 
 
 def test_pages_of_an_image_are_no_channels(tmp_path):

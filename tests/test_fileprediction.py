@@ -334,7 +334,7 @@ def test_mistakes_are_told_before_anything_is_computed(model, image, capsys):
     for source, target, extra, message in [
         (image, "out.png", (), "--dtype uint8"),
         (image, "out.tif", ("--labels", "--classes"), "exclude each other"),
-        (image.with_name("nan.tif"), "out.tif", (), "nan.tif: the image has pixels that are NaN"),
+        (image.with_name("nan.tif"), "out.tif", (), "nan.tif has pixels that are NaN"),
         (image.with_name("p.zarr"), "out.tif", (), "cannot be written"),
     ]:
         words = ("predict", source, "-m", model, "-o", image.with_name(target), *extra)

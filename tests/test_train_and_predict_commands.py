@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 import os
 import signal
@@ -79,6 +80,21 @@ def test_a_sequence_becomes_masks_of_the_challenge(data, model, tmp_path):
     expected = label_cells(foreground(predict(image, load_model(model))))
     assert read_image(masks[1]).dtype == np.uint16
     assert np.array_equal(read_image(masks[1]), expected)
+
+
+def test_cells_that_are_small_for_the_model_are_dropped_by_default(model, tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (60, 70), dtype=np.uint8)
+    write_image(tmp_path / "a.tif", image)
+    known = load_model(model)
+    inside = foreground(predict(image, known))
+    sizes = np.bincount(label_cells(inside).ravel())[1:]
+    limit = int(np.median(sizes)) + 1
+    save_model(model, dataclasses.replace(known, min_size=limit))
+    words = ("predict", tmp_path / "a.tif", "-m", model, "-o", tmp_path / "b.tif", "--labels")
+    assert cli(*words) == 0
+    assert read_image(tmp_path / "b.tif").max() == (sizes >= limit).sum() < len(sizes)
+    assert cli(*words, "--min-size", 0) == 0
+    assert read_image(tmp_path / "b.tif").max() == len(sizes)
 
 
 def test_what_is_left_out_of_a_folder_is_told(data, model, tmp_path, caplog):

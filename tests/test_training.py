@@ -199,6 +199,12 @@ def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     assert len(calls) == 10, "the loss is looked at between the intervals too"
 
 
+def test_the_model_knows_how_small_cells_may_be(tmp_path):
+    train(frames(), tmp_path, changed(iterations=1), CPU)
+    areas = np.bincount(frames()[0].labels.ravel())[1:]
+    assert load_model(tmp_path).min_size == int(0.25 * areas.min())
+
+
 def test_long_gradients_are_shortened(tmp_path, monkeypatch):
     lengths = []
     real = torch.optim.SGD.step

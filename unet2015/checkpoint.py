@@ -40,6 +40,8 @@ class Model:
         How it was trained, for the record.
     version : str
         The version of this package that wrote it.
+    min_size : int
+        Components of fewer pixels are no cells, as far as the training data tell.
     """
 
     network: UNet
@@ -47,6 +49,7 @@ class Model:
     class_names: tuple[str, ...] = ("background", "cell")
     settings: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
+    min_size: int = 0
 
 
 def save_model(path: Path | str, model: Model) -> None:
@@ -57,6 +60,7 @@ def save_model(path: Path | str, model: Model) -> None:
         "class_names": list(model.class_names),
         "settings": model.settings,
         "version": model.version,
+        "min_size": model.min_size,
     }
     write_tensors(path, model.network.state_dict(), {"format": FORMAT, "model": described})
 
@@ -105,6 +109,7 @@ def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
         class_names=tuple(described["class_names"]),
         settings=described["settings"],
         version=described["version"],
+        min_size=int(described.get("min_size", 0)),
     )
 
 

@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+SMALLEST = 0.25
+"""Components smaller than this share of the smallest training cell are no cells. The authors
+dropped small objects too; the share is ours."""
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 

@@ -23,10 +23,11 @@ from . import augment
 from .augment import AugmentationConfig
 from .backends import runner
 from .checkpoint import Model
-from .datasets.frames import AnnotatedFrame
+from .datasets.frames import AnnotatedFrame, smallest_cell
 from .device import STEPS_THAT_PAY, Engine
 from .errors import InputError
 from .initialisation import adapt
+from .instances import SMALLEST
 from .loss import weighted_cross_entropy
 from .prefetch import in_thread
 from .progress import Progress
@@ -116,7 +117,8 @@ def train(
         adapt(network, tiles.example().to(engine.device))
     names = [frame.name for frame in frames]
     trained = {**run.settings, "class_weights": list(classes), "frames": names}
-    model = Model(network, config.normalisation, settings=trained)
+    least = int(SMALLEST * smallest_cell(frames))
+    model = Model(network, config.normalisation, min_size=least, settings=trained)
 
     step = _Step(network, optimizer, config, engine)
     losses: list[Tensor] = []

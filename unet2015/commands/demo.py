@@ -120,7 +120,7 @@ def _predict_and_score(out: Path, model: Model, engine: Engine) -> dict[str, Seg
     scores = {}
     for frame in Progress(load_sequence(out / "data", "02"), desc="predicting", unit="frame"):
         probabilities = predict(frame.image, model, TILE, engine)
-        cells = label_cells(foreground(probabilities)).astype(np.uint16)
+        cells = label_cells(foreground(probabilities), model.min_size).astype(np.uint16)
         number = frame.name[-3:]
         write_image(results / f"mask{number}.tif", cells)
         write_image(out / f"probability{number}.tif", probabilities[1])

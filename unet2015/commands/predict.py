@@ -15,7 +15,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -67,8 +67,9 @@ class Options:
     """Write the number of the most probable class instead of the foreground probability."""
     dtype: ProbabilityType = "float32"
     """Type of the probability; uint8 has 0...255 for 0...1."""
-    min_size: int = 0
-    """With --labels: drop cells of fewer pixels."""
+    min_size: int | None = None
+    """With --labels: drop cells of fewer pixels; by default of fewer than a quarter of the smallest
+    cell that the model was trained on."""
     fill_holes: FlagCreatePairsOff[bool] = False
     """With --labels: fill holes in cells."""
     channels: tuple[str, ...] = ()
@@ -103,7 +104,7 @@ class Job(NamedTuple):
 
 def run(options: Options) -> None:
     """Predict as `options` say."""
-    if options.min_size < 0:
+    if options.min_size is not None and options.min_size < 0:
         raise InputError(f"--min-size is {options.min_size}: it must be at least 0 pixels.")
     if options.labels and options.classes:
         raise InputError("--labels and --classes exclude each other: choose one.")
@@ -112,10 +113,15 @@ def run(options: Options) -> None:
     keep_memory()
     model = load_model(options.model)
     engine = choose_engine(options.device, options.precision)
+    about_cells = options.min_size is not None or options.fill_holes
+    if options.min_size is None:
+        options = replace(options, min_size=model.min_size)
     jobs = plan(options)
-    numbers = any(job.result.kind == "labels" for job in jobs)
-    if (options.min_size or options.fill_holes) and not numbers:
-        raise InputError("--min-size and --fill-holes are about cells: give --labels too.")
+    if not any(job.result.kind == "labels" for job in jobs):
+        if about_cells:
+            raise InputError("--min-size and --fill-holes are about cells: give --labels too.")
+    elif options.min_size:
+        logger.info("cells of fewer than %d pixels are dropped (--min-size).", options.min_size)
     pixels, sizes = zip(*(_check(job, model, options) for job in jobs), strict=True)
     engines = _engines(engine, options.backend, pixels, sizes, model)
     out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
@@ -201,7 +207,7 @@ def _result(options: Options, is_frame: bool = False) -> Result:
     return Result(
         "labels" if labels else "classes" if options.classes else "probability",
         options.dtype,
-        options.min_size,
+        options.min_size or 0,
         options.fill_holes,
     )
 

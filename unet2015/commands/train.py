@@ -140,7 +140,7 @@ def _validation(frames: Sequence[AnnotatedFrame], engine: Engine) -> Callable[[M
 
 
 def _find_cells(frame: AnnotatedFrame, model: Model, engine: Engine) -> NDArray[np.uint32]:
-    return label_cells(foreground(predict(frame.image, model, engine=engine)))
+    return label_cells(foreground(predict(frame.image, model, engine=engine)), model.min_size)
 
 
 def _write_page(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,6 +118,12 @@ def in_field(frame: AnnotatedFrame, margin: int) -> AnnotatedFrame:
     if frame.labels.any():
         outside &= ndimage.distance_transform_edt(frame.labels == 0) > SURROUNDINGS
     return frame._replace(ignore=frame.ignore | outside)
+
+
+def smallest_cell(frames: Sequence[AnnotatedFrame]) -> int:
+    """Pixels of the smallest annotated cell, 0 if there is none."""
+    sizes = [np.unique(f.labels[f.labels > 0], return_counts=True)[1] for f in frames]
+    return int(min((size.min() for size in sizes if size.size), default=0))
 
 
 def integer_labels(name: Path | str, labels: NDArray[Any]) -> NDArray[Any]:
