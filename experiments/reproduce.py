@@ -23,7 +23,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ from unet2015.allocation import keep_memory
 from unet2015.datasets.ctc import frame_number, load_sequence, sequence_frames
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
-from unet2015.device import Engine, choose_engine
+from unet2015.device import DeviceName, Engine, Precision, choose_engine
 from unet2015.evaluation import score_sequence, tables
 from unet2015.images import read_image, write_image
 from unet2015.instances import label_cells
@@ -83,7 +83,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     keep_memory()
     deadline = time.monotonic() + 60 * arguments.minutes
-    engine = choose_engine(arguments.device)
+    engine = choose_engine(arguments.device, arguments.precision)
     sets = [*CELLS, "em"] if arguments.set == "all" else [arguments.set]
     for name in sets:
         settings = chosen_settings(name, arguments)
@@ -247,7 +247,8 @@ def _parser() -> argparse.ArgumentParser:
         "--folds", nargs="+", default=[], help="scored sequences (01 02) or EM folds (1 to 5)"
     )
     parser.add_argument("--silver", action="store_true", help="cells: train on silver truth too")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--device", choices=get_args(DeviceName), default="auto")
+    parser.add_argument("--precision", choices=get_args(Precision), default="auto")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
     return parser
 

@@ -68,4 +68,5 @@ def test_the_models_of_the_readme_come_with_the_package():
 def test_each_built_in_model_is_complete_and_small(name):
     model = load_model(name)
     assert model.network.config.base_channels == 16
+    assert model.min_size > 0
     assert built_in_models()[name].path.stat().st_size < 5e6

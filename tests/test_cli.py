@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unet2015 import __version__
+from unet2015 import InputError, __version__
 from unet2015.cli import COMMANDS, main
 from unet2015.progress import Progress
 
@@ -126,13 +126,22 @@ def test_help_needs_no_heavy_imports():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
+def unet2015(words, output):
+    """Run the command line as a user does, with an output that Python buffers."""
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        [sys.executable, "-m", "unet2015", *words],
+        stdout=output,
+        stderr=subprocess.PIPE,
+        env=buffered,
+    )
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 @pytest.mark.parametrize("words", [["--help"], ["models"], ["track", "--help"]])
 def test_output_that_cannot_be_written_is_told_in_one_line(words):
     with open("/dev/full", "w") as full:
-        ended = subprocess.run(
-            [sys.executable, "-m", "unet2015", *words], stdout=full, stderr=subprocess.PIPE
-        )
+        ended = unet2015(words, full)
     assert ended.returncode == 2
     assert ended.stderr.count(b"\n") == 1
 
@@ -141,8 +150,24 @@ def test_output_that_cannot_be_written_is_told_in_one_line(words):
 def test_a_reader_that_has_gone_is_no_mistake(words):
     reading, writing = os.pipe()
     os.close(reading)
-    ended = subprocess.run(
-        [sys.executable, "-m", "unet2015", *words], stdout=writing, stderr=subprocess.PIPE
-    )
+    ended = unet2015(words, writing)
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_without_a_terminal_there_is_no_output_and_no_mistake(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["--version"]) == 0
+
+
+def test_a_mistake_is_told_also_when_the_output_cannot_be_written(monkeypatch, capsys):
+    def fail(*_):
+        raise InputError("the mistake")
+
+    def full():
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("unet2015.cli._run", fail)
+    monkeypatch.setattr("unet2015.cli._flush", full)
+    assert main(["demo"]) == 2
+    assert "the mistake" in capsys.readouterr().err

@@ -11,8 +11,8 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from . import __version__
 from .errors import InputError
@@ -62,13 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger(__package__).setLevel(level)  # not that of matplotlib, Zarr and Dask
     try:
-        with _flushed_output(), _bars(shown=level <= logging.INFO):
+        with _bars(shown=level <= logging.INFO):
             _answer(words)
+        _flush()
     except InputError as error:
         logger.debug("", exc_info=True)
         return _fail(str(error))
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        sys.stderr.close()
         return 0
     except OSError as error:
         logger.debug("", exc_info=True)
@@ -88,6 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "--verbose shows.",
             EXIT_INTERNAL_ERROR,
         )
+    finally:
+        with suppress(OSError):
+            _flush()
     return 0
 
 
@@ -102,18 +105,15 @@ def _answer(words: Sequence[str]) -> None:
         raise InputError(f"no command {words[0]!r}: choose one of {', '.join(COMMANDS)}.")
 
 
-@contextmanager
-def _flushed_output() -> Iterator[None]:
-    """Raise here what else Python would find when it ends: a full disk, a reader that has gone."""
+def _flush() -> None:
+    """Raise now what else Python would find when it ends: a full disk, a reader that has gone."""
     try:
-        yield
-    finally:
-        try:
+        if sys.stdout is not None:  # it is where there is no terminal
             sys.stdout.flush()
-        except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())  # for what is left
-            raise
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # for what is left
+        raise
 
 
 def _take_level(arguments: Sequence[str]) -> tuple[list[str], int]:
@@ -135,12 +135,16 @@ def _run(command: str, arguments: Sequence[str]) -> None:
     import tyro
 
     module = importlib.import_module(f".commands.{command}", __package__)
-    options = tyro.cli(
-        module.Options,
-        prog=f"unet2015 {command}",
-        description=module.__doc__,
-        args=list(arguments),
-    )
+    try:
+        options = tyro.cli(
+            module.Options,
+            prog=f"unet2015 {command}",
+            description=module.__doc__,
+            args=list(arguments),
+        )
+    except SystemExit:  # after a help page
+        _flush()
+        raise
     logger.debug("%s", options)
     module.run(options)
 

@@ -142,6 +142,7 @@ def metadata(model: Model) -> dict[str, str]:
         "unet2015": model.version,
         "normalisation": model.normalisation,
         "classes": ", ".join(model.class_names),
+        "smallest cell": f"{model.min_size} pixels",
         "border": str(network.border),
         "sizes": f"{smallest} + n * {network.step}, n = 0, 1, 2, ...",
     }

@@ -40,7 +40,12 @@ def _models(_widget: object) -> list[str]:
     output={"choices": [CELLS, PROBABILITY]},
     model_file={"label": "model file", "filter": "*.safetensors"},
     threshold={"widget_type": "FloatSlider", "min": 0.0, "max": 1.0, "step": 0.01},
-    min_size={"label": "smallest cell", "max": 10**9, "tooltip": "in pixels"},
+    min_size={
+        "label": "smallest cell",
+        "min": -1,
+        "max": 10**9,
+        "tooltip": "in pixels; -1: as the model was trained",
+    },
 )
 def predict_widget(
     image: napari.layers.Image,
@@ -48,7 +53,7 @@ def predict_widget(
     model_file: Path = Path("model.safetensors"),
     output: str = CELLS,
     threshold: float = 0.5,
-    min_size: int = 0,
+    min_size: int = -1,
 ) -> FunctionWorker[napari.types.LayerDataTuple]:
     """Predict all planes of an image layer tile by tile, in a thread that shows its progress."""
     _require(image)
@@ -73,8 +78,9 @@ def predict_widget(
             shown = {"colormap": "magma", "contrast_limits": (0, 1), "blending": "additive"}
             return probability, {**about, **shown}, "image"
         cells = np.empty(planes.shape, np.uint32)
+        least = loaded.min_size if min_size < 0 else min_size
         for index in planes:
-            cells[index] = label_cells(probability[index] > threshold, min_size)
+            cells[index] = label_cells(probability[index] > threshold, least)
         return cells, about, "labels"
 
     return _started(work())

@@ -66,7 +66,10 @@ class Run:
             if resume:
                 logger.info("%s holds no checkpoint yet: beginning from the start.", folder)
             elif (folder / MODEL_FILE).exists():
-                raise InputError(f"{folder} already holds a model: choose another folder.")
+                raise InputError(
+                    f"{folder} already holds a model: choose another folder, or replace it by "
+                    "--resume, which begins from the start."
+                )
         elif not resume:
             raise InputError(
                 f"{folder} already holds a training run: go on with it by --resume, "
@@ -91,7 +94,9 @@ class Run:
         tensors, metadata = read_tensors(path)
         if metadata.get("format") != FORMAT:
             raise InputError(f"{path} is not a checkpoint of unet2015: choose another folder.")
-        _require_equal(self.folder, metadata["settings"], self.settings)
+        # Checkpoints of the first versions do not tell the precision.
+        before = {"precision": self.settings["precision"], **metadata["settings"]}
+        _require_equal(self.folder, before, self.settings)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.copy_(tensors[f"network.{name}"])

@@ -53,7 +53,9 @@ def run(options: Options) -> None:
         elif official.sha256 not in (None, sha256_of(archive)):
             raise InputError(f"{archive} is not the official one: remove it to download that.")
         unpack(archive, folder, official.holds)
-        if not brought:
+        if brought:
+            logger.info("%s was there before and is kept.", archive)
+        else:
             archive.unlink()
         logger.info("%s is complete.", folder)
     logger.info("Terms: %s.\nPlease cite: %s.", official.terms, official.citation)

@@ -120,7 +120,7 @@ def run(options: Options) -> None:
     if not any(job.result.kind == "labels" for job in jobs):
         if about_cells:
             raise InputError("--min-size and --fill-holes are about cells: give --labels too.")
-    elif options.min_size:
+    elif options.min_size and options.min_size > 1:
         logger.info("cells of fewer than %d pixels are dropped (--min-size).", options.min_size)
     pixels, sizes = zip(*(_check(job, model, options) for job in jobs), strict=True)
     engines = _engines(engine, options.backend, pixels, sizes, model)

@@ -47,7 +47,7 @@ def run(options: Options) -> None:
     masks = _list_frames(options.result)
     target = options.out or masks[0].parent
     in_place = target.resolve() == masks[0].parent.resolve()
-    if in_place and not masks[0].name.startswith("mask"):
+    if in_place and not all(path.name.startswith("mask") for path in masks):
         raise InputError(
             f"{masks[0].parent} holds reference masks, which are not to be renumbered: "
             "say by --out where the tracks shall go."

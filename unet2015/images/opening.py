@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,13 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
-def images_beside(folder: Path, taken: Collection[Path]) -> list[str]:
+def images_beside(folder: Path, taken: Iterable[Path]) -> list[str]:
     """Names of the images in a folder, Zarr folders too, that are not among those taken."""
+    known = set(taken)
     return [
         path.name
         for path in sorted(folder.iterdir())
-        if path not in taken
+        if path not in known
         and not path.name.startswith(".")
         and (path.suffix.lower() in IMAGE_SUFFIXES or (path.is_dir() and is_zarr(path)))
     ]
