@@ -1,6 +1,7 @@
 """The napari plugin: its manifest, and its widgets without a screen."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ pytest.importorskip("qtpy.QtWidgets")
 
 from unet2015.checkpoint import Model, save_model  # noqa: E402
 from unet2015.errors import InputError  # noqa: E402
+from unet2015.instances import label_cells  # noqa: E402
 from unet2015.napari_plugin import FROM_FILE, PROBABILITY, predict_widget, weight_map_widget  # noqa: E402
 from unet2015.prediction import predict  # noqa: E402
 from unet2015.unet import UNet  # noqa: E402
@@ -63,6 +65,18 @@ def test_a_stack_becomes_numbered_cells_in_its_place(model, tmp_path):
     assert layer.units == image.units
     expected = np.stack([predict(plane, model)[1] > 0.4 for plane in stack])
     np.testing.assert_array_equal(layer.data > 0, expected)
+
+
+@pytest.mark.usefixtures("application")
+def test_small_cells_are_dropped_as_the_model_was_trained_if_nothing_else_is_said(model, tmp_path):
+    file = tmp_path / "model.safetensors"
+    save_model(file, replace(model, min_size=9))
+    plane = np.random.default_rng(0).integers(0, 255, (70, 90), dtype=np.uint8)
+    given = {"image": napari.layers.Image(plane), "model": FROM_FILE, "model_file": file}
+    inside = predict(plane, model)[1] > 0.5
+    for choice, least in (({}, 9), ({"min_size": 3}, 3)):
+        layer = call(predict_widget, **given, **choice)
+        np.testing.assert_array_equal(layer.data, label_cells(inside, least))
 
 
 @pytest.mark.usefixtures("application")
