@@ -54,7 +54,7 @@ SETTINGS = Settings(
         interval=100,
     ),
 )
-TRAINING_SHAPE, TRAINING_CELLS = (256, 256), 40
+TRAINING_SHAPE, TRAINING_CELLS = (320, 320), 58
 UNSEEN_SHAPE, UNSEEN_CELLS = (500, 640), 195
 TILE = 316
 """Smaller than the unseen frames, so that the demo shows the overlap-tile strategy."""
