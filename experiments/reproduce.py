@@ -122,7 +122,7 @@ def finish(
         "iterations": settings.training.iterations,
         "minutes": round(sum(line.seconds for line in log) / 60, 1),
         "device": _device(engine),
-        "precision": str(engine.dtype).removeprefix("torch."),
+        "precision": engine.precision,
         "versions": {"unet2015": __version__, "torch": torch.__version__},
         **fold.score(model, engine, folder),
         "settings": dataclasses.asdict(settings),

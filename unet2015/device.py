@@ -35,6 +35,11 @@ class Engine(NamedTuple):
     backend: Backend = "torch"
     """What runs the network when it predicts."""
 
+    @property
+    def precision(self) -> str:
+        """The name of `dtype`, without its module."""
+        return str(self.dtype).removeprefix("torch.")
+
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Context in which convolutions run in `dtype`."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -92,7 +97,7 @@ class Engine(NamedTuple):
 
     def __str__(self) -> str:
         through = f", {NAMES[self.backend]}" if self.backend in NAMES else ""
-        return f"{self.device.type}, {str(self.dtype).removeprefix('torch.')}{through}"
+        return f"{self.device.type}, {self.precision}{through}"
 
 
 def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") -> Engine:

@@ -152,11 +152,7 @@ def read_labels(path: Path) -> NDArray[Any]:
         As `open_labels`, or if the file holds several planes.
     """
     with open_labels(path) as image:
-        if len(image.planes) > 1:
-            raise InputError(
-                f"{path} holds {len(image.planes)} planes: give one file for each frame."
-            )
-        return image.read(image.planes[0])[0]
+        return image.read_single()[0]
 
 
 def planes(pair: FramePair) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:

@@ -106,9 +106,8 @@ def train(
     network.output_size(config.tile)  # refuses a tile that is not valid
     prepared, classes = prepare(frames, config, settings.weight_map)
     logger.info("class weights: foreground %.3g, background %.3g", *classes)
-    precision = str(engine.dtype).removeprefix("torch.")
-    determines = {**dataclasses.asdict(settings), "precision": precision, "data": digest(frames)}
-    run = Run(Path(folder), determines, resume)
+    known = {"precision": engine.precision, "data": digest(frames)}
+    run = Run(Path(folder), {**dataclasses.asdict(settings), **known}, resume)
 
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=config.momentum)
     start = run.restore(network, optimizer)

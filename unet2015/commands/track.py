@@ -21,7 +21,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ..errors import InputError
 from ..images import write_image
-from ..labelfolder import frame_digits, labels_home, numbered_images, open_labels, read_labels
+from ..labelfolder import frame_digits, labels_home, numbered_images, open_labels
 from ..progress import Progress
 from ..trackfile import write_tracks
 from ..tracking import Tracker, TrackingConfig
@@ -87,13 +87,12 @@ def _list_frames(result: Path) -> list[Path]:
 def _write_draft(masks: Sequence[Path], draft: Path, config: TrackingConfig) -> NDArray[np.int64]:
     tracker = Tracker(config)
     for path in Progress(masks, "tracking", unit="frame", disable=None):
-        labels = read_labels(path)
+        with open_labels(path) as image:
+            labels, size = image.read_single()[0], image.pixel_size
         try:
             numbered = tracker.link(labels)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
-        with open_labels(path) as image:
-            size = image.pixel_size
         write_image(draft / f"mask{frame_digits(path)}.tif", numbered, pixel_size=size)
     if not len(tracker.tracks):
         raise InputError(

@@ -70,20 +70,9 @@ def annotated_frame(
 
 
 def read_frame(path: Path) -> NDArray[Any]:
-    """Read an image of one plane, shape (channels, height, width).
-
-    Raises
-    ------
-    InputError
-        If it cannot be read or has several planes: pages are no channels.
-    """
+    """Read an image of one plane, shape (channels, height, width)."""
     with open_image(path) as image:
-        if len(image.planes) > 1:
-            raise InputError(
-                f"{path} is a stack of {len(image.planes)} planes ({image.describe()}): "
-                "give one file for each plane."
-            )
-        return image.read(image.planes[0])
+        return image.read_single()
 
 
 def in_field(frame: AnnotatedFrame, margin: int) -> AnnotatedFrame:

@@ -146,6 +146,21 @@ class Image(ABC):
                 region[k] = self._read(tuple(plane), channel, rows, columns)
         return region
 
+    def read_single(self) -> NDArray[Any]:
+        """Read an image of one plane, shape (C, height, width).
+
+        Raises
+        ------
+        InputError
+            If there are several planes: pages are no channels. Or as `read`.
+        """
+        if len(self.planes) > 1:
+            raise InputError(
+                f"{self.path} is a stack of {len(self.planes)} planes ({self.describe()}): "
+                "give one file for each frame."
+            )
+        return self.read(self.planes[0])
+
     @abstractmethod
     def _read(
         self, plane: tuple[int, ...], channel: int, rows: slice, columns: slice
