@@ -117,12 +117,13 @@ def write_table() -> None:
             [title, *(cell for name in CELLS for cell in _means(results, name, title))]
             for title in VARIANTS
         ]
-        blocks.append(f"## {size[0]} channels, {size[1]} iterations\n\n{markdown(head, rows)}")
+        title = f"{size[0]} channels, {size[1]} iterations, {size[2]}"
+        blocks.append(f"## {title}\n\n{markdown(head, rows)}")
     TABLE.write_text("\n\n".join(blocks) + "\n")
 
 
-def _size(result: dict[str, Any]) -> tuple[int, int]:
-    return result["base_channels"], result["iterations"]
+def _size(result: dict[str, Any]) -> tuple[int, int, str]:
+    return result["base_channels"], result["iterations"], result["precision"]
 
 
 def _means(found: list[dict[str, Any]], name: str, title: str) -> list[str]:

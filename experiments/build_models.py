@@ -27,7 +27,7 @@ from unet2015.checkpoint import load_model, save_model
 from unet2015.datasets.ctc import load_sequence
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
-from unet2015.device import choose_engine
+from unet2015.device import Engine, choose_engine
 from unet2015.training import Settings, train
 
 CTC = {
@@ -71,28 +71,33 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     keep_memory()
+    engine = choose_engine(precision=arguments.precision)
     for name in ABOUT if arguments.model == "all" else [arguments.model]:
         settings = chosen_settings(name, arguments)
         truth = "-silver" if arguments.silver and name in CELLS else ""
-        results = _results(name, arguments.fold, truth, settings)
+        results = _results(name, arguments.fold, truth, settings, engine)
         run = f"{name}-{arguments.fold or 'all'}{truth}"
-        folder = arguments.runs / run_name(run, settings)
+        folder = arguments.runs / run_name(run, settings, engine)
         if arguments.fold:
             model = load_model(folder)
         else:
             frames = all_frames(name, arguments.silver)
-            model = train(frames, folder, settings, choose_engine(), resume=True)
+            model = train(frames, folder, settings, engine, resume=True)
         model.network.half()  # for storage only
         INDEX.parent.mkdir(exist_ok=True)
         save_model(INDEX.with_name(f"{name}.safetensors"), model)
         _enter(name, results, bool(arguments.fold), arguments.silver)
 
 
-def _results(name: str, fold: str | None, truth: str, settings: Settings) -> list[dict[str, Any]]:
-    """Results of one fold, or of all, with the same truth and settings."""
+def _results(
+    name: str, fold: str | None, truth: str, settings: Settings, engine: Engine
+) -> list[dict[str, Any]]:
+    """Results of one fold, or of all, with the same truth, settings and precision."""
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     folds = [f"{name}-{n}{truth}" for n in ([fold] if fold else ["01", "02", *"12345"])]
-    results = [r for r in found if r["settings"] == as_json(settings) and r["fold"] in folds]
+    of_folds = [result for result in found if result["fold"] in folds]
+    asked = as_json(settings), engine.precision
+    results = [r for r in of_folds if (r["settings"], r["precision"]) == asked]
     if not results:
         raise SystemExit(f"{RESULTS} has no result of {folds[0]} with these settings.")
     return results

@@ -7,9 +7,10 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from unet2015.augment import AugmentationConfig
+from unet2015.device import Engine, Precision
 from unet2015.schedule import TrainingConfig
 from unet2015.training import Settings
 from unet2015.unet import UNetConfig
@@ -35,7 +36,7 @@ def data_home() -> Path:
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add the options for what `chosen_settings` reads."""
+    """Add the options for what `chosen_settings` reads, and the precision."""
     parser.add_argument("--base-channels", type=int, default=UNetConfig.base_channels)
     parser.add_argument("--dropout", type=float, default=UNetConfig.dropout)
     parser.add_argument("--tile", type=int, default=TrainingConfig.tile)
@@ -45,6 +46,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
     parser.add_argument("--interval", type=int, default=TrainingConfig.interval)
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
+    parser.add_argument("--precision", choices=get_args(Precision), default="auto")
 
 
 def chosen_settings(name: str, arguments: argparse.Namespace) -> Settings:
@@ -71,11 +73,12 @@ def as_json(settings: Settings) -> dict[str, Any]:
     return written
 
 
-def run_name(fold: str, settings: Settings) -> str:
+def run_name(fold: str, settings: Settings, engine: Engine) -> str:
     """Name of a fold's run and result: what is not as by default is in it."""
     given, usual = _told(settings), _told(Settings())
     changed = [f"{key}{given[key]:g}" for key in given if given[key] != usual[key]]
-    return "-".join([fold, str(settings.network.base_channels), *changed])
+    precision = [] if engine.precision == "float32" else [engine.precision]
+    return "-".join([fold, str(settings.network.base_channels), *changed, *precision])
 
 
 def _told(settings: Settings) -> dict[str, float]:

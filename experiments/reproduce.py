@@ -48,7 +48,7 @@ from unet2015.allocation import keep_memory
 from unet2015.datasets.ctc import frame_number, load_sequence, sequence_frames
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
-from unet2015.device import DeviceName, Engine, Precision, choose_engine
+from unet2015.device import DeviceName, Engine, choose_engine
 from unet2015.evaluation import score_sequence, tables
 from unet2015.images import read_image, write_image
 from unet2015.instances import label_cells
@@ -104,7 +104,7 @@ def finish(
     build: Callable[..., UNet] = UNet,
 ) -> bool:
     """Train and score a fold, as far as time allows; say whether it is finished."""
-    name = run_name(fold.name, settings)
+    name = run_name(fold.name, settings, engine)
     target = results / f"{name}.json"
     if target.exists():
         _require_same(json.loads(target.read_text())["settings"], settings, target)
@@ -248,7 +248,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--silver", action="store_true", help="cells: train on silver truth too")
     parser.add_argument("--device", choices=get_args(DeviceName), default="auto")
-    parser.add_argument("--precision", choices=get_args(Precision), default="auto")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
     return parser
 

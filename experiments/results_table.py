@@ -42,6 +42,7 @@ RUN_COLUMNS = (
     "w0",
     "rotation",
     "iterations",
+    "precision",
     "minutes",
 )
 EMPTY = [""] * len(RUN_COLUMNS)
@@ -108,7 +109,7 @@ def em_table(found: list[dict[str, Any]]) -> str:
 def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
     """Results that differ in nothing but the fold, and what their truth adds to their name."""
 
-    def run(result: dict[str, Any]) -> tuple[bool, list[float], str]:
+    def run(result: dict[str, Any]) -> tuple[bool, list[float | str], str]:
         settings = json.dumps(result["settings"], sort_keys=True)
         return result["fold"].endswith("silver"), _run(result), settings
 
@@ -117,7 +118,7 @@ def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[s
         yield ", silver truth added" if silver else "", group
 
 
-def _run(result: dict[str, Any]) -> list[float]:
+def _run(result: dict[str, Any]) -> list[float | str]:
     """Settings to show, as in RUN_COLUMNS but for the minutes."""
     settings = result["settings"]
     network, training = settings["network"], settings["training"]
@@ -130,11 +131,12 @@ def _run(result: dict[str, Any]) -> list[float]:
         settings["weight_map"]["w0"],
         round(settings["augmentation"]["rotation"]),
         result["iterations"],
+        result["precision"],
     ]
 
 
 def _shown(result: dict[str, Any]) -> list[str]:
-    return [f"{setting:g}" for setting in _run(result)]
+    return [value if isinstance(value, str) else f"{value:g}" for value in _run(result)]
 
 
 def _start(result: dict[str, Any]) -> list[str]:

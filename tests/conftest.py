@@ -13,6 +13,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(autouse=True)
+def float32_unless_asked(monkeypatch):
+    """What the tests expect is exact, so processors with bfloat16 compute as the others do."""
+    monkeypatch.setattr("unet2015.device._has_bfloat16", lambda _device: False)
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """Folder with the data sets of data/README.md, or a skipped test."""

@@ -146,6 +146,7 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_file(model, tmp_pat
     image, out = tmp_path / "big.tif", tmp_path / "out.tif"
     write_image(image, blobs((450, 450)))
     words = ["predict", image, "-m", model, "--labels", "--tile", 84, "--device", "cpu"]
+    words += ["--precision", "float32"]
     assert cli(*words, "-o", tmp_path / "undisturbed.tif") == 0
     ledger = tmp_path / ".out.tif.unet2015" / "ledger.jsonl"
     generator = random.Random(0)

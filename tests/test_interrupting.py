@@ -21,7 +21,7 @@ def test_ctrl_c_ends_a_prediction_with_one_line_and_leaves_it_to_be_resumed(tmp_
     write_image(source, np.random.default_rng(0).integers(0, 255, (700, 800), dtype=np.uint8))
     save_model(network, Model(UNet(base_channels=2, depth=2), "standard"))
     words = ["predict", str(source), "-m", str(network), "-o", str(out), "--device", "cpu"]
-    words += ["--tile", "148", "--keep-scratch"]
+    words += ["--precision", "float32", "--tile", "148", "--keep-scratch"]
     scratch = tmp_path / ".out.tif.unet2015"
 
     def files():

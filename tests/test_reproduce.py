@@ -49,9 +49,23 @@ def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
     assert result["margin"] == 50
     assert result["parted_at_necks"]["depth"] == 7
     table = (tmp_path / "results.md").read_text()
-    assert "| u373-02 | 2 | 0.1 | 572 | 5 | 50 | 5 | 180 | 2 |" in table
-    assert "| u373-02, mirrored | 2 | 0.1 | 572 | 5 | 50 | 5 | 180 | 2 |" in table
-    assert "| u373-02, parted at necks | 2 | 0.1 | 572 | 5 | 50 | 5 | 180 | 2 |" in table
+    assert "| u373-02 | 2 | 0.1 | 572 | 5 | 50 | 5 | 180 | 2 | float32 |" in table
+    assert "| u373-02, mirrored | 2 | 0.1 | 572 | 5 | 50 | 5 | 180 | 2 | float32 |" in table
+    assert "| u373-02, parted at necks | 2 | 0.1 | 572 | 5 | 50 | 5 | 180 | 2 | float32 |" in table
+
+
+def test_a_result_in_bfloat16_does_not_replace_one_in_float32(reproduce, tmp_path):
+    data = tmp_path / "data" / "PhC-C2DH-U373"
+    for seed, sequence in enumerate(("01", "02")):
+        write_sequence(data, sequence, simulate(1, (200, 220), 6, np.random.default_rng(seed)))
+    for precision in ("float32", "bfloat16"):
+        reproduce("u373", "--folds", "02", "--precision", precision)
+    name = "u373-02-2-margin50-iterations2"
+    found = [tmp_path / "results" / f"{name}{end}.json" for end in ("", "-bfloat16")]
+    assert [json.loads(path.read_text())["precision"] for path in found] == ["float32", "bfloat16"]
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    alone = [line for line in lines if line.startswith("| u373-02 |")]
+    assert ["| bfloat16 |" in line for line in alone] == [True, False]
 
 
 def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypatch):
