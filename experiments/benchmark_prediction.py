@@ -3,21 +3,21 @@
     python experiments/benchmark_prediction.py [--base-channels 16 64] [--sides 2048 1430]
         [--output experiments/results/benchmark_prediction.json]
 
-What is compared, all in float32 unless the name says otherwise:
+What is compared, in float32 and, where the processor has it, in bfloat16 (the others by autocast):
 
 loop      tiles of 572 x 572 pixels one after the other, in PyTorch as it comes
 monai     MONAI's `sliding_window_inference`, if that is installed: windows of 572 x 572, its
           default overlap of 0.25, the network padded to give the size that it gets, so that it sees
           756 x 756; and with an overlap of 0.5 and Gaussian weights, as many use it
-unet2015  `unet2015.predict` after `unet2015.keep_memory`, as the command line does it, in the
-          precision that it chooses
+unet2015  `unet2015.predict` after `unet2015.keep_memory`, as the command line does it
 openvino  the same through OpenVINO, if that is installed; compiled before
+compile   the same through torch.compile, if there is a compiler; compiled before
 kept      the loop, and MONAI with its defaults, after `unet2015.keep_memory` too
 
 The profile says where the time of `unet2015` goes. The limit is the time of the multiplications,
-1.465 MFLOP a pixel at 64 channels, at the rate of a product of float32 matrices measured in the
-same run. Tiles with borders have more to do than that. Each size of network has a process of its
-own.
+1.465 MFLOP a pixel at 64 channels, at the rate of a product of matrices measured in the same run.
+Tiles with borders have more to do than that. Each size of network and precision has a process of
+its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
+from functools import partial
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,9 @@ from profiling import shares
 from torch import Tensor, nn
 
 from unet2015.allocation import keep_memory
+from unet2015.backends import Backend, can_compile
 from unet2015.checkpoint import Model
-from unet2015.device import choose_engine
+from unet2015.device import Engine, Precision, choose_engine
 from unet2015.openvino_engine import is_installed
 from unet2015.prediction import predict
 from unet2015.unet import UNet
@@ -79,67 +81,78 @@ def main() -> None:
         "--output", type=Path, default=Path("experiments/results/benchmark_prediction.json")
     )
     options = parser.parse_args()
-    rate = matrix_rate()
+    precisions = sorted({"float32", choose_engine("cpu").precision}, reverse=True)
+    cases = product(zip(options.base_channels, options.sides, strict=True), precisions)
     found: dict[str, Any] = {
         "torch": torch.__version__,
         "cores": len(os.sched_getaffinity(0)),
         "processor": torch.backends.cpu.get_cpu_capability(),
         "load_at_start": round(os.getloadavg()[0], 2),
-        "matrix_gflop_per_second": round(rate / 1e9, 1),
-        "engine": str(choose_engine("cpu")),
     }
     spawning = get_context("spawn")
     with ProcessPoolExecutor(1, spawning, max_tasks_per_child=1) as pool:
-        runs = pool.map(compare, options.base_channels, options.sides, repeat(rate))
-        found["runs"] = list(runs)
+        runs = [pool.submit(compare, *size, precision) for size, precision in cases]
+        found["runs"] = [run.result() for run in runs]
     options.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def compare(channels: int, side: int, rate: float) -> dict[str, Any]:
+def compare(channels: int, side: int, precision: Precision) -> dict[str, Any]:
     """Measure everything with a network of so many channels on an image of side x side pixels."""
-    limit = rate / (FLOP * (channels / 64) ** 2) / 1e6
-    run: dict[str, Any] = {"channels": channels, "side": side, "limit": round(limit, 3)}
+    engine = choose_engine("cpu", precision)
+    rate = matrix_rate(engine.dtype)
+    run: dict[str, Any] = {
+        "channels": channels,
+        "side": side,
+        "precision": precision,
+        "matrix_gflop_per_second": round(rate / 1e9, 1),
+        "limit": round(rate / (FLOP * (channels / 64) ** 2) / 1e6, 3),
+    }
     image = np.random.default_rng(0).random((side, side), dtype=np.float32)
     torch.manual_seed(0)
     network = UNet(base_channels=channels).eval()
 
     def note(name: str, method: Method) -> None:
         run[name] = round(side**2 / 1e6 / measure(method, image), 3)
-        print(f"{channels} channels, {name}: {run[name]} megapixels per second", flush=True)
+        what = f"{channels} channels, {precision}, {name}"
+        print(f"{what}: {run[name]} megapixels per second", flush=True)
 
-    others = usual_ways(network)
+    others = usual_ways(network, engine)
     for name, method in others.items():
         note(name, method)
     keep_memory()
-    for name, method in our_ways(network).items():
+    ours = our_ways(network, engine)
+    for name, method in ours.items():
         note(name, method)
     for name in ("loop", "monai"):
         if name in others:
             note(f"{name}, kept", others[name])
-    run["profile"] = shares(lambda: our_ways(network)["unet2015"](image), torch.device("cpu"))
+    run["profile"] = shares(lambda: ours["unet2015"](image), engine.device)
     return run
 
 
-def our_ways(network: UNet) -> dict[str, Method]:
+def our_ways(network: UNet, engine: Engine) -> dict[str, Method]:
     """Tile by tile with this package, through each backend that is installed."""
     model = Model(network, "standard")
-    engine = choose_engine("cpu")
-    ways: dict[str, Method] = {"unet2015": lambda image: predict(image, model, engine=engine)}
+    backends: dict[str, Backend] = {"unet2015": "torch"}
     if is_installed():
-        through = engine._replace(backend="openvino")
-        ways["openvino"] = lambda image: predict(image, model, engine=through)
-    return ways
+        backends["openvino"] = "openvino"
+    if can_compile(engine.device):
+        backends["compile"] = "compile"
+    return {
+        name: partial(predict, model=model, engine=engine._replace(backend=backend))
+        for name, backend in backends.items()
+    }
 
 
-def usual_ways(network: UNet) -> dict[str, Method]:
+def usual_ways(network: UNet, engine: Engine) -> dict[str, Method]:
     """What others do, as far as it is installed."""
-    ways: dict[str, Method] = {"loop": lambda image: loop(network, image)}
+    ways: dict[str, Method] = {"loop": lambda image: loop(network, engine, image)}
     if importlib.util.find_spec("monai"):
         from monai.inferers import sliding_window_inference
 
         def monai(image: NDArray[np.float32], **settings: Any) -> None:
             network.to(memory_format=torch.contiguous_format)
-            with torch.inference_mode():
+            with torch.inference_mode(), engine.autocast():
                 pixels = torch.from_numpy(image)[None, None]
                 sliding_window_inference(pixels, (TILE, TILE), 1, SameSize(network), **settings)
 
@@ -148,12 +161,12 @@ def usual_ways(network: UNet) -> dict[str, Method]:
     return ways
 
 
-def loop(network: UNet, image: NDArray[np.float32]) -> None:
+def loop(network: UNet, engine: Engine, image: NDArray[np.float32]) -> None:
     """Predict tile after tile, without anything else."""
     network.to(memory_format=torch.contiguous_format)
     border, output = network.border, network.output_size(TILE)
     mirrored = np.pad(image, [(border, border + output)] * 2, mode="reflect")
-    with torch.inference_mode():
+    with torch.inference_mode(), engine.autocast():
         for top in range(0, image.shape[0], output):
             for left in range(0, image.shape[1], output):
                 tile = mirrored[top : top + TILE, left : left + TILE]
@@ -170,9 +183,9 @@ def measure(method: Method, image: NDArray[np.float32]) -> float:
     return min(seconds[1:])
 
 
-def matrix_rate(size: int = 2000) -> float:
-    """Floating point operations in a second of a product of float32 matrices."""
-    matrix = torch.randn(size, size)
+def matrix_rate(dtype: torch.dtype, size: int = 2000) -> float:
+    """Floating point operations in a second of a product of matrices."""
+    matrix = torch.randn(size, size).to(dtype)
     seconds = []
     for _ in range(8):
         begun = time.perf_counter()

@@ -27,8 +27,11 @@ def without_openvino(monkeypatch):
 
 
 @pytest.mark.usefixtures("without_openvino")
-def test_large_jobs_in_bfloat16_are_compiled(monkeypatch):
+def test_large_jobs_in_the_bfloat16_of_amx_are_compiled(monkeypatch):
     monkeypatch.setattr(device, "can_compile", lambda _device: True)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert choose_backend(BFLOAT16, "auto", LARGE).backend == "torch", "AVX-512 gains nothing"
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
     assert choose_backend(BFLOAT16, "auto", LARGE).backend == "compile"
     assert choose_backend(BFLOAT16, "auto", LARGE - 1).backend == "torch"
     assert choose_backend(CPU, "auto", LARGE).backend == "torch", "in float32 it gains nothing"

@@ -105,6 +105,7 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
     silver = "hela-{}-silver-16-tile380-margin50-rotation15-iterations9000-dropout0.1"
     em = json.loads((folder / "em-1-16-tile380-dropout0.1.json").read_text())["best"]
     expected = [seg(u373), seg(u373, "mirrored")]
+    expected.append(seg("u373-{}-silver-16-tile380-margin50-dropout0.1-bfloat16"))
     expected += [seg(run, *line) for run in (gold, silver) for line in ([], ["parted_at_necks"])]
     expected.append(seg(silver.replace("9000", "18000")))
     errors = ("pixel_error", "pixel_f_error", "rand_error", "splits_and_mergers")
