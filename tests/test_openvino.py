@@ -91,7 +91,7 @@ def test_what_fails_in_it_is_told_and_pytorch_goes_on(model, image, monkeypatch,
 def test_bfloat16_is_left_to_it(model, image, caplog):
     engine = Engine(torch.device("cpu"), torch.bfloat16, "openvino")
     found = predict(image, model, tile=108, engine=engine)
-    assert not caplog.messages
+    assert not [record for record in caplog.records if record.name.startswith("unet2015")]
     exact, rounded = (
         predict(image, model, engine=CPU._replace(dtype=dtype))
         for dtype in (torch.float32, torch.bfloat16)

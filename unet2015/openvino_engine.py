@@ -62,12 +62,12 @@ class OpenVinoNetwork:
     def _compile(self, image: Tensor) -> Any:
         openvino: Any = importlib.import_module("openvino")
         logger.debug("compiling the network for tiles of %d x %d.", *image.shape[-2:])
-        # The precision is asked for below; what autocast traces cannot be converted.
+        # The precision is asked for below; what autocast traces cannot be converted. Traced here
+        # the network runs once, by OpenVINO itself several times.
         with warnings.catch_warnings(), torch.autocast("cpu", enabled=False):
             warnings.simplefilter("ignore")  # the checks of the shape are not traced, rightly
-            described = openvino.convert_model(
-                self._network, example_input=image, input=list(image.shape)
-            )
+            traced = torch.jit.trace(self._network, image, check_trace=False)  # type: ignore[no-untyped-call]
+            described = openvino.convert_model(traced, input=list(image.shape))
         settings = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[self._dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
