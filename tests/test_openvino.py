@@ -12,7 +12,7 @@ from unet2015.checkpoint import Model, save_model
 from unet2015.cli import main
 from unet2015.device import OPENVINO_PAYS, Engine, choose_backend
 from unet2015.images import read_image, write_image
-from unet2015.prediction import predict
+from unet2015.prediction import predict, predict_tiles
 from unet2015.unet import UNet
 
 CPU = Engine(torch.device("cpu"))
@@ -147,3 +147,15 @@ def test_the_command_line_takes_it(model, image, tmp_path):
         assert main(["predict", str(tmp_path / "a.tif"), *words, "--backend", backend]) == 0
     found, expected = (read_image(tmp_path / f"{name}.tif") for name in ("openvino", "torch"))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@needs_openvino
+def test_networks_of_others_are_taken_as_they_are(image):
+    network = torch.nn.Conv2d(1, 2, 5)
+    through, plain = (
+        list(predict_tiles(image / np.float32(255), network, border=2, tile=68, engine=engine))
+        for engine in (CPU._replace(backend="openvino"), CPU)
+    )
+    for (part, found), (same_part, expected) in zip(through, plain, strict=True):
+        assert part == same_part
+        np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .unet import UNet
+
 logger = logging.getLogger(__name__)
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -66,10 +68,18 @@ class OpenVinoNetwork:
         # the network runs once, by OpenVINO itself several times.
         with warnings.catch_warnings(), torch.autocast("cpu", enabled=False):
             warnings.simplefilter("ignore")  # the checks of the shape are not traced, rightly
-            traced = torch.jit.trace(self._network, image, check_trace=False)  # type: ignore[no-untyped-call]
+            example = self._example(image)
+            traced = torch.jit.trace(self._network, example, check_trace=False)  # type: ignore[no-untyped-call]
             described = openvino.convert_model(traced, input=list(image.shape))
         settings = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[self._dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         return openvino.compile_model(described, "CPU", settings)
+
+    def _example(self, image: Tensor) -> Tensor:
+        """What to trace the network with: it takes as long as a prediction, so little of a tile."""
+        if not isinstance(self._network, UNet):
+            return image  # which other sizes another network takes is not known
+        least = self._network.valid_input_size(1)
+        return image[..., :least, :least].contiguous()
