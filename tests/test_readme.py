@@ -118,6 +118,16 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
 
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+def test_the_ablation_of_the_readme_is_that_of_its_runs():
+    lines = (README.parent / "experiments/ablation.md").read_text().splitlines()
+    measured = [re.findall(r"0\.\d{4}", line) for line in lines if re.search(r"0\.\d{4}", line)]
+    block = README.read_text().partition("| | U373 | HeLa | HeLa, parted at necks |")[2]
+    shown = re.findall(r"^\| \w.*0\.\d.*$", block.partition("\n\n")[0], re.MULTILINE)
+    for row, (u373, _, *hela) in zip(shown, measured, strict=True):
+        assert row.split(" | ", 1)[1] == " | ".join(f"{float(x):.2f}" for x in (u373, *hela)) + " |"
+
+
+@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
 def test_the_files_that_the_readme_shows_exist():
     for target in re.findall(r"\]\(([^)#]+)\)", README.read_text()):
         assert target.startswith("http") or (README.parent / target).exists(), target
