@@ -142,8 +142,6 @@ def _require_same(known: dict[str, Any], settings: Settings, target: Path) -> No
 
 def _folds(name: str, wanted: list[str], silver: bool) -> list[Fold]:
     folds = _em_folds() if name == "em" else [cell_fold(name, n, silver) for n in ("02", "01")]
-    if name in CELLS and "later" in wanted:
-        folds.append(later_fold(name, silver))
     return [fold for fold in folds if not wanted or fold.name.split("-")[1] in wanted]
 
 
@@ -173,37 +171,6 @@ def cell_fold(name: str, scored: str, silver: bool) -> Fold:
         }
 
     return Fold(f"{name}-{scored}{'-silver' if silver else ''}", frames, score)
-
-
-def later_fold(name: str, silver: bool) -> Fold:
-    """Train on the first half of both sequences and score the rest, which the protocol does not.
-
-    It tells what a sequence has that the other one lacks; the cells are the same, only later.
-    """
-    data = data_home() / CELLS[name]
-    earlier, later = [], []
-    for sequence in ("01", "02"):
-        middle = len(sequence_frames(data / sequence)) // 2
-        earlier += [f for f in load_sequence(data, sequence, silver) if _time(f) < middle]
-        later += [f for f in load_sequence(data, sequence) if _time(f) >= middle]
-
-    def score(model: Model, engine: Engine, folder: Path) -> dict[str, Any]:
-        truth, found = folder / "later_GT", folder / "later_RES"
-        truth.mkdir(exist_ok=True)
-        found.mkdir(exist_ok=True)
-        for frame in tqdm(later, "predicting", unit="frame"):
-            image = "-".join(frame.name.split("/")[1:]) + ".tif"
-            probabilities = predict(frame.image, model, engine=engine)
-            write_image(truth / image, frame.labels)
-            write_image(found / image, label_cells(probabilities[1] > 0.5, model.min_size))
-        summary = tables.summary(score_sequence(truth, found, MARGIN), MARGIN)
-        return {"smallest_component": model.min_size, **summary}
-
-    return Fold(f"{name}-later{'-silver' if silver else ''}", earlier, score)
-
-
-def _time(frame: AnnotatedFrame) -> int:
-    return int(frame_number(Path(f"{frame.name}.tif")))
 
 
 class TrackedCells:
@@ -277,10 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     add_settings(parser)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="for this call")
     parser.add_argument(
-        "--folds",
-        nargs="+",
-        default=[],
-        help="scored sequences (01 02), EM folds (1 to 5), or the later half of both sequences",
+        "--folds", nargs="+", default=[], help="scored sequences (01 02) or EM folds (1 to 5)"
     )
     parser.add_argument("--silver", action="store_true", help="cells: train on silver truth too")
     parser.add_argument("--device", choices=get_args(DeviceName), default="auto")

@@ -147,7 +147,7 @@ def _scores(result: dict[str, Any]) -> list[str]:
     overlaps = [cell["SEG"] for cell in result["cells"]]
     found = [overlap for overlap in overlaps if overlap > 0]
     return [
-        *(f"{result[key]:.4f}" if key in result else "" for key in ("SEG", "DET", "TRA")),
+        *(f"{result.get(key, math.nan):.4f}" for key in ("SEG", "DET", "TRA")),
         str(len(overlaps)),
         str(len(overlaps) - len(found)),
         f"{_average(found):.4f}",

@@ -54,19 +54,6 @@ def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
     assert "| u373-02, parted at necks | 2 | 0.1 | 572 | 5 | 50 | 5 | 180 | 2 | float32 |" in table
 
 
-def test_the_later_half_of_both_sequences_is_scored_where_it_is_asked_for(reproduce, tmp_path):
-    data = tmp_path / "data" / "PhC-C2DH-U373"
-    for seed, sequence in enumerate(("01", "02")):
-        write_sequence(data, sequence, simulate(3, (200, 220), 6, np.random.default_rng(seed)))
-    reproduce("u373", "--folds", "later")
-    (found,) = (tmp_path / "results").iterdir()
-    result = json.loads(found.read_text())
-    assert result["trained_on"] == ["PhC-C2DH-U373/01/t000", "PhC-C2DH-U373/02/t000"]
-    names = ["01-t001", "01-t002", "02-t001", "02-t002"]
-    assert [frame["frame"] for frame in result["frames"]] == names
-    assert "nan" not in (tmp_path / "results.md").read_text()
-
-
 def test_a_result_in_bfloat16_does_not_replace_one_in_float32(reproduce, tmp_path):
     data = tmp_path / "data" / "PhC-C2DH-U373"
     for seed, sequence in enumerate(("01", "02")):
