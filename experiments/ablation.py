@@ -1,7 +1,7 @@
 """What each ingredient of the paper buys: the recipe without one of them at a time.
 
     python experiments/ablation.py [--sets u373 hela] [--base-channels 8] [--iterations 1500]
-        [--seeds 0 1 2] [--minutes M] [--runs runs]
+        [--seeds 0 1 2] [--precision auto] [--minutes M] [--runs runs]
 
 Both folds of each set are trained and scored as in the reproduction, at reduced size; see
 ``experiments/README.md``. Writes ``experiments/results/ablation/*.json`` and, from all that is
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import groupby, product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from protocol import CELLS, MARGIN, ROTATION
 from reproduce import cell_fold, finish
@@ -28,7 +28,7 @@ from torch import nn
 
 from unet2015.allocation import keep_memory
 from unet2015.augment import AugmentationConfig
-from unet2015.device import choose_engine
+from unet2015.device import Precision, choose_engine
 from unet2015.errors import InputError
 from unet2015.schedule import TrainingConfig
 from unet2015.training import Settings
@@ -86,7 +86,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     keep_memory()
     deadline = time.monotonic() + 60 * arguments.minutes
-    engine = choose_engine()
+    engine = choose_engine(precision=arguments.precision)
     cases = product(arguments.seeds, arguments.sets, ("02", "01"), VARIANTS.items())
     for seed, name, scored, (title, variant) in cases:
         fold = cell_fold(name, scored, silver=False)
@@ -145,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--base-channels", type=int, default=8)
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--precision", choices=get_args(Precision), default="auto")
     parser.add_argument("--minutes", type=float, default=math.inf, help="for this call")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
     return parser

@@ -37,6 +37,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fallbacks import refuse_fallbacks
 from numpy.typing import NDArray
 from profiling import shares
 from torch import Tensor, nn
@@ -98,6 +99,7 @@ def main() -> None:
 
 def compare(channels: int, side: int, precision: Precision) -> dict[str, Any]:
     """Measure everything with a network of so many channels on an image of side x side pixels."""
+    refuse_fallbacks()
     engine = choose_engine("cpu", precision)
     rate = matrix_rate(engine.dtype)
     run: dict[str, Any] = {

@@ -99,7 +99,10 @@ def _results(
     asked = as_json(settings), engine.precision
     results = [r for r in of_folds if (r["settings"], r["precision"]) == asked]
     if not results:
-        raise SystemExit(f"{RESULTS} has no result of {folds[0]} with these settings.")
+        raise SystemExit(
+            f"{RESULTS} has no result of {name} with these settings in {engine.precision}: run "
+            "reproduce.py with them, or give the --precision of one that is there."
+        )
     return results
 
 

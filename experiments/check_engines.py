@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from build_models import ABOUT, all_frames
+from fallbacks import refuse_fallbacks
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -53,6 +54,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     keep_memory()
+    refuse_fallbacks()
     found: dict[str, Any] = {
         "torch": torch.__version__,
         "processor": torch.backends.cpu.get_cpu_capability(),

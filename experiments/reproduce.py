@@ -2,7 +2,7 @@
 
     python experiments/reproduce.py u373|hela|em|all [--base-channels 64] [--dropout 0.5]
         [--tile 572] [--ridge 3] [--w0 10] [--rotation R] [--iterations 6000] [--minutes M]
-        [--folds ...] [--silver] [--runs runs]
+        [--precision auto] [--folds ...] [--silver] [--runs runs]
 
 Trains a network for each fold, predicts what was held out, tracks and scores it, and writes
 ``experiments/results/reproduction/FOLD-CHANNELS-....json`` and, from all such files,

@@ -11,7 +11,7 @@ from torch import nn
 from unet2015 import backends, device
 from unet2015.backends import WithFallback, can_compile, runner
 from unet2015.checkpoint import Model
-from unet2015.device import COMPILING_PAYS, Engine, choose_backend
+from unet2015.device import COMPILING_PAYS, Engine, choose_backend, choose_engine
 from unet2015.errors import InputError
 from unet2015.prediction import predict
 from unet2015.unet import UNet
@@ -19,6 +19,8 @@ from unet2015.unet import UNet
 CPU = Engine(torch.device("cpu"))
 BFLOAT16 = Engine(torch.device("cpu"), torch.bfloat16)
 LARGE = int(COMPILING_PAYS)
+AMX, AVX512 = "_is_amx_tile_supported", "_is_avx512_bf16_supported"
+has_bfloat16 = device._has_bfloat16  # before `float32_unless_asked` of the other tests
 
 
 @pytest.fixture
@@ -29,9 +31,9 @@ def without_openvino(monkeypatch):
 @pytest.mark.usefixtures("without_openvino")
 def test_large_jobs_in_the_bfloat16_of_amx_are_compiled(monkeypatch):
     monkeypatch.setattr(device, "can_compile", lambda _device: True)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, AMX, lambda: False, raising=False)
     assert choose_backend(BFLOAT16, "auto", LARGE).backend == "torch", "AVX-512 gains nothing"
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, AMX, lambda: True, raising=False)
     assert choose_backend(BFLOAT16, "auto", LARGE).backend == "compile"
     assert choose_backend(BFLOAT16, "auto", LARGE - 1).backend == "torch"
     assert choose_backend(CPU, "auto", LARGE).backend == "torch", "in float32 it gains nothing"
@@ -41,6 +43,24 @@ def test_large_jobs_in_the_bfloat16_of_amx_are_compiled(monkeypatch):
     assert choose_backend(BFLOAT16, "auto", LARGE).backend == "torch"
     with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
         choose_backend(CPU, "compile", 1)
+
+
+@pytest.mark.parametrize("amx", [False, True])
+@pytest.mark.parametrize("avx512", [False, True])
+def test_bfloat16_is_chosen_where_the_processor_has_it(monkeypatch, amx, avx512):
+    monkeypatch.setattr(device, "_has_bfloat16", has_bfloat16)
+    monkeypatch.setattr(torch.cpu, AMX, lambda: amx, raising=False)
+    monkeypatch.setattr(torch.cpu, AVX512, lambda: avx512, raising=False)
+    chosen = "bfloat16" if amx or avx512 else "float32"
+    assert choose_engine("cpu").precision == chosen
+    assert choose_engine("cpu", "float32").precision == "float32"
+
+
+def test_without_a_way_to_ask_for_bfloat16_it_is_float32(monkeypatch):
+    monkeypatch.setattr(device, "_has_bfloat16", has_bfloat16)
+    for name in (AMX, AVX512):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert choose_engine("cpu").precision == "float32"
 
 
 def test_float32_on_a_gpu_is_no_tf32(monkeypatch):

@@ -88,6 +88,9 @@ def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypa
     trained = load_model(tmp_path / "runs" / "hela-01-2-margin50-rotation15-iterations2")
     name, weight = next(iter(trained.network.state_dict().items()))
     assert np.allclose(loaded.network.state_dict()[name], weight, atol=1e-3)
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--precision", "bfloat16"])
+    with pytest.raises(SystemExit, match="in bfloat16"):
+        build_models.main()
 
 
 def test_silver_truth_is_a_line_and_a_model_of_its_own(reproduce, tmp_path, monkeypatch):
