@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .images import Image, open_image
+from .images import IMAGE_SUFFIXES, Image, open_image
+from .images.opening import image_files
 
-SUFFIXES = (".tif", ".tiff", ".png")
 _Key = TypeVar("_Key", int, str)
 _NUMBERED = re.compile(r"(?:mask|man_seg|man_track)(\d{3,})")
 
@@ -89,11 +89,11 @@ def label_images(folder: Path) -> dict[str, Path]:
     numbered = numbered_images(home)
     if numbered:
         return {f"{number:03d}": path for number, path in numbered.items()}
-    images = [path for path in sorted(home.iterdir()) if _is_image(path)]
+    images = image_files(home)
     if not images:
         raise InputError(
             f"{home} holds no label image: expected mask000.tif, man_seg000.tif or other "
-            f"{', '.join(SUFFIXES)} files."
+            f"{', '.join(IMAGE_SUFFIXES)} files."
         )
     return _unique(home, ((path.stem, path) for path in images))
 
@@ -107,8 +107,8 @@ def numbered_images(folder: Path) -> dict[int, Path]:
     """List ``maskNNN``, ``man_segNNN`` or ``man_trackNNN`` images by number, ascending."""
     found = [
         (int(match[1]), path)
-        for path in folder.iterdir()
-        if _is_image(path) and (match := _NUMBERED.fullmatch(path.stem))
+        for path in image_files(folder)
+        if (match := _NUMBERED.fullmatch(path.stem))
     ]
     return _unique(folder, sorted(found))
 
@@ -171,10 +171,6 @@ def check_shapes(pair: FramePair, reference: Sequence[int], result: Sequence[int
             f"{pair.result} has the shape {_by(result)}, but its reference {pair.reference} "
             f"{_by(reference)}: give a result of the reference's size."
         )
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _unique(folder: Path, found: Iterable[tuple[_Key, Path]]) -> dict[_Key, Path]:

@@ -37,7 +37,7 @@ from ..images import (
     open_image,
     select_channels,
 )
-from ..images.opening import images_beside, is_zarr
+from ..images.opening import image_files, images_beside, is_zarr
 from ..images.writing import check_axes
 from ..progress import Progress
 from ..results import STREAMED_FROM, ProbabilityType, Result
@@ -257,11 +257,7 @@ def _expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
         for frame in frames:
             yield frame, f"mask{frame_number(frame)}.tif", True
     elif path.is_dir() and not is_zarr(path):
-        files = sorted(
-            file
-            for file in path.iterdir()
-            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-        )
+        files = image_files(path)
         results = {_result_beside(file, _result_name(file)) for file in files}
         if found := results.intersection(files):
             names = ", ".join(sorted(file.name for file in found))

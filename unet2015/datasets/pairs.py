@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InputError
-from ..images import IMAGE_SUFFIXES, read_image
+from ..images import read_image
+from ..images.opening import image_files
 from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells
 
 
@@ -44,11 +45,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             f"{folder} does not exist: give a folder with images/ and labels/, "
             "or a CTC data set and --sequences 01."
         )
-    found = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    ]
+    found = image_files(folder)
     if not found:
         raise InputError(f"{folder} holds no TIFF or PNG files.")
     by_stem = {path.stem: path for path in found}

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..images import open_image
-from ..labelfolder import SUFFIXES, pair_frames, planes
+from ..images import IMAGE_SUFFIXES, open_image
+from ..labelfolder import pair_frames, planes
 from .sequence import FrameScore
 
 
@@ -75,7 +75,7 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
 def find_image(folder: Path, name: str) -> Path | None:
     """Find the image of a frame: ``tNNN`` for a number, or the file with the reference's name."""
     stems = (name, f"t{name}") if not name.isdigit() else (f"t{name}", f"t{int(name):04d}", name)
-    candidates = (folder / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES)
+    candidates = (folder / f"{stem}{suffix}" for stem in stems for suffix in IMAGE_SUFFIXES)
     return next((path for path in candidates if path.is_file()), None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -85,33 +84,6 @@ class FolderImage(Image):
         with self._lock:
             while self._opened:
                 self._opened.popitem()[1].close()
-
-
-def list_frames(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """List the image files of a folder in natural order, ``t9.tif`` before ``t10.tif``.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder.
-    suffixes : sequence of str
-        In lower case with the dot.
-
-    Returns
-    -------
-    list of Path
-        Without hidden files.
-    """
-    return sorted(
-        (
-            file
-            for file in folder.iterdir()
-            if file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file()
-        ),
-        key=lambda file: [
-            int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)
-        ],
-    )
 
 
 def _check_equal(first: Image, other: Image) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .folder import FolderImage, list_frames
+from .folder import FolderImage
 from .png import PngImage
 from .source import Image
 from .tiff import TiffImage
@@ -54,7 +55,7 @@ def open_image(path: Path | str) -> Image:
             from .omezarr import open_zarr  # importing zarr takes half a second
 
             return open_zarr(path)
-        return FolderImage(path, list_frames(path, IMAGE_SUFFIXES), open_image)
+        return FolderImage(path, image_files(path), open_image)
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
         return TiffImage(path)
@@ -70,6 +71,16 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
+def image_files(folder: Path) -> list[Path]:
+    """Image files of a folder but hidden ones, in natural order: ``t9.tif`` before ``t10.tif``."""
+    return sorted(
+        filter(_is_image_file, folder.iterdir()),
+        key=lambda file: [
+            int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)
+        ],
+    )
+
+
 def images_beside(folder: Path, taken: Iterable[Path]) -> list[str]:
     """Names of the images in a folder, Zarr folders too, that are not among those taken."""
     known = set(taken)
@@ -77,9 +88,16 @@ def images_beside(folder: Path, taken: Iterable[Path]) -> list[str]:
         path.name
         for path in sorted(folder.iterdir())
         if path not in known
-        and not path.name.startswith(".")
-        and (path.suffix.lower() in IMAGE_SUFFIXES or (path.is_dir() and is_zarr(path)))
+        and (_is_image_file(path) or (path.is_dir() and is_zarr(path) and not _is_hidden(path)))
     ]
+
+
+def _is_image_file(path: Path) -> bool:
+    return not _is_hidden(path) and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
 
 
 def read_image(path: Path | str) -> NDArray[Any]:
