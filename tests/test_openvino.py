@@ -17,7 +17,6 @@ from unet2015.prediction import predict, predict_tiles
 from unet2015.unet import UNet
 
 CPU = Engine(torch.device("cpu"))
-PAYS = OPENVINO_PAYS[torch.float32]
 fall_back = WithFallback.fall_back
 needs_openvino = pytest.mark.skipif(
     not openvino_engine.is_installed(), reason="OpenVINO is not installed"
@@ -64,12 +63,16 @@ def test_a_network_is_compiled_once_for_all_tiles_of_a_shape(model, image, monke
 
 
 @needs_openvino
-def test_it_is_chosen_for_large_jobs_on_a_cpu_only():
-    assert choose_backend(CPU, "auto", 10**6).backend == "torch"
-    assert choose_backend(CPU, "auto", int(PAYS)).backend == "openvino"
-    assert choose_backend(CPU, "auto", int(PAYS) // 16, 64).backend == "openvino"
+def test_it_is_chosen_for_large_jobs_on_a_cpu_only(monkeypatch):
+    large = int(OPENVINO_PAYS)
+    assert choose_backend(CPU, "auto", large - 1).backend == "torch"
+    assert choose_backend(CPU, "auto", large).backend == "openvino"
+    assert choose_backend(CPU, "auto", large // 16, 64).backend == "openvino"
     in_bfloat16 = CPU._replace(dtype=torch.bfloat16)
-    assert choose_backend(in_bfloat16, "auto", int(PAYS) // 2).backend == "openvino"
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    assert choose_backend(in_bfloat16, "auto", large // 2).backend == "torch"
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert choose_backend(in_bfloat16, "auto", large // 2).backend == "openvino"
     assert choose_backend(CPU, "openvino", 1).backend == "openvino"
     assert choose_backend(CPU, "torch", 10**12).backend == "torch"
     assert choose_backend(Engine(torch.device("cuda")), "auto", 10**12).backend != "openvino"

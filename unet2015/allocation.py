@@ -20,7 +20,7 @@ def keep_memory() -> bool:
     """Let this process keep the memory that it frees, and use it again.
 
     It holds for the whole process until that ends, so this is for programs to call: the command
-    line does, a library should not. A network on a CPU is up to 1.5 times as fast, if the main
+    line does, a library should not. A network on a CPU is up to 1.4 times as fast, if the main
     thread runs it; other threads gain less. Its results stay the same. The process may grow by half
     or more, and gives nothing back before it ends.
 

@@ -18,9 +18,11 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 BackendName = Literal["auto", "torch", "compile", "openvino"]
 
-OPENVINO_PAYS = {torch.float32: 150e6, torch.bfloat16: 30e6}
-"""Pixels from which a network of 16 channels runs so much faster that three seconds to prepare
-OpenVINO pay, float32 with the memory kept; the work of a pixel grows with the square of these."""
+OPENVINO_PAYS = 150e6
+"""Pixels from which a network of 16 channels runs so much faster that two or three seconds to
+prepare OpenVINO pay, with the memory kept; the work of a pixel grows with the square of these."""
+OPENVINO_PAYS_WITH_AMX = 30e6
+"""The same in AMX's bfloat16."""
 COMPILING_PAYS = 600e6
 """The same for torch.compile, which takes half a minute."""
 STEPS_THAT_PAY = 500
@@ -159,7 +161,9 @@ def choose_backend(
     if backend != "auto":
         return engine._replace(backend=backend)
     work = pixels * (base_channels / 16) ** 2
-    if _can_use_openvino(engine) and work >= OPENVINO_PAYS[engine.dtype]:
+    with_amx = engine.dtype == torch.bfloat16 and _has_amx()
+    openvino_pays = OPENVINO_PAYS_WITH_AMX if with_amx else OPENVINO_PAYS
+    if _can_use_openvino(engine) and work >= openvino_pays:
         return engine._replace(backend="openvino")
     if work >= COMPILING_PAYS and engine.gains_by_compiling:
         return engine._replace(backend="compile")
