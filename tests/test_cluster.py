@@ -1,7 +1,10 @@
 import os
 import signal
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, repeat
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,15 +14,19 @@ from unet2015 import InputError, save_model
 from unet2015.checkpoint import Model, load_model
 from unet2015.cli import main
 from unet2015.device import Engine
-from unet2015.fileprediction import predict_file
-from unet2015.images import write_image
+from unet2015.fileprediction import digest, predict_file
+from unet2015.images import fingerprint, write_image
 from unet2015.results import Result
+from unet2015.scratch import Scratch
+from unet2015.tasks import Work, statistics_key
 from unet2015.tiles import TileGrid
 from unet2015.unet import UNet
 
 pytest.importorskip("distributed")
 
 from unet2015.cluster import Cluster, Recipe, compute_batch
+
+GRID = TileGrid((44, 44), (44, 44), 20, 4)
 
 
 @pytest.fixture
@@ -80,20 +87,70 @@ def test_threads_of_a_worker_take_turns(monkeypatch):
     assert together == [1] * 8
 
 
-def test_a_worker_refuses_another_model(files):
-    recipe = Recipe(
+def recipe_for(files, grid):
+    return Recipe(
         image=files / "image.tif",
+        state=fingerprint(files / "image.tif"),
         channels=(0,),
         model=files / "model.safetensors",
-        digest="of another model",
+        digest=digest(load_model(files / "model.safetensors")),
         engine=Engine(torch.device("cpu")),
-        grid=TileGrid((300, 320), (44, 44), 20, 4),
+        grid=grid,
         result=Result(),
-        pixels=files / "pixels.zarr",
+        pixels=files / "scratch" / "pixels.zarr",
         threads=None,
     )
+
+
+def test_a_worker_refuses_another_model(files):
     with pytest.raises(InputError, match="not the same file"):
-        compute_batch(recipe, {}, [])
+        compute_batch(recipe_for(files, GRID)._replace(digest="of another model"), {}, [])
+
+
+def test_a_worker_refuses_an_image_that_is_not_the_one_meant(files):
+    with pytest.raises(InputError, match="not the same on all machines"):
+        compute_batch(recipe_for(files, GRID)._replace(state="of another image"), {}, [])
+
+
+def test_a_worker_that_outlives_a_command_sees_the_image_of_the_next(files):
+    statistics = {"statistics ": [44 * 44, [100.0], [50.0], [0.0], [255.0]]}
+
+    def predict(value):
+        write_image(files / "image.tif", np.full((44, 44), value, np.uint8))
+        with Scratch(files / "scratch", {}, overwrite=True) as scratch:
+            pixels = scratch.pixels((44, 44), np.dtype("f4"), (44, 44))
+            compute_batch(recipe_for(files, GRID), statistics, [Work((), *GRID)])
+            return pixels[:, :].copy()
+
+    assert not np.array_equal(predict(0), predict(200))
+
+
+def test_workers_that_come_after_the_start_get_work_too(monkeypatch):
+    monkeypatch.setattr("unet2015.cluster.digest", lambda _model: "")
+    monkeypatch.setattr("unet2015.cluster.fingerprint", lambda _path: "")
+    monkeypatch.setattr("unet2015.cluster.plane_statistics", lambda *_: None)
+    in_flight, most = deque(), []
+
+    class Finished:
+        add = in_flight.append
+
+        def __iter__(self):
+            while in_flight:
+                most.append(len(in_flight))
+                yield in_flight.popleft()
+
+    cluster = Cluster.__new__(Cluster)
+    cluster._client, cluster._distributed = Mock(), Mock(as_completed=Finished)
+    cluster._distributed.KilledWorker = RuntimeError
+    cluster._client.nthreads.side_effect = chain([{}], repeat({"one": 8, "two": 8}))
+    cluster._client.submit.side_effect = lambda *_, **__: Mock()
+    cluster._model = cluster._threads = None
+    grid, ledger = TileGrid((2000, 2000), (44, 44), 20, 4), {statistics_key(()): []}
+    task = Mock(grid=grid)
+    cluster.compute(task, [Work((), tile) for tile in grid], Mock(), ledger, lambda _: None)
+    assert most[0] == 4
+    assert max(most) == 4 * 16
+    assert len(ledger) == 1 + len(grid)
 
 
 def test_a_scheduler_that_does_not_answer_is_told(files, capsys, monkeypatch):

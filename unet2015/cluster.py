@@ -32,7 +32,7 @@ from .checkpoint import load_model
 from .device import Engine
 from .errors import InputError
 from .fileprediction import digest
-from .images import open_image
+from .images import fingerprint, open_image
 from .results import Result
 from .scratch import ScratchPixels
 from .tasks import Task, Work, compute, plane_statistics, statistics_key, unfinished
@@ -52,6 +52,8 @@ class Recipe(NamedTuple):
     """A `Task` and its store as a worker needs them: by path."""
 
     image: Path
+    state: str
+    """The image's fingerprint: workers outlive a command, and the image may be another by then."""
     channels: tuple[int, ...]
     model: Path
     digest: str
@@ -119,6 +121,7 @@ class Cluster:
         """Do what `tasks.compute` does, on the workers."""
         recipe = Recipe(
             task.image.path.resolve(),
+            fingerprint(task.image.path),
             task.channels,
             self._model,
             digest(task.model),
@@ -133,7 +136,10 @@ class Cluster:
         finished = self._distributed.as_completed()
 
         def submit() -> None:
-            for batch in islice(batches, 1):
+            # Some more than are computed at once, so that no worker waits; not all, there may be
+            # many. Workers come and go.
+            wanted = 4 * max(1, sum(self._client.nthreads().values()))
+            for batch in islice(batches, max(0, wanted - len(futures))):
                 known = {}
                 for plane in {work.plane for work in batch}:
                     plane_statistics(task, plane, ledger)
@@ -142,9 +148,7 @@ class Cluster:
                 futures[future] = batch
                 finished.add(future)
 
-        # Some more than are computed at once, so that no worker waits; not all, there may be many.
-        for _ in range(4 * max(1, sum(self._client.nthreads().values()))):
-            submit()
+        submit()
         try:
             for future in finished:
                 future.result()
@@ -184,6 +188,11 @@ def _opened(recipe: Recipe) -> tuple[Task, ScratchPixels]:
     model = load_model(recipe.model)
     if digest(model) != recipe.digest:
         raise InputError(f"{recipe.model} is not the same file on all machines: copy it again.")
+    if fingerprint(recipe.image) != recipe.state:
+        raise InputError(
+            f"{recipe.image} is not the same on all machines, or has just changed: repeat the "
+            "command when all see the same file."
+        )
     task = Task(
         open_image(recipe.image),
         recipe.channels,
