@@ -48,6 +48,53 @@ def test_cut_anywhere(tmp_path: Path, kind: str) -> None:
     assert all(str(cut) in message and "\n" not in message for message in messages)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_bytes_in_directories(tmp_path: Path, kind: str) -> None:
+    """Whatever libraries make of them: one sentence, or pixels."""
+    whole = tmp_path / "whole.tif"
+    tifffile.imwrite(whole, STACK, photometric="minisblack", **KINDS[kind])
+    spots: list[int] = [*range(16)]
+    with tifffile.TiffFile(whole) as tiff:
+        for page in tiff.pages:
+            tags = page.aspage().tags.values()
+            spots += range(page.offset, page.offset + 30 * len(tags))
+            for tag in tags:
+                spots += range(tag.valueoffset, tag.valueoffset + min(tag.valuebytecount, 100))
+    rng = np.random.default_rng(0)
+    messages = []
+    for _ in range(150):
+        data = bytearray(whole.read_bytes())
+        for spot in rng.choice([spot for spot in spots if spot < len(data)], 2):
+            data[spot] = rng.choice([0, 1, 2, 255, rng.integers(256)])
+        (tmp_path / "wrong.tif").write_bytes(data)
+        try:
+            with open_image(tmp_path / "wrong.tif") as image:
+                image.read(image.planes[-1], slice(0, 50), slice(0, 50))
+        except InputError as error:
+            messages.append(str(error))
+    assert len(messages) > 10
+    assert all("wrong.tif" in message and "\n" not in message for message in messages)
+
+
+def test_strips_without_rows(tmp_path: Path) -> None:
+    path = tmp_path / "strips.tif"
+    tifffile.imwrite(path, STACK[0], compression="zlib", rowsperstrip=8)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags["RowsPerStrip"].overwrite(0)
+    with pytest.raises(InputError, match=r"strips\.tif cannot be read"):
+        read_image(path)
+
+
+def test_directory_beyond_any_file(tmp_path: Path) -> None:
+    path = tmp_path / "beyond.tif"
+    tifffile.imwrite(path, STACK[0], bigtiff=True)
+    data = bytearray(path.read_bytes())
+    data[15] = 255  # the highest byte of the first directory's offset
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="truncated"):
+        open_image(path)
+
+
 @pytest.mark.parametrize("left", [0, 1, 10, 100])
 def test_lost_directory(tmp_path: Path, left: int) -> None:
     """As libtiff writes, with directories behind the pixels: tifffile just finds fewer pages."""

@@ -115,7 +115,7 @@ def test_units(value: object, unit: object, expected: tuple[float, str] | None) 
     assert physical_size(value, unit) == expected
 
 
-def test_select_channels(tmp_path: Path) -> None:
+def test_select_channels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     array = RNG.integers(0, 99, (3, 20, 30)).astype(np.uint8)
     write_image(tmp_path / "a.ome.tif", array, "CYX", channel_names=["DAPI", "GFP", "7"])
     with open_image(tmp_path / "a.ome.tif") as image:
@@ -126,6 +126,13 @@ def test_select_channels(tmp_path: Path) -> None:
         for requested, wanted in [(None, 1), (None, 4), ([0, 1], 1), ([3], 1), (["RFP"], 1)]:
             with pytest.raises(InputError, match=r"3 channels \(DAPI, GFP, 7\), axes C 3, Y 20"):
                 select_channels(image, requested, wanted)
+    write_image(tmp_path / "numbered.ome.tif", array, "CYX", channel_names=["1", "2", "3"])
+    with open_image(tmp_path / "numbered.ome.tif") as image:
+        caplog.clear()
+        assert select_channels(image, ["0", "3"], 2) == (0, 2)
+        assert not caplog.messages
+        assert select_channels(image, ["1"], 1) == (1,)
+        assert caplog.messages == ["channel 1, counting from 0, is 2; 1 is channel 0."]
     write_image(tmp_path / "grey.tif", array[0])
     with open_image(tmp_path / "grey.tif") as image:
         assert select_channels(image, None, 1) == (0,)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unet2015.images import open_image, read_image
+from unet2015.images.blocks import BlockCache
 
 DTYPES = ("u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8")
 KINDS = ("shaped", "ome", "imagej")
@@ -195,6 +196,26 @@ def test_ome_tiff_of_several_files(tmp_path: Path, compression: str | None) -> N
         assert image.pixel_size == {"X": (0.65, "µm")}
 
 
+def test_pixel_size_in_the_tags_counts_where_ome_tells_none(tmp_path: Path) -> None:
+    array, tags = np.zeros((20, 30), np.uint8), {"resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(tmp_path / "a.ome.tif", array, resolution=(20000, 10000), **tags)
+    with open_image(tmp_path / "a.ome.tif") as image:
+        assert image.pixel_size == {"X": (0.5, "µm"), "Y": (1.0, "µm")}
+    metadata = {"PhysicalSizeX": 2.0, "PhysicalSizeY": 2.0}
+    path = tmp_path / "b.ome.tif"
+    tifffile.imwrite(path, array, resolution=(20000, 10000), metadata=metadata, **tags)
+    with open_image(path) as image:
+        assert image.pixel_size == {"X": (2.0, "µm"), "Y": (2.0, "µm")}
+
+
+def test_an_axis_of_another_quantity_has_no_size(tmp_path: Path) -> None:
+    metadata = {"unit": "micron", "yunit": "sec"}  # a kymograph: Y is time
+    array = np.zeros((20, 30), np.uint8)
+    tifffile.imwrite(tmp_path / "k.tif", array, imagej=True, resolution=(2, 0.5), metadata=metadata)
+    with open_image(tmp_path / "k.tif") as image:
+        assert image.pixel_size == {"X": (0.5, "µm")}
+
+
 def test_reads_full_resolution_of_a_pyramid(tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 99, (3, 64, 64)).astype(np.uint8)
     with tifffile.TiffWriter(tmp_path / "p.ome.tif") as tiff:
@@ -203,9 +224,14 @@ def test_reads_full_resolution_of_a_pyramid(tmp_path: Path) -> None:
     check_regions(tmp_path / "p.ome.tif", array, "CYX", 0)
 
 
-def test_decodes_each_strip_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    array = np.random.default_rng(0).integers(0, 99, (64, 64)).astype(np.uint8)
+@pytest.mark.parametrize("capacity", [1 << 20, 1])
+@pytest.mark.parametrize("samples", [(), (3,)])
+def test_decodes_each_strip_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capacity: int, samples: tuple[int, ...]
+) -> None:
+    array = np.random.default_rng(0).integers(0, 99, (64, 64, *samples)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "s.tif", array, compression="zlib", rowsperstrip=16)
+    monkeypatch.setattr("unet2015.images.tiff.BlockCache", lambda: BlockCache(capacity))
     with open_image(tmp_path / "s.tif") as image:
         decoded = []
         decode = type(image)._decode

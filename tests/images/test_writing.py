@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +51,14 @@ def test_imagej_description(tmp_path: Path) -> None:
         assert expected.items() <= tiff.imagej_metadata.items()
         assert tiff.pages.first.tags["XResolution"].value == (2, 1)
         assert tiff.pages.first.tags["YResolution"].value == (4, 1)
+
+
+@pytest.mark.parametrize("known", ["X", "Y", "Z", "T", "ZX", "ZT"])
+def test_sizes_of_some_axes_are_kept(tmp_path: Path, known: str) -> None:
+    sizes = {axis: SIZES[axis] for axis in known}
+    write_image(tmp_path / "a.tif", np.zeros((3, 2, 8, 9), np.uint8), "TZYX", sizes)
+    with open_image(tmp_path / "a.tif") as image:
+        assert image.pixel_size.items() >= sizes.items()
 
 
 def test_ome_description(tmp_path: Path) -> None:
@@ -106,6 +115,10 @@ def test_output_checks(tmp_path: Path) -> None:
     assert check_output(tmp_path / "out.tif", [source]) == tmp_path / "out.tif"
     with pytest.raises(InputError, match="is the input"):
         check_output(tmp_path / "." / "in.tif", [source])
+    zarr.create_array(str(tmp_path / "in.zarr"), shape=(5, 6), dtype="uint8")
+    (tmp_path / "in.zarr" / "labels").mkdir()
+    with pytest.raises(InputError, match="lies in the input"):
+        check_output(tmp_path / "in.zarr" / "labels" / "out.zarr", [tmp_path / "in.zarr"])
     (tmp_path / "folder.tif").mkdir()
     with pytest.raises(InputError, match="is a folder"):
         check_output(tmp_path / "folder.tif")

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CACHE_BYTES = 1 << 27
-"""Memory for decoded blocks of one image, 128 MiB: the strips under a row of tiles of 572 rows of
-an uint8 image up to 230,000 wide, so that tiles side by side do not decode them again."""
+"""Memory for decoded blocks of one image, 128 MiB, unless `BlockCache.reserve` asks for more."""
 
 
 class BlockCache:
@@ -29,6 +28,10 @@ class BlockCache:
         self._blocks: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
         self._bytes = 0
         self._lock = Lock()
+
+    def reserve(self, capacity: int) -> None:
+        """Have room for so many bytes at least."""
+        self._capacity = max(self._capacity, capacity)
 
     def get(self, key: Hashable, decode: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return the block of this key, decoding it if it is not here.

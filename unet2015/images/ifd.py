@@ -64,6 +64,8 @@ def _complete(file: BinaryIO, size: int, header: bytes, order: str, big: bool) -
     seen = set()
     while offset and offset not in seen:
         seen.add(offset)
+        if offset >= size:
+            return False
         file.seek(offset)
         start = file.read(struct.calcsize(count_format))
         if len(start) < struct.calcsize(count_format):

@@ -73,9 +73,16 @@ def physical_size(value: object, unit: object) -> tuple[float, str] | None:
 
 
 def known_sizes(sizes: Mapping[str, tuple[object, object]]) -> dict[str, tuple[float, str]]:
-    """Keep the axes whose value and unit `physical_size` understands."""
+    """Keep the axes whose value and unit `physical_size` understands: T a duration, others lengths.
+
+    So the time axis of a kymograph, which is called Y, has no size.
+    """
     converted = {axis: physical_size(*size) for axis, size in sizes.items()}
-    return {axis: size for axis, size in converted.items() if size is not None}
+    return {
+        axis: size
+        for axis, size in converted.items()
+        if size is not None and size[1] == ("s" if axis == "T" else "µm")
+    }
 
 
 def read_tiff_metadata(
@@ -93,24 +100,24 @@ def read_tiff_metadata(
     tuple of dict and tuple
         As `Image.pixel_size` and `Image.channel_names`.
     """
-    if tiff.is_ome and tiff.ome_metadata:
-        return read_ome_xml(tiff.ome_metadata)
     page = tiff.pages.first
     x, y = (_spacing(page.tags.valueof(code)) for code in (282, 283))
+    # Resolutions by the inch are for printers; microscopes and Bio-Formats write centimetres.
+    in_tags = {"X": (x, "cm"), "Y": (y, "cm")} if page.tags.valueof(296) == _CENTIMETRE else {}
+    if tiff.is_ome and tiff.ome_metadata:
+        sizes, names = read_ome_xml(tiff.ome_metadata)
+        return known_sizes(in_tags) | sizes, names
     if tiff.is_imagej and tiff.imagej_metadata:
         ij = tiff.imagej_metadata
         unit = ij.get("unit", "pixel")
-        sizes = {
+        described = {
             "X": (x, unit),
             "Y": (y, ij.get("yunit", unit)),
             "Z": (ij.get("spacing"), ij.get("zunit", unit)),
             "T": (ij.get("finterval"), ij.get("tunit", "s")),
         }
-        return known_sizes(sizes), ()
-    # Resolutions by the inch are for printers; microscopes and Bio-Formats write centimetres.
-    if page.tags.valueof(296) == _CENTIMETRE:
-        return known_sizes({"X": (x, "cm"), "Y": (y, "cm")}), ()
-    return {}, ()
+        return known_sizes(described), ()
+    return known_sizes(in_tags), ()
 
 
 def _spacing(resolution: Any) -> float | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .blocks import BlockCache, assemble
 from .metadata import known_sizes
-from .source import Image, PixelSize, canonical_axes, plane_order
+from .source import Image, PixelSize, canonical_axes, damaged, plane_order
 
 # Chunks smaller than this are read several at once, since each read has a cost of its own.
 _BLOCK = 512
@@ -55,7 +55,7 @@ def open_zarr(path: Path) -> Image:
     except (InputError, OSError):
         raise
     except Exception as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     if len(members) == 1:
         return open_zarr(path / members[0])
     raise InputError(
@@ -143,12 +143,7 @@ class ZarrImage(Image):
             slice(i * size, min((i + 1) * size, length))
             for i, size, length in zip(number, self._box, self._array.shape, strict=True)
         )
-        try:
-            return np.asarray(self._array[box], self.dtype)
-        except OSError:
-            raise
-        except Exception as error:
-            raise _damaged(self.path, error) from error
+        return np.asarray(self._array[box], self.dtype)
 
     def close(self) -> None:
         """Do nothing: Zarr keeps no file open."""
@@ -197,8 +192,3 @@ def _open_multiscales(path: Path, group: Any, attributes: Mapping[str, Any]) -> 
     channels = attributes.get("omero", {}).get("channels", [])
     names = [str(channel.get("label", "")) for channel in channels]
     return ZarrImage(path, array, axes, known_sizes(sizes), names if all(names) else ())
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    why = " ".join(str(error).split())[:200] or type(error).__name__
-    return InputError(f"{path} cannot be read as a Zarr image ({why}): copy or export it again.")

@@ -76,7 +76,7 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(
         filter(_is_image_file, folder.iterdir()),
         key=lambda file: [
-            int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)
+            int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)
         ],
     )
 

@@ -9,8 +9,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from .source import Image
+from .source import Image, damaged
 
 
 class PngImage(Image):
@@ -31,9 +30,7 @@ class PngImage(Image):
         try:
             pixels = np.asarray(imagecodecs.png_decode(path.read_bytes()))
         except (imagecodecs.PngError, ValueError) as error:
-            raise InputError(
-                f"{path} cannot be read as a PNG ({error}): copy or export it again."
-            ) from error
+            raise damaged(path, error) from error
         self._pixels = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
         axes = "YX" if pixels.ndim == 2 else "CYX"
         super().__init__(path, axes, self._pixels.shape[-len(axes) :], pixels.dtype)

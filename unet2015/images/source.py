@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+
+log = logging.getLogger(__name__)
 
 PixelSize = Mapping[str, tuple[float, str]]
 
@@ -143,7 +146,12 @@ class Image(ABC):
             for k, channel in enumerate(wanted):
                 if not 0 <= channel < self.channels:
                     raise IndexError(f"channel {channel} is not in 0...{self.channels - 1}")
-                region[k] = self._read(tuple(plane), channel, rows, columns)
+                try:
+                    region[k] = self._read(tuple(plane), channel, rows, columns)
+                except (InputError, OSError, MemoryError):
+                    raise
+                except Exception as error:  # whatever a library makes of a damaged file
+                    raise damaged(self.path, error) from error
         return region
 
     def read_single(self) -> NDArray[Any]:
@@ -190,6 +198,12 @@ class Image(ABC):
         return f"<{type(self).__name__} {self.path} {self.describe()} {self.dtype}>"
 
 
+def damaged(path: Path, error: Exception) -> InputError:
+    """Say in one sentence that a file cannot be read, and why."""
+    why = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(f"{path} cannot be read ({why}): copy or export it again.")
+
+
 def select_channels(
     image: Image, requested: Sequence[int | str] | None, wanted: int
 ) -> tuple[int, ...]:
@@ -200,7 +214,8 @@ def select_channels(
     image : Image
         The image.
     requested : sequence of int or str, or None
-        What the user asked for: numbers counted from 0, or names; None if nothing.
+        What the user asked for: numbers counted from 0, or names, where both fit numbers; None if
+        nothing.
     wanted : int
         How many channels the model takes.
 
@@ -234,11 +249,17 @@ def select_channels(
 
 
 def _channel_number(image: Image, channel: int | str, have: str) -> int:
-    if channel in image.channel_names:
-        return image.channel_names.index(str(channel))
+    names = image.channel_names
     number = int(channel) if str(channel).isdecimal() else -1
     if not 0 <= number < image.channels:
+        if channel in names:
+            return names.index(str(channel))
         raise InputError(f"There is no channel {channel}: {have}, counting from 0.")
+    if channel in names and names[number] != channel:
+        log.warning(
+            "channel %d, counting from 0, is %s; %s is channel %d.",
+            *(number, names[number], channel, names.index(str(channel))),
+        )
     return number
 
 

@@ -18,7 +18,7 @@ from ..errors import InputError
 from .blocks import BlockCache, assemble
 from .ifd import check_directories
 from .metadata import read_tiff_metadata
-from .source import Image, canonical_axes, plane_order
+from .source import Image, canonical_axes, damaged, plane_order
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class TiffImage(Image):
         except OSError:
             raise
         except Exception as error:
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
         try:
             self._open(path)
         except (InputError, OSError):
@@ -61,7 +61,7 @@ class TiffImage(Image):
             raise
         except Exception as error:
             self.close()
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
 
     def _open(self, path: Path) -> None:
         series = self._tiff.series[0]
@@ -163,6 +163,12 @@ class TiffImage(Image):
         )
         # Samples of a pixel lie either together in a block or apart in planes of blocks.
         apart = keyframe.shaped[0] > 1
+        narrow = columns.stop - columns.start < keyframe.imagewidth
+        if not keyframe.is_tiled and (narrow or self._samples > 1):
+            # What is beside the region, and its other channels, is read next, of the same strips.
+            strips = -(-rows.stop // block_shape[0]) - rows.start // block_shape[0]
+            strip_bytes = prod(block_shape) * self._samples * self.dtype.itemsize
+            self._cache.reserve(strips * strip_bytes)
         down = -(-keyframe.imagelength // block_shape[0])
         across = -(-keyframe.imagewidth // block_shape[1])
 
@@ -219,7 +225,7 @@ class TiffImage(Image):
         try:
             pixels, _, shape = keyframe.decode(data, segment, **tables)
         except Exception as error:
-            raise _damaged(Path(where), error) from error
+            raise damaged(Path(where), error) from error
         if pixels is None:
             # A tile that was never written: writers of sparse files leave it out.
             return np.full(shape[1:], keyframe.nodata, self.dtype)
@@ -287,8 +293,3 @@ def _truncated(path: Path) -> InputError:
     return InputError(
         f"{path} is truncated: it ends before its pixels do, so copy or export it again."
     )
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    why = " ".join(str(error).split())[:200] or type(error).__name__
-    return InputError(f"{path} cannot be read as a TIFF ({why}): copy or export it again.")

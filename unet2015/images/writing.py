@@ -43,7 +43,7 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
     ------
     InputError
         If the suffix is unknown, the folder does not exist or cannot be written to, the path is a
-        folder other than a Zarr, or it is one of the inputs or holds it.
+        folder other than a Zarr, or it is one of the inputs, holds it or lies in it.
     """
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
@@ -65,6 +65,8 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
             raise InputError(f"{path} is the input: give the output another name.")
         if path.resolve() in source.resolve().parents:
             raise InputError(f"{path} holds the input {source}: give the output another name.")
+        if source.resolve() in path.resolve().parents and is_zarr(source):
+            raise InputError(f"{path} lies in the input {source}: write the output beside it.")
     return path
 
 
@@ -150,7 +152,7 @@ def write_image(
         raise InputError(f"{path}: small results are written as .tif or .png.")
     sizes = {k: v for k, v in known_sizes(pixel_size or {}).items() if k in axes}
     with named_errors(path), atomic_path(path) as temporary:
-        if path.stem.lower().endswith(".ome") or channel_names or not _imagej_can(array):
+        if path.stem.lower().endswith(".ome") or channel_names or not _imagej_can(array, sizes):
             _write_ome(temporary, array, axes, sizes, channel_names)
         else:
             _write_imagej(temporary, array, axes, sizes)
@@ -178,7 +180,9 @@ def tiff_resolution(pixel_size: PixelSize) -> dict[str, Any]:
     }
 
 
-def _imagej_can(array: NDArray[Any]) -> bool:
+def _imagej_can(array: NDArray[Any], sizes: PixelSize) -> bool:
+    if "Z" in sizes and not ("X" in sizes or "Y" in sizes):
+        return False  # its unit is that of the resolution
     # tifffile takes a stack that is one pixel wide for one page.
     return array.dtype.name in _IMAGEJ_TYPES and array.nbytes < 1 << 32 and array.shape[-1] > 1
 
