@@ -196,6 +196,21 @@ def test_ome_tiff_of_several_files(tmp_path: Path, compression: str | None) -> N
         assert image.pixel_size == {"X": (0.65, "µm")}
 
 
+def test_a_slide_of_aperio_gives_its_full_resolution(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 99, (64, 96, 3)).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "slide.svs") as tiff:
+        options = {"photometric": "rgb", "compression": "zlib", "metadata": None}
+        tiff.write(array, tile=(16, 16), description="Aperio Image Library|MPP = 0.5", **options)
+        tiff.write(array[::4, ::4], description="Aperio thumbnail", **options)
+        tiff.write(array[::2, ::2], tile=(16, 16), description="Aperio level", **options)
+    with tifffile.TiffFile(tmp_path / "slide.svs") as tiff:
+        assert tiff.is_svs
+    with open_image(tmp_path / "slide.svs") as image:
+        assert (image.axes, image.name) == ("CYX", "slide")
+        assert image.pixel_size == {"X": (0.5, "µm"), "Y": (0.5, "µm")}
+    check_regions(tmp_path / "slide.svs", np.moveaxis(array, -1, 0), "CYX", 0)
+
+
 def test_pixel_size_in_the_tags_counts_where_ome_tells_none(tmp_path: Path) -> None:
     array, tags = np.zeros((20, 30), np.uint8), {"resolutionunit": "CENTIMETER"}
     tifffile.imwrite(tmp_path / "a.ome.tif", array, resolution=(20000, 10000), **tags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
@@ -88,7 +89,7 @@ def known_sizes(sizes: Mapping[str, tuple[object, object]]) -> dict[str, tuple[f
 def read_tiff_metadata(
     tiff: tifffile.TiffFile,
 ) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
-    """Take pixel sizes and channel names from OME-XML, ImageJ's description or the tags.
+    """Take pixel sizes and channel names from OME-XML, the tags, ImageJ's or Aperio's description.
 
     Parameters
     ----------
@@ -117,6 +118,8 @@ def read_tiff_metadata(
             "T": (ij.get("finterval"), ij.get("tunit", "s")),
         }
         return known_sizes(described), ()
+    if tiff.is_svs and (found := re.search(r"\bMPP *= *([\d.]+)", page.description)):
+        return known_sizes(dict.fromkeys("XY", (found[1], "µm"))), ()
     return known_sizes(in_tags), ()
 
 

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .folder import FolderImage
 from .png import PngImage
-from .source import Image
+from .source import TIFF_SUFFIXES, Image
 from .tiff import TiffImage
 
-TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png")
 """Suffixes of image files, in lower case; Zarr images are folders."""
 

@@ -23,7 +23,9 @@ PixelSize = Mapping[str, tuple[float, str]]
 # without a meaning are slices in Fiji too.
 _NAMELESS = "IQ"
 _SPARE_NAMES = "ZTPRV"
-_STRIPPED_SUFFIXES = (".ome", ".tif", ".tiff", ".btf", ".tf8", ".png", ".zarr")
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn", ".qptiff", ".lsm")
+"""Of files that are TIFF inside; which kind tells their content."""
+_STRIPPED_SUFFIXES = (".ome", ".png", ".zarr", *TIFF_SUFFIXES)
 
 
 class Image(ABC):

@@ -153,8 +153,6 @@ def _write_tiff(
             shutil.rmtree(path.with_name(f"level{number}"), ignore_errors=True)
             if coarser is not None:
                 level = coarser
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
 
 
 def _scratch(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> zarr.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from functools import partial
+from functools import cache, partial
 from math import prod
 from pathlib import Path
 from threading import RLock
@@ -90,7 +90,7 @@ class TiffImage(Image):
         super().__init__(path, axes, shape, np.dtype(series.dtype), pixel_size, channel_names)
         images = sum(not other.keyframe.is_reduced for other in self._tiff.series)
         if images > 1:
-            log.warning("%s holds %d images of different kinds; the first is used.", path, images)
+            _tell_of_others(path, images)
         self._check_length()
 
     def _check_length(self) -> None:
@@ -253,6 +253,12 @@ class TiffImage(Image):
             self._tiff.close()
             while self._files:
                 self._files.popitem()[1].close()
+
+
+@cache
+def _tell_of_others(path: Path, images: int) -> None:
+    # Once: a file is opened for its checks, and again to be read.
+    log.warning("%s holds %d images of different kinds; the first is used.", path, images)
 
 
 def _check_supported(path: Path, tiff: tifffile.TiffFile) -> None:
