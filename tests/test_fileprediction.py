@@ -24,6 +24,7 @@ from unet2015.images import open_image, read_image, write_image
 from unet2015.instances import foreground, label_cells
 from unet2015.prediction import predict
 from unet2015.results import Result
+from unet2015.scratch import Scratch
 from unet2015.tiles import TileGrid
 from unet2015.unet import UNet
 
@@ -168,6 +169,20 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_file(model, tmp_pat
     assert cli(*words, "-o", out) == 0
     assert out.read_bytes() == (tmp_path / "undisturbed.tif").read_bytes()
     assert not hidden(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.zarr"])
+@pytest.mark.usefixtures("large")
+def test_a_result_is_on_the_disk_before_the_work_is_thrown_away(model, image, monkeypatch, name):
+    synced, before = [], []
+    fsync, remove = os.fsync, Scratch.remove
+    monkeypatch.setattr(
+        os, "fsync", lambda n: (synced.append(os.readlink(f"/proc/self/fd/{n}")), fsync(n))
+    )
+    monkeypatch.setattr(Scratch, "remove", lambda self: (before.extend(synced), remove(self)))
+    out = image.with_name(name)
+    assert cli("predict", image, "-m", model, "-o", out, "--tile", 84) == 0
+    assert {str(path) for path in (*out.rglob("*"), out, out.parent)} <= set(before)
 
 
 @pytest.mark.parametrize("where", ["pixels", "ledger", "result"])

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from .errors import InputError
 
+PARTIAL = ".????????.partial.*"
+"""Pattern for the temporary names: what a process that was killed while it wrote has left."""
+
 
 def check_writable(path: Path) -> None:
     """Refuse now a name under which no file could be written later; folders may be missing.
@@ -24,6 +27,18 @@ def check_writable(path: Path) -> None:
     home = next(folder for folder in path.absolute().parents if folder.exists())
     if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
         raise InputError(f"{home} is no folder that can be written to: choose another place.")
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk, to be there after a power cut."""
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":  # Windows cannot, and need not
+        return
+    number = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 @contextmanager

@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import __version__
+from .atomic import sync
 from .checkpoint import Model
 from .device import Engine
 from .errors import InputError
-from .images import fingerprint, open_image, select_channels
+from .images import Image, fingerprint, open_image, select_channels
+from .images.pyramid import Sliceable
 from .results import Result, write_result
 from .scratch import Scratch
 from .tasks import Task, all_work, compute
@@ -92,7 +94,7 @@ def predict_file(
             pixels = np.empty(shape, result.stored)
             compute(task, all_work(task), pixels, {}, progress)
             check_unchanged(source, state)
-            write_result(target, pixels, image, result)
+            _write(target, pixels, image, result)
             return
         folder = target.with_name(f".{target.name}.unet2015")
         with (
@@ -110,9 +112,16 @@ def predict_file(
             else:
                 cluster.compute(task, all_work(task), stored, scratch.ledger, progress)
             check_unchanged(source, state)
-            write_result(target, stored, image, result)
+            _write(target, stored, image, result)
             if not keep_scratch:
                 scratch.remove()
+
+
+def _write(target: Path, pixels: Sliceable, image: Image, result: Result) -> None:
+    """Write the result and bring it to the disk: then the work of which it was made can go."""
+    write_result(target, pixels, image, result)
+    for path in (*target.rglob("*"), target, target.parent):
+        sync(path)
 
 
 def write_stride(grid: TileGrid) -> tuple[int, int]:

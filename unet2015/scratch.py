@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import atomic_path
+from .atomic import atomic_path, sync
 from .errors import InputError
 
 _PURPOSE, _LEDGER, _LOCK, _PIXELS = "purpose.json", "ledger.jsonl", "lock", "pixels.zarr"
@@ -133,8 +133,8 @@ class Scratch:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         with atomic_path(written) as temporary:
             temporary.write_text(json.dumps(self._purpose))
-            _sync(temporary)
-        _sync(self.folder)
+            sync(temporary)
+        sync(self.folder)
 
     def __exit__(
         self,
@@ -170,12 +170,12 @@ class Scratch:
                 chunks=(*(1 for _ in shape[:-2]), *chunk),
                 overwrite=True,
             )
-            _sync(path / "zarr.json")
+            sync(path / "zarr.json")
             self.ledger["pixels"] = path.name
         return ScratchPixels(path)
 
     def remove(self) -> None:
-        """Delete the folder, when the result is complete."""
+        """Delete the folder, when the result is complete and on the disk."""
         # First what makes it count as work that can be gone on with.
         (self.folder / _PURPOSE).unlink()
         self.ledger.close()
@@ -207,8 +207,8 @@ class ScratchPixels:
         for chunk in product(*touched):
             file = self.path / self._array.metadata.encode_chunk_key(chunk)
             if file.exists():  # Zarr leaves out what is all zero
-                _sync(file)
-                _sync(file.parent)
+                sync(file)
+                sync(file.parent)
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -238,15 +238,3 @@ def _lock(path: Path) -> IO[bytes]:
             f"another process is working in {path.parent}: wait until it has finished."
         ) from None
     return file
-
-
-def _sync(path: Path) -> None:
-    """Bring a file or a folder to the disk."""
-    is_folder = path.is_dir()
-    if is_folder and os.name == "nt":  # Windows cannot, and need not
-        return
-    number = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
