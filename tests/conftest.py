@@ -12,6 +12,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Small networks gain nothing from threads, and busy machines lose much by them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What the tests expect is a CPU's; those of a GPU: CUDA_VISIBLE_DEVICES=0 pytest -k gpu
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
 
 @pytest.fixture(autouse=True)
 def float32_unless_asked(monkeypatch):

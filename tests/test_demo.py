@@ -24,3 +24,9 @@ def test_the_demo_leaves_data_run_results_and_table(tmp_path, monkeypatch, capsy
     assert (out / "results.md").read_text().startswith("| unseen frame | cells | SEG |")
     assert main(["demo", "-o", str(out)]) == 2
     assert "already holds a demo" in capsys.readouterr().err
+
+
+def test_a_seed_that_is_none_is_refused_before_anything_is_made(tmp_path, capsys):
+    assert main(["demo", "-o", str(tmp_path / "demo"), "--seed", "-1"]) == 2
+    assert "seed is -1" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()

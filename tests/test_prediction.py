@@ -170,7 +170,9 @@ def test_what_does_not_fit_is_refused(shape, tile, message):
         predict(np.zeros(shape, np.uint8), model(4), tile)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no GPU, or it is hidden, see conftest.py"
+)
 def test_a_gpu_gives_the_same_cells():
     image = np.random.default_rng(1).integers(0, 255, (1, 300, 200), dtype=np.uint8)
     net = model(4)

@@ -263,6 +263,19 @@ def test_the_weight_map_is_that_of_the_training(data, width):
     assert np.array_equal(weighed.weights, expected)
 
 
+def test_the_frame_with_the_most_cells_is_shown_not_that_with_the_highest_number():
+    few, many = np.zeros((2, 30, 30), np.uint8)
+    few[2:8, 2:8] = 99
+    many[2:8, 2:8], many[12:18, 2:8] = 1, 2
+    frames = [annotated_frame(f"set/{labels.max()}", labels, labels) for labels in (few, many)]
+    settings = {
+        "training": {"ridge": 1},
+        "weight_map": {"w0": 10, "sigma": 5},
+        "class_weights": [1, 1],
+    }
+    assert weigh(frames, settings).name == "set/2"
+
+
 def test_objects_where_annotation_is_missing_are_not_spurious():
     labels, ignore, found = (np.zeros((10, 20), np.uint8) for _ in range(3))
     labels[2:6, 2:6] = 1
@@ -273,6 +286,10 @@ def test_objects_where_annotation_is_missing_are_not_spurious():
     assert scored.frames[0].score.mistakes.spurious.tolist() == [7]
     assert scored.score.frames[0].unjudged == 1
     assert scored.reference == "set/01"
+    found[0, 18:] = 8  # wholly outside the field of interest
+    scored = score_predictions([frame], [found], "a network", margin=1)
+    assert scored.margin == 1
+    assert scored.frames[0].score.mistakes.spurious.tolist() == [7]
 
 
 def test_a_run_is_known_by_its_model(tmp_path):

@@ -11,7 +11,7 @@ from unet2015.backends import WithFallback
 from unet2015.datasets.frames import annotated_frame
 from unet2015.device import Engine
 from unet2015.loss import weighted_cross_entropy
-from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, read_log
+from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, Run, read_log
 from unet2015.samples import prepare
 from unet2015.schedule import TrainingConfig, learning_rate, momentum
 from unet2015.training import Settings, _Tiles, check, train
@@ -93,6 +93,13 @@ def test_a_kill_between_the_log_and_the_checkpoint_leaves_no_double_line(tmp_pat
             train(frames(), tmp_path, SMALL, CPU)
     train(frames(), tmp_path, SMALL, CPU, resume=True)
     assert [line.iteration for line in read_log(tmp_path)] == [4, 8, 12]
+
+
+def test_what_a_killed_run_was_writing_is_cleared_away(tmp_path):
+    left = tmp_path / ".0123abcd.partial.model.safetensors"
+    left.touch()
+    Run(tmp_path, {}, resume=False)
+    assert not left.exists()
 
 
 def test_the_seed_determines_the_run(tmp_path):
@@ -317,6 +324,7 @@ def test_augmentation_that_cannot_work_is_refused_at_once(wrong):
     [
         ({"tile": 61}, "nearest to yours: 60 and 64"),
         ({"iterations": 0}, "iterations"),
+        ({"seed": 10**30}, "seed"),
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"momentum": 1.0}, "momentum"),
         ({"class_balance": 2.0}, "class_balance"),

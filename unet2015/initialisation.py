@@ -51,4 +51,5 @@ def _standardise(module: nn.Module, _: tuple[Tensor, ...], maps: Tensor) -> Tens
     outputs = (1, -1, 1, 1) if isinstance(module, nn.ConvTranspose2d) else (-1, 1, 1, 1)
     module.weight /= deviation.view(outputs)
     module.bias.copy_((module.bias - mean) / deviation)
-    return (maps - mean.view(1, -1, 1, 1)) / deviation.view(1, -1, 1, 1)
+    # In place: these maps are the most memory that a training takes at once.
+    return maps.sub_(mean.view(1, -1, 1, 1)).div_(deviation.view(1, -1, 1, 1))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .atomic import atomic_path
+from .atomic import PARTIAL, atomic_path
 from .checkpoint import MODEL_FILE, Model, read_tensors, save_model, write_tensors
 from .errors import InputError
 
@@ -38,7 +38,7 @@ class LogLine(NamedTuple):
     seconds: float
     """Time of the interval, validation excluded."""
     waiting_share: float
-    """Share of that time in which the network waited for data."""
+    """Share of that time in which the training waited for a tile; a GPU may be busy meanwhile."""
 
 
 class Run:
@@ -76,6 +76,8 @@ class Run:
                 "or choose another folder."
             )
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(PARTIAL):
+            left.unlink()
         with tempfile.TemporaryFile(dir=folder):  # better to fail now than at the first checkpoint
             pass
 
@@ -100,7 +102,8 @@ class Run:
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.copy_(tensors[f"network.{name}"])
-                momentum = tensors[f"momentum.{name}"].to(parameter.device)
+                # In the parameter's memory format, too.
+                momentum = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
                 optimizer.state[parameter]["momentum_buffer"] = momentum
         done = int(metadata["iteration"])
         self._keep_log_until(done)

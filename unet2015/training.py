@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -41,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 EXPLODED = 1000.0
 """No loss that is going to fall is above this; it begins near 1."""
+LARGEST = 2**31 - 1
+"""Larger numbers of iterations, and seeds, mean nothing."""
 ADAPTED_TO = 4
 """Tiles that the initial weights are adapted to."""
 LOOK_EVERY = 10
@@ -102,8 +103,9 @@ def train(
     check(settings, frames)
     config = settings.training
     torch.manual_seed(config.seed)
-    network = build(**dataclasses.asdict(settings.network)).to(engine.device)
+    network = build(**dataclasses.asdict(settings.network))
     network.output_size(config.tile)  # refuses a tile that is not valid
+    engine.place(network, training=True)
     prepared, classes = prepare(frames, config, settings.weight_map)
     logger.info("class weights: foreground %.3g, background %.3g", *classes)
     known = {"precision": engine.precision, "data": digest(frames)}
@@ -152,8 +154,10 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
     """Refuse settings that cannot work, before any time is spent on them."""
     config = settings.training
     for name, least in [("iterations", 1), ("interval", 1), ("warmup", 0), ("seed", 0)]:
-        if getattr(config, name) < least:
-            raise InputError(f"{name} is {getattr(config, name)}: it must be at least {least}.")
+        if not least <= getattr(config, name) <= LARGEST:
+            raise InputError(
+                f"{name} is {getattr(config, name)}: it must be from {least} to {LARGEST}."
+            )
     for name in ("learning_rate", "clip_norm"):
         if not 0 < getattr(config, name) < math.inf:
             raise InputError(f"{name} is {getattr(config, name)}: it must be above 0.")
@@ -198,8 +202,7 @@ class _Step:
     ) -> None:
         self.parameters = list(network.parameters())
         pays = config.iterations >= STEPS_THAT_PAY and engine.gains_by_compiling
-        network = cast(UNet, engine.place(network, training=True).train())
-        self.run = runner(network, engine.dtype, "compile" if pays else "torch")
+        self.run = runner(network.train(), engine.dtype, "compile" if pays else "torch")
         self.optimizer, self.config, self.engine = optimizer, config, engine
 
     def __call__(self, iteration: int, sample: Sequence[Tensor]) -> Tensor:

@@ -32,7 +32,7 @@ from ..report import check_page, write_page
 from ..report.gathering import read_demo
 from ..runs import CHECKPOINT_FILE
 from ..schedule import TrainingConfig
-from ..training import Settings, train
+from ..training import Settings, check, train
 from ..unet import UNetConfig
 from ..weightmap import border_weight_map, separate_touching
 from ..weightmap.picture import draw_weights
@@ -82,6 +82,8 @@ def run(options: Options) -> None:
     if options.report is not None:
         check_page(options.report)
     keep_memory()
+    settings = replace(SETTINGS, training=replace(SETTINGS.training, seed=options.seed))
+    check(settings, ())
     engine = choose_engine(options.device)
     logger.info("1/4  simulating touching cells into %s", data)
     generator = np.random.default_rng(options.seed)
@@ -92,7 +94,6 @@ def run(options: Options) -> None:
     _draw_weight_map(frames[0], out / "weightmap.png")
 
     logger.info("2/4  training on sequence 01 (%s)", engine)
-    settings = replace(SETTINGS, training=replace(SETTINGS.training, seed=options.seed))
     model = train(frames, out / "run", settings, engine)
     report(out / "run")
 

@@ -80,10 +80,12 @@ def run(options: Options) -> None:
     keep_memory()
     frames = _load(options.data, options.sequences, options.silver)
     validation = [
-        in_field(frame, options.training.margin)
+        frame
         for sequence in options.validation_sequences
         for frame in load_sequence(options.data, sequence)
     ]
+    for frame in validation:
+        in_field(frame, options.training.margin)  # refuses a margin that leaves none
     engine = choose_engine(options.device, options.precision)
     logger.info("%d annotated frames; computing on %s.", len(frames), engine)
     settings = Settings(options.network, options.training, options.augmentation, options.weight_map)
@@ -104,8 +106,11 @@ def run(options: Options) -> None:
 def report(folder: Path) -> None:
     """Draw the loss curve of a run and say where everything is."""
     lines = read_log(folder)
+    if not lines:  # of a finished run whose log was lost
+        logger.info("The run in %s is complete; its log is lost.", folder)
+        return
     draw_loss(lines, folder / "loss.png")
-    seconds = sum(line.seconds for line in lines)
+    seconds = sum(line.seconds for line in lines) or 0.01  # they are rounded
     waited = sum(line.seconds * line.waiting_share for line in lines)
     logger.info(
         "%d iterations in %.1f minutes, %.1f %% of them waiting for data. Model, log and loss "
@@ -154,6 +159,7 @@ def _write_page(
     scored = None
     if validation:
         found = [_find_cells(frame, model, engine) for frame in validation]
-        scored = score_predictions(validation, found, f"of {folder}")
+        margin = model.settings["training"]["margin"]
+        scored = score_predictions(validation, found, f"of {folder}", margin)
     title = f"unet2015: training run {folder.resolve().name}"
     write_page(page, Report(title, read_run(folder), weigh(frames, model.settings), scored))

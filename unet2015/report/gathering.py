@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import InputError
 from ..evaluation import FrameScore, SequenceScore, score_sequence
 from ..evaluation.worst import (
@@ -69,7 +71,7 @@ def weigh(frames: Sequence[AnnotatedFrame], settings: dict[str, Any]) -> Weighed
     """
     from ..datasets.frames import in_field
 
-    frame = max(frames, key=lambda frame: int(frame.labels.max()))
+    frame = max(frames, key=lambda frame: np.unique(frame.labels).size)
     frame = in_field(frame, settings["training"].get("margin", 0))
     labels = separate_touching(frame.labels, settings["training"]["ridge"])
     weights = border_weight_map(

@@ -24,7 +24,10 @@ from .gathering import frames_to_show
 
 
 def score_predictions(
-    frames: Sequence[AnnotatedFrame], predicted: Sequence[NDArray[Any]], made_by: str
+    frames: Sequence[AnnotatedFrame],
+    predicted: Sequence[NDArray[Any]],
+    made_by: str,
+    margin: int = 0,
 ) -> ScoredResult:
     """Score the objects that were found in annotated frames.
 
@@ -36,9 +39,11 @@ def score_predictions(
         The objects of each frame.
     made_by : str
         What to call the result.
+    margin : int
+        Width in pixels of the border outside the field of interest.
     """
     found = {frame.name: (frame, cells) for frame, cells in zip(frames, predicted, strict=True)}
-    scores = [_score(frame, cells) for frame, cells in found.values()]
+    scores = [_score(frame, cells, margin) for frame, cells in found.values()]
     unjudged = sum(score.unjudged for score in scores)
     score = SequenceScore(
         scores,
@@ -53,12 +58,12 @@ def score_predictions(
         frame, cells = found[worst.name]
         shown.append(ScoredFrame(worst, frame.image.mean(axis=0), frame.labels, cells))
     sources = ", ".join(sorted({frame.name.rpartition("/")[0] for frame in frames}))
-    return ScoredResult(sources, made_by, 0, score, shown)
+    return ScoredResult(sources, made_by, margin, score, shown)
 
 
-def _score(frame: AnnotatedFrame, cells: NDArray[Any]) -> FrameScore:
+def _score(frame: AnnotatedFrame, cells: NDArray[Any], margin: int) -> FrameScore:
     """Score a frame; objects that hold no cell and lie mostly in `ignore` are not judged."""
-    table = overlap_table(frame.labels, cells)
+    table = overlap_table(frame.labels, cells, margin)
     holders = table.segmented_labels[table.segmented_index[table.majority]]
     ignored = overlap_table(frame.ignore.astype(np.uint8), cells)
     inside = 2 * ignored.shared > ignored.segmented_areas[ignored.segmented_index]
