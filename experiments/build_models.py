@@ -141,7 +141,8 @@ def _score(result: dict[str, Any]) -> str:
     if "held_out" not in result:
         return f"SEG {result['SEG']:.3f}"
     errors = result["argmax"]
-    return f"pixel error {errors['pixel_error']:.4f}, Rand error {errors['rand_error']:.4f}"
+    found = f"pixel error {errors['pixel_error']:.4f}, Rand error {errors['rand_error']:.4f}"
+    return f"{found}, averaged over flips and turns as `predict` does not,"
 
 
 if __name__ == "__main__":

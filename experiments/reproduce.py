@@ -49,6 +49,7 @@ from unet2015.datasets.ctc import frame_number, load_sequence, sequence_frames
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.device import DeviceName, Engine, choose_engine
+from unet2015.errors import InputError
 from unet2015.evaluation import score_sequence, tables
 from unet2015.images import read_image, write_image
 from unet2015.instances import label_cells
@@ -253,4 +254,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from error

@@ -96,6 +96,32 @@ def test_pairs_are_matched_by_their_stems(tmp_path):
         load_pairs(tmp_path)
 
 
+def write_pairs(data, *labels):
+    for folder in ("images", "labels"):
+        (data / folder).mkdir(parents=True)
+        for number, found in enumerate(labels):
+            write_image(data / folder / f"{number}.tif", np.asarray(found, np.uint8))
+
+
+def test_pieces_of_masks_become_cells_with_a_warning(tmp_path, caplog):
+    masks = [[255, 0, 255, 255], [0, 0, 255, 0]], [[0, 0, 0, 0], [0, 0, 255, 0]]
+    write_pairs(tmp_path / "masks", *masks)
+    first, second = load_pairs(tmp_path / "masks")
+    assert first.labels.tolist() == [[1, 0, 2, 2], [0, 0, 2, 0]]
+    assert second.labels.tolist() == [[0, 0, 0, 0], [0, 0, 1, 0]]
+    assert "holds masks" in caplog.text
+    assert smallest_cell([first, second]) == 1
+
+
+@pytest.mark.parametrize(
+    "labels", [([[1, 0, 1, 2]], [[0, 0, 0, 0]]), ([[5, 5, 0, 0]], [[0, 0, 5, 0]])]
+)
+def test_numbers_of_cells_stay(tmp_path, caplog, labels):
+    write_pairs(tmp_path / "numbered", *labels)
+    assert [frame.labels.tolist() for frame in load_pairs(tmp_path / "numbered")] == list(labels)
+    assert not caplog.messages
+
+
 def test_the_smallest_cell_of_all_frames_is_found():
     labels = np.zeros((9, 9), np.uint8)
     large, small = labels.copy(), labels.copy()

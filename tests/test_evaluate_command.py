@@ -175,6 +175,15 @@ def test_a_reference_track_beyond_the_last_frame_is_refused(truth, result, capsy
     assert f"until frame {end}, but the last frame with markers is 3" in message
 
 
+def test_without_the_lineage_of_the_reference_all_but_tra_is_scored(truth, result, capsys):
+    expected = score_sequence(truth, result)
+    (truth / "TRA" / "man_track.txt").unlink()
+    score = score_sequence(truth, result)
+    assert (score.seg, det(score.graph)) == (expected.seg, det(expected.graph))
+    assert not score.tracked
+    assert "TRA needs" in evaluate(capsys, truth, result)
+
+
 def test_csv_holds_the_tables(truth, result, tmp_path, capsys):
     evaluate(capsys, truth, result, "--csv", tmp_path / "new" / "tables")
     with (tmp_path / "new" / "tables" / "frames.csv").open() as file:
@@ -486,3 +495,26 @@ def test_an_em_mask_of_zeros_and_ones_is_perfect_against_itself(tmp_path):
     assert best["v_rand"].value == 1
     with pytest.raises(InputError, match="thresholds"):
         score_stack(tmp_path / "a.tif", tmp_path / "a.tif", (float("nan"),))
+
+
+def test_numbered_cells_are_not_taken_for_probabilities_of_em(tmp_path):
+    stack = np.ones((2, 20, 20), np.uint16)
+    stack[:, 9:11] = 0
+    tifffile.imwrite(tmp_path / "a.tif", stack)
+    tifffile.imwrite(tmp_path / "numbered.tif", np.cumsum(stack, axis=2, dtype=np.uint16) * stack)
+    with pytest.raises(InputError, match="as numbered cells do"):
+        score_stack(tmp_path / "a.tif", tmp_path / "numbered.tif", (0.5,))
+
+
+def test_whether_em_slices_are_masks_is_seen_in_all_of_them(tmp_path):
+    for folder in ("truth", "found"):
+        (tmp_path / folder).mkdir()
+        for name in ("0.tif", "1.tif"):
+            tifffile.imwrite(tmp_path / folder / name, np.eye(9, dtype=np.uint8))
+    tifffile.imwrite(tmp_path / "found" / "0.tif", 3 * np.eye(9, dtype=np.uint8))
+    tifffile.imwrite(tmp_path / "found" / "1.tif", 255 * np.eye(9, dtype=np.uint8))
+    best = score_stack(tmp_path / "truth", tmp_path / "found", (0.0, 0.5))
+    assert best["pixel_error"].threshold == 0.0
+    tifffile.imwrite(tmp_path / "found" / "1.tif", np.eye(9, dtype=np.float32))
+    with pytest.raises(InputError, match="different types"):
+        score_stack(tmp_path / "truth", tmp_path / "found", (0.5,))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+
+import numpy as np
 
 from ..errors import InputError
 from ..images import read_image
 from ..images.opening import image_files
+from ..instances import label_cells
 from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells
+
+logger = logging.getLogger(__name__)
 
 
 def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
@@ -17,7 +23,7 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
     ----------
     data : Path or str
         Folder with the two folders; TIFF or PNG, 8 or 16 bit, ``images/a.tif`` belongs to
-        ``labels/a.png``.
+        ``labels/a.png``. Where all labels are masks, of one number a frame, each piece is a cell.
 
     Raises
     ------
@@ -36,7 +42,22 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
         for stem in sorted(images)
     ]
     require_cells(frames, data)
-    return frames
+    return _numbered(frames, data)
+
+
+def _numbered(frames: list[AnnotatedFrame], data: Path) -> list[AnnotatedFrame]:
+    """Number the cells if the labels are masks: of one number a frame, but in several pieces."""
+    if any(np.unique(frame.labels[frame.labels > 0]).size > 1 for frame in frames):
+        return frames
+    numbered = [frame._replace(labels=label_cells(frame.labels > 0)) for frame in frames]
+    if max(frame.labels.max() for frame in numbered) < 2:
+        return frames
+    logger.warning(
+        "%s holds masks: each of their 8-connected pieces is taken for a cell; where cells touch, "
+        "give each a number.",
+        data / "labels",
+    )
+    return numbered
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

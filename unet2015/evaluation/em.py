@@ -26,7 +26,8 @@ def score_stack(
     reference, result : Path or str
         Two stacks (N, H, W) or images (H, W), or two folders with images of the same names.
         In the reference 0 is membrane and all else cell; the result is the probability of cell, a
-        float in [0, 1], an integer type whose largest value stands for 1, or a mask of two values.
+        float in [0, 1], an integer type whose largest value stands for 1, or a mask, of one value
+        besides 0.
     thresholds : sequence of float
         In [0, 1); a pixel is cell where its probability is above.
 
@@ -50,8 +51,10 @@ def score_stack(
     shapes = {truth.shape[1:] for truth, _ in loaded}
     if len(shapes) > 1:
         raise InputError(f"{reference} holds images of different sizes: score them one by one.")
+    if len({found.dtype for _, found in loaded}) > 1:
+        raise InputError(f"{result} holds images of different types: give them all one.")
     truth = np.concatenate([truth for truth, _ in loaded])
-    probability = np.concatenate([probability for _, probability in loaded])
+    probability = _as_probability(result, np.concatenate([found for _, found in loaded]))
     # A result that is already binary is the same at every threshold.
     if ((probability == 0) | (probability == 1)).all():
         thresholds = [min(thresholds)]
@@ -60,22 +63,28 @@ def score_stack(
     return best_over_thresholds(scores, thresholds)
 
 
-def _read_pair(pair: FramePair) -> tuple[NDArray[np.bool_], NDArray[np.floating[Any]]]:
+def _read_pair(pair: FramePair) -> tuple[NDArray[np.bool_], NDArray[Any]]:
     with open_labels(pair.reference):  # for its checks
         truth = read_image(pair.reference)
-    probability = _as_probability(pair.result, read_image(pair.result))
-    check_shapes(pair, truth.shape, probability.shape)
+    found = read_image(pair.result)
+    check_shapes(pair, truth.shape, found.shape)
     size = (-1, *truth.shape[-2:])
-    return (truth > 0).reshape(size), probability.reshape(size)
+    return (truth > 0).reshape(size), found.reshape(size)
 
 
-def _as_probability(path: Path, image: NDArray[Any]) -> NDArray[np.floating[Any]]:
+def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floating[Any]]:
     if image.dtype.kind == "b":
         return image.astype(np.float32)
     if image.dtype.kind in "ui" and len(np.unique(image)) <= 2 and image.min() == 0:
         return (image > 0).astype(np.float32)  # a mask, whatever number stands for cell
     if image.dtype.kind in "ui":
-        return image / np.float32(np.iinfo(image.dtype).max)
+        one = np.iinfo(image.dtype).max
+        if image.max() <= one // 2:  # nothing would be cell at a threshold of 0.5
+            raise InputError(
+                f"{path} holds whole numbers up to {image.max()}, as numbered cells do, and {one} "
+                "would stand for a probability of 1: give probabilities, or a mask of one number."
+            )
+        return image / np.float32(one)
     if not (image.dtype.kind == "f" and image.min() >= 0 and image.max() <= 1):
         raise InputError(
             f"{path} holds {image.dtype} values from {image.min():g} to {image.max():g}: "

@@ -127,12 +127,15 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
     graph, tracked = None, False
     if markers:
         masks = numbered_images(labels_home(result)) if result.is_dir() else {}
-        tracked = (result / "res_track.txt").is_file()
+        has_lineage = (truth / "man_track.txt").is_file()
+        tracked = has_lineage and (result / "res_track.txt").is_file()
         absent = _check_frames(result, masks, markers, complete=tracked)
         if not masks or absent:
             notes.append("DET and TRA need masks of all frames: not scored.")
         else:
-            if not tracked:
+            if not has_lineage:
+                notes.append(f"TRA needs {truth / 'man_track.txt'}: not scored.")
+            elif not tracked:
                 notes.append("TRA needs res_track.txt, which `unet2015 track` writes: not scored.")
             graph = _score_tracks(truth, result, markers, masks, tracked, margin)
     return SequenceScore(
@@ -200,11 +203,12 @@ def _score_tracks(
 ) -> GraphErrors:
     if sorted(markers) != list(range(len(markers))):
         raise InputError(f"{truth} does not hold the markers of every frame from 0 on.")
-    reference_tracks = read_tracks(truth / "man_track.txt")
-    last = int(reference_tracks[:, 2].max())
+    lineage = truth / "man_track.txt"
+    reference_tracks = read_tracks(lineage) if lineage.is_file() else NO_TRACKS
+    last = int(reference_tracks[:, 2].max(initial=0))
     if last >= len(markers):
         raise InputError(
-            f"{truth / 'man_track.txt'} has a track until frame {last}, but the last frame with "
+            f"{lineage} has a track until frame {last}, but the last frame with "
             f"markers is {len(markers) - 1}: correct the file, or add the frames."
         )
     tracks_file = result / "res_track.txt"
