@@ -173,12 +173,15 @@ def test_what_does_not_fit_is_refused(shape, tile, message):
 @pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no GPU, or it is hidden, see conftest.py"
 )
-def test_a_gpu_gives_the_same_cells():
+@pytest.mark.parametrize("backend", ["torch", "compile"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 0.06)])
+def test_a_gpu_gives_the_same_probabilities(dtype, tolerance, backend, caplog):
     image = np.random.default_rng(1).integers(0, 255, (1, 300, 200), dtype=np.uint8)
     net = model(4)
     expected = predict(image, net)
-    found = predict(image, net, tile=204, engine=Engine(torch.device("cuda")))
-    assert np.abs(found - expected).max() < 1e-3
+    engine = Engine(torch.device("cuda"), dtype, backend)
+    assert np.abs(predict(image, net, tile=204, engine=engine) - expected).max() < tolerance
+    assert "going on without" not in caplog.text
 
 
 def test_tiles_in_flight_come_with_their_own_pixels(monkeypatch):

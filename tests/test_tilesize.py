@@ -67,6 +67,21 @@ def test_tiles_for_a_gpu_are_larger(monkeypatch):
         assert grid.output == expected
 
 
+@pytest.mark.parametrize(("channels", "preset"), [(64, "paper"), (64, "release"), (256, "paper")])
+def test_no_map_of_a_tile_has_more_elements_than_a_gpu_library_counts(
+    monkeypatch, channels, preset
+):
+    monkeypatch.setattr("unet2015.tilesize._free_memory", lambda _: 10**13)
+    with torch.device("meta"):
+        network = UNet(base_channels=channels, preset=preset)
+    grid = tile_grid((3800, 3800), network, device=torch.device("cuda"))
+    largest = []
+    for module in network.modules():
+        module.register_forward_pre_hook(lambda _, maps: largest.append(maps[0].numel()))
+    network.eval()(torch.empty(1, 1, *grid.input, device="meta"))
+    assert max(largest) < 2**31
+
+
 def test_the_waste_of_the_paper_s_tile_is_what_the_model_says():
     network = UNet().to("meta").eval()
     endless = network.valid_input_size(100_000)

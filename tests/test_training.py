@@ -345,3 +345,19 @@ def test_channels_that_do_not_fit_are_refused():
     settings = dataclasses.replace(SMALL, network=UNetConfig(in_channels=3))
     with pytest.raises(InputError, match="set --in-channels 1"):
         check(dataclasses.replace(settings, training=TrainingConfig()), frames())
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no GPU, or it is hidden, see conftest.py"
+)
+def test_a_gpu_trains_like_a_cpu_and_goes_on(tmp_path):
+    steady = dataclasses.replace(SMALL, network=UNetConfig(base_channels=4, depth=2, dropout=0.0))
+    gpu = Engine(torch.device("cuda"))
+    train(frames(), tmp_path / "cpu", steady, CPU)
+    train(frames(), tmp_path / "gpu", steady, gpu, deadline=0)
+    assert [line.iteration for line in read_log(tmp_path / "gpu")] == [4]
+    train(frames(), tmp_path / "gpu", steady, gpu, resume=True)
+    expected, found = (read_log(tmp_path / name) for name in ("cpu", "gpu"))
+    assert [line.loss for line in found] == pytest.approx(
+        [line.loss for line in expected], rel=0.01
+    )

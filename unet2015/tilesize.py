@@ -31,6 +31,10 @@ BYTES_PER_CHANNEL = 4 * 10
 """Memory for a pixel of the input and a base channel. The widest moment is the last level of the
 expanding path: the skip, the up-convolution's map, their concatenation and one result, six float32
 in all, and up to ten with the gaps that `keep_memory` leaves (measured)."""
+LARGEST_MAP = 2**31
+"""Elements that a map may have: libraries for GPUs count them in 32 bits."""
+WIDEST_MAP = 3
+"""Channels of the widest map, the last concatenation of ``preset="release"``, by base channel."""
 CONTAINER_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 """Where Linux tells a container how much memory it may use, under /sys/fs/cgroup."""
 CPU = torch.device("cpu")
@@ -101,9 +105,10 @@ def _smallest_output(network: UNet) -> int:
 
 
 def _largest_output(network: UNet, memory: int) -> int:
-    """Largest output size whose maps take no more than a share of some bytes of memory."""
+    """Largest output whose maps can be counted and take no more than a share of some memory."""
     bytes_per_pixel = BYTES_PER_CHANNEL * network.config.base_channels
-    side = math.isqrt(int(MEMORY_SHARE * memory) // bytes_per_pixel)
+    countable = (LARGEST_MAP - 1) // (WIDEST_MAP * network.config.base_channels)
+    side = math.isqrt(min(int(MEMORY_SHARE * memory) // bytes_per_pixel, countable))
     smallest = _smallest_output(network)
     above = max(side - 2 * network.border - smallest, 0)
     return smallest + above // network.step * network.step
