@@ -7,9 +7,10 @@ result, `stream_image` one of any size, with pyramid levels, from anything that 
 
 from __future__ import annotations
 
+from .channels import select_channels
 from .fingerprint import fingerprint
 from .opening import IMAGE_SUFFIXES, open_image, read_image
-from .source import Image, PixelSize, select_channels
+from .source import Image, PixelSize
 from .streaming import stream_image
 from .writing import check_output, write_image
 

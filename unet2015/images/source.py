@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -14,8 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-
-log = logging.getLogger(__name__)
 
 PixelSize = Mapping[str, tuple[float, str]]
 
@@ -204,69 +201,6 @@ def damaged(path: Path, error: Exception) -> InputError:
     """Say in one sentence that a file cannot be read, and why."""
     why = " ".join(str(error).split())[:200] or type(error).__name__
     return InputError(f"{path} cannot be read ({why}): copy or export it again.")
-
-
-def select_channels(
-    image: Image, requested: Sequence[int | str] | None, wanted: int
-) -> tuple[int, ...]:
-    """Find the channels of an image that a model reads.
-
-    Parameters
-    ----------
-    image : Image
-        The image.
-    requested : sequence of int or str, or None
-        What the user asked for: numbers counted from 0, or names, where both fit numbers; None if
-        nothing.
-    wanted : int
-        How many channels the model takes.
-
-    Returns
-    -------
-    tuple of int
-        `wanted` channel numbers in the order requested.
-
-    Raises
-    ------
-    InputError
-        If a channel does not exist or the count is not the model's; the message shows the image's
-        axes and channels.
-    """
-    names = f" ({', '.join(image.channel_names)})" if image.channel_names else ""
-    have = f"{image.path} has {_count(image.channels)}{names}, axes {image.describe()}"
-    if requested is None:
-        if image.channels != wanted:
-            raise InputError(
-                f"{have}, but the model takes {wanted}: choose with --channels, counting from 0."
-                if image.channels > wanted
-                else f"{have}, but the model takes {wanted}: use an image with {_count(wanted)}."
-            )
-        return tuple(range(wanted))
-    if len(requested) != wanted:
-        raise InputError(
-            f"{_count(len(requested))} chosen, but the model takes {wanted} ({have}): "
-            f"choose {wanted}."
-        )
-    return tuple(_channel_number(image, channel, have) for channel in requested)
-
-
-def _channel_number(image: Image, channel: int | str, have: str) -> int:
-    names = image.channel_names
-    number = int(channel) if str(channel).isdecimal() else -1
-    if not 0 <= number < image.channels:
-        if channel in names:
-            return names.index(str(channel))
-        raise InputError(f"There is no channel {channel}: {have}, counting from 0.")
-    if channel in names and names[number] != channel:
-        log.warning(
-            "channel %d, counting from 0, is %s; %s is channel %d.",
-            *(number, names[number], channel, names.index(str(channel))),
-        )
-    return number
-
-
-def _count(channels: int) -> str:
-    return f"{channels} channel{'s' * (channels != 1)}"
 
 
 def _bounds(region: slice, length: int) -> slice:
