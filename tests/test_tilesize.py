@@ -67,7 +67,7 @@ def test_tiles_for_a_gpu_are_larger(monkeypatch):
         assert grid.output == expected
 
 
-@pytest.mark.parametrize(("channels", "preset"), [(64, "paper"), (64, "release"), (256, "paper")])
+@pytest.mark.parametrize(("channels", "preset"), [(64, "release"), (256, "paper")])
 def test_no_map_of_a_tile_has_more_elements_than_a_gpu_library_counts(
     monkeypatch, channels, preset
 ):

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import os
 
 import numpy as np
 import pytest
@@ -97,9 +98,12 @@ def test_a_kill_between_the_log_and_the_checkpoint_leaves_no_double_line(tmp_pat
 
 def test_what_a_killed_run_was_writing_is_cleared_away(tmp_path):
     left = tmp_path / ".0123abcd.partial.model.safetensors"
+    now = tmp_path / ".4567abcd.partial.model.safetensors"
     left.touch()
+    now.touch()
+    os.utime(left, (0, 0))
     Run(tmp_path, {}, resume=False)
-    assert not left.exists()
+    assert list(tmp_path.iterdir()) == [now]
 
 
 def test_the_seed_determines_the_run(tmp_path):

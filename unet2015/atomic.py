@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from .errors import InputError
@@ -30,15 +30,17 @@ def check_writable(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk, to be there after a power cut."""
+    """Bring a file, or the names in a folder, to the disk, to be there after a power cut.
+
+    Not every file system can do that for folders, and Windows need not.
+    """
     is_folder = path.is_dir()
-    if is_folder and os.name == "nt":  # Windows cannot, and need not
-        return
-    number = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+    with suppress(OSError) if is_folder else nullcontext():
+        number = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 @contextmanager

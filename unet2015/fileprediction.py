@@ -118,7 +118,10 @@ def predict_file(
 
 
 def _write(target: Path, pixels: Sliceable, image: Image, result: Result) -> None:
-    """Write the result and bring it to the disk: then the work of which it was made can go."""
+    """Write the result and bring it to the disk.
+
+    Then a ledger can call it finished, and the work of which it was made can go.
+    """
     write_result(target, pixels, image, result)
     for path in (*target.rglob("*"), target, target.parent):
         sync(path)

@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_FILE = "checkpoint.safetensors"
 LOG_FILE = "log.csv"
 FORMAT = "unet2015 checkpoint 1"
+LEFT_AFTER = 3600
+"""Seconds after which a file is no longer being written, but was left by a killed process."""
 
 
 class LogLine(NamedTuple):
@@ -77,7 +80,8 @@ class Run:
             )
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(PARTIAL):
-            left.unlink()
+            if time.time() - left.stat().st_mtime > LEFT_AFTER:
+                left.unlink()
         with tempfile.TemporaryFile(dir=folder):  # better to fail now than at the first checkpoint
             pass
 

@@ -31,7 +31,7 @@ BYTES_PER_CHANNEL = 4 * 10
 """Memory for a pixel of the input and a base channel. The widest moment is the last level of the
 expanding path: the skip, the up-convolution's map, their concatenation and one result, six float32
 in all, and up to ten with the gaps that `keep_memory` leaves (measured)."""
-LARGEST_MAP = 2**31
+LARGEST_MAP = 2**31 - 1
 """Elements that a map may have: libraries for GPUs count them in 32 bits."""
 WIDEST_MAP = 3
 """Channels of the widest map, the last concatenation of ``preset="release"``, by base channel."""
@@ -107,7 +107,7 @@ def _smallest_output(network: UNet) -> int:
 def _largest_output(network: UNet, memory: int) -> int:
     """Largest output whose maps can be counted and take no more than a share of some memory."""
     bytes_per_pixel = BYTES_PER_CHANNEL * network.config.base_channels
-    countable = (LARGEST_MAP - 1) // (WIDEST_MAP * network.config.base_channels)
+    countable = LARGEST_MAP // (WIDEST_MAP * network.config.base_channels)
     side = math.isqrt(min(int(MEMORY_SHARE * memory) // bytes_per_pixel, countable))
     smallest = _smallest_output(network)
     above = max(side - 2 * network.border - smallest, 0)

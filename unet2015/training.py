@@ -40,8 +40,8 @@ logger = logging.getLogger(__name__)
 
 EXPLODED = 1000.0
 """No loss that is going to fall is above this; it begins near 1."""
-LARGEST = 2**31 - 1
-"""Larger numbers of iterations, and seeds, mean nothing."""
+LARGEST = 2**63 - 1
+"""PyTorch takes no larger seeds."""
 ADAPTED_TO = 4
 """Tiles that the initial weights are adapted to."""
 LOOK_EVERY = 10

@@ -18,12 +18,13 @@ from unet2015.images.source import canonical_axes
 
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(0, 99, (12, 20, 30)).astype(np.uint8)
+SIZES = {"Y": (0.5, "µm"), "X": (0.25, "µm")}
 
 
 def write_frames(folder: Path, suffix: str = ".tif") -> Path:
     folder.mkdir()
     for number, frame in enumerate(FRAMES):
-        write_image(folder / f"t{number}{suffix}", frame, "YX", {"X": (0.5, "µm")})
+        write_image(folder / f"t{number}{suffix}", frame, "YX", SIZES)
     (folder / "res_track.txt").write_text("not an image")
     (folder / ".t3.tif").write_text("hidden")
     return folder
@@ -35,8 +36,7 @@ def test_folder_in_natural_order(tmp_path: Path, suffix: str) -> None:
     with open_image(folder) as image:
         assert (image.axes, image.shape, image.name) == ("TYX", FRAMES.shape, "01")
         assert [frame.stem for frame in image.frames] == [f"t{n}" for n in range(12)]
-        size = (0.5, "µm")
-        assert image.pixel_size == ({"Y": size, "X": size} if suffix == ".tif" else {})
+        assert image.pixel_size == (SIZES if suffix == ".tif" else {})
         for plane in reversed(image.planes):
             region = image.read(plane, slice(3, 9), slice(2, 30))
             np.testing.assert_array_equal(region[0], FRAMES[plane][3:9, 2:30])
@@ -132,7 +132,9 @@ def test_select_channels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
         assert select_channels(image, ["0", "3"], 2) == (0, 2)
         assert not caplog.messages
         assert select_channels(image, ["1"], 1) == (1,)
-        assert caplog.messages == ["channel 1, counting from 0, is 2; 1 is channel 0."]
+        assert select_channels(image, ["1"], 1) == (1,)
+        (message,) = caplog.messages
+        assert 'which is named "2"; the one named "1" is channel 0' in message
     write_image(tmp_path / "grey.tif", array[0])
     with open_image(tmp_path / "grey.tif") as image:
         assert select_channels(image, None, 1) == (0,)

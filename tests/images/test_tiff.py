@@ -240,25 +240,28 @@ def test_reads_full_resolution_of_a_pyramid(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("capacity", [1 << 20, 1])
-@pytest.mark.parametrize("samples", [(), (3,)])
+@pytest.mark.parametrize("axes", ["YX", "YXS", "CYX"])
 def test_decodes_each_strip_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capacity: int, samples: tuple[int, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capacity: int, axes: str
 ) -> None:
-    array = np.random.default_rng(0).integers(0, 99, (64, 64, *samples)).astype(np.uint8)
-    tifffile.imwrite(tmp_path / "s.tif", array, compression="zlib", rowsperstrip=16)
+    shape = [3 if axis in "SC" else 64 for axis in axes]
+    array = np.random.default_rng(0).integers(0, 99, shape).astype(np.uint8)
+    options: dict[str, Any] = {"compression": "zlib", "rowsperstrip": 16}
+    options["photometric"] = "rgb" if "S" in axes else "minisblack"
+    tifffile.imwrite(tmp_path / "s.tif", array, metadata={"axes": axes}, **options)
     monkeypatch.setattr("unet2015.images.tiff.BlockCache", lambda: BlockCache(capacity))
     with open_image(tmp_path / "s.tif") as image:
         decoded = []
         decode = type(image)._decode
 
         def counting(self: Any, page: Any, segment: int) -> np.ndarray:
-            decoded.append(segment)
+            decoded.append((page.index, segment))
             return decode(self, page, segment)
 
         monkeypatch.setattr(type(image), "_decode", counting)
         for left in range(0, 64, 16):
             image.read((), slice(10, 40), slice(left, left + 16))
-        assert decoded == [0, 1, 2]
+        assert decoded == list(product(range(3 if "C" in axes else 1), range(3)))
 
 
 def test_uncompressed_image_is_read_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,12 +21,12 @@ from ..allocation import keep_memory
 from ..augment import AugmentationConfig
 from ..checkpoint import Model
 from ..datasets.ctc import load_sequence
-from ..datasets.frames import AnnotatedFrame, in_field
+from ..datasets.frames import AnnotatedFrame
 from ..datasets.pairs import load_pairs
 from ..device import DeviceName, Engine, Precision, choose_engine
 from ..errors import InputError
 from ..instances import foreground, label_cells
-from ..metrics import seg_score, sequence_seg
+from ..metrics import overlap_table, seg_from_table, sequence_seg, within_margin
 from ..pictures import draw_loss
 from ..prediction import predict
 from ..report import Report, check_page, write_page
@@ -84,8 +84,9 @@ def run(options: Options) -> None:
         for sequence in options.validation_sequences
         for frame in load_sequence(options.data, sequence)
     ]
+    margin = options.training.margin
     for frame in validation:
-        in_field(frame, options.training.margin)  # refuses a margin that leaves none
+        within_margin(frame.labels, margin)  # refuses one that leaves no field
     engine = choose_engine(options.device, options.precision)
     logger.info("%d annotated frames; computing on %s.", len(frames), engine)
     settings = Settings(options.network, options.training, options.augmentation, options.weight_map)
@@ -96,7 +97,7 @@ def run(options: Options) -> None:
         settings,
         engine,
         options.resume,
-        _validation(validation, engine) if validation else None,
+        _validation(validation, engine, margin) if validation else None,
     )
     report(options.out)
     if options.report is not None:
@@ -135,10 +136,13 @@ def _load(data: Path, sequences: Sequence[str], silver: bool) -> list[AnnotatedF
     return load_pairs(data)
 
 
-def _validation(frames: Sequence[AnnotatedFrame], engine: Engine) -> Callable[[Model], float]:
+def _validation(
+    frames: Sequence[AnnotatedFrame], engine: Engine, margin: int
+) -> Callable[[Model], float]:
     def seg(model: Model) -> float:
         return sequence_seg(
-            seg_score(frame.labels, _find_cells(frame, model, engine)) for frame in frames
+            seg_from_table(overlap_table(frame.labels, _find_cells(frame, model, engine), margin))
+            for frame in frames
         )
 
     return seg

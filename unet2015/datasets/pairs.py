@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..images import read_image
 from ..images.opening import image_files
 from ..instances import label_cells
-from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells
+from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells, smallest_cell
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +53,9 @@ def _numbered(frames: list[AnnotatedFrame], data: Path) -> list[AnnotatedFrame]:
     if max(frame.labels.max() for frame in numbered) < 2:
         return frames
     logger.warning(
-        "%s holds masks: each of their 8-connected pieces is taken for a cell; where cells touch, "
-        "give each a number.",
-        data / "labels",
+        "%s holds masks: each of their 8-connected pieces is taken for a cell, the smallest has %d "
+        "pixels; where cells touch, give each a number.",
+        *(data / "labels", smallest_cell(numbered)),
     )
     return numbered
 

@@ -15,6 +15,9 @@ from ..labelfolder import FramePair, check_shapes, open_labels, pair_frames
 from ..metrics import AtThreshold, best_over_thresholds, em_score
 from ..progress import Progress
 
+LEAST_PROBABLE = 1 / 16
+"""Integers of two bytes or more, none of which is more of the largest, are numbered cells."""
+
 
 def score_stack(
     reference: Path | str, result: Path | str, thresholds: Sequence[float]
@@ -26,8 +29,8 @@ def score_stack(
     reference, result : Path or str
         Two stacks (N, H, W) or images (H, W), or two folders with images of the same names.
         In the reference 0 is membrane and all else cell; the result is the probability of cell, a
-        float in [0, 1], an integer type whose largest value stands for 1, or a mask, of one value
-        besides 0.
+        float in [0, 1], an integer type whose largest value stands for 1, or a mask of 0 and one
+        other value.
     thresholds : sequence of float
         In [0, 1); a pixel is cell where its probability is above.
 
@@ -75,14 +78,15 @@ def _read_pair(pair: FramePair) -> tuple[NDArray[np.bool_], NDArray[Any]]:
 def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floating[Any]]:
     if image.dtype.kind == "b":
         return image.astype(np.float32)
-    if image.dtype.kind in "ui" and len(np.unique(image)) <= 2 and image.min() == 0:
+    if image.dtype.kind in "ui" and np.unique(image[image != 0]).size <= 1:
         return (image > 0).astype(np.float32)  # a mask, whatever number stands for cell
     if image.dtype.kind in "ui":
         one = np.iinfo(image.dtype).max
-        if image.max() <= one // 2:  # nothing would be cell at a threshold of 0.5
+        if image.dtype.itemsize > 1 and image.max() <= one * LEAST_PROBABLE:
             raise InputError(
-                f"{path} holds whole numbers up to {image.max()}, as numbered cells do, and {one} "
-                "would stand for a probability of 1: give probabilities, or a mask of one number."
+                f"{path} holds whole numbers up to {image.max()}, as numbered cells do, while "
+                f"{one} stands for a probability of 1: give probabilities, or a mask of 0 and one "
+                "other number."
             )
         return image / np.float32(one)
     if not (image.dtype.kind == "f" and image.min() >= 0 and image.max() <= 1):

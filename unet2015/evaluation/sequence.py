@@ -153,7 +153,7 @@ def _score_frames(
 ) -> list[FrameScore]:
     frames = []
     for pair in Progress(pairs, "segmentation", unit="frame", disable=None, leave=False):
-        marker_file = markers.get(int(pair.name)) if pair.name.isdigit() else None
+        marker_file = markers.get(int(pair.name)) if pair.name.isdecimal() else None
         for name, reference, result in planes(pair):
             table = overlap_table(reference, result, margin)
             judged = table

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 CACHE_BYTES = 1 << 27
 """Memory for decoded blocks of one image, 128 MiB, unless `BlockCache.reserve` asks for more."""
+MOST_BYTES = 1 << 30
+"""What it can ask for."""
 
 
 class BlockCache:
@@ -30,8 +32,8 @@ class BlockCache:
         self._lock = Lock()
 
     def reserve(self, capacity: int) -> None:
-        """Have room for so many bytes at least."""
-        self._capacity = max(self._capacity, capacity)
+        """Have room for so many bytes from now on, up to `MOST_BYTES`."""
+        self._capacity = max(self._capacity, min(capacity, MOST_BYTES))
 
     def get(self, key: Hashable, decode: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return the block of this key, decoding it if it is not here.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from ..errors import InputError
-from .source import Image
-
-log = logging.getLogger(__name__)
+from .source import Image, warn_once
 
 
 def select_channels(
@@ -63,9 +60,9 @@ def _channel_number(image: Image, channel: int | str, have: str) -> int:
             return names.index(str(channel))
         raise InputError(f"There is no channel {channel}: {have}, counting from 0.")
     if channel in names and names[number] != channel:
-        log.warning(
-            "channel %d, counting from 0, is %s; %s is channel %d.",
-            *(number, names[number], channel, names.index(str(channel))),
+        warn_once(
+            f"{image.path}: taking channel {number}, counting from 0, which is named "
+            f'"{names[number]}"; the one named "{channel}" is channel {names.index(str(channel))}.'
         )
     return number
 

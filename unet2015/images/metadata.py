@@ -107,7 +107,7 @@ def read_tiff_metadata(
     in_tags = {"X": (x, "cm"), "Y": (y, "cm")} if page.tags.valueof(296) == _CENTIMETRE else {}
     if tiff.is_ome and tiff.ome_metadata:
         sizes, names = read_ome_xml(tiff.ome_metadata)
-        return known_sizes(in_tags) | sizes, names
+        return sizes if {"X", "Y"} & sizes.keys() else known_sizes(in_tags) | sizes, names
     if tiff.is_imagej and tiff.imagej_metadata:
         ij = tiff.imagej_metadata
         unit = ij.get("unit", "pixel")

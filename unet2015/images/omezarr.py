@@ -52,7 +52,7 @@ def open_zarr(path: Path) -> Image:
         if "multiscales" in attributes:
             return _open_multiscales(path, node, attributes)
         members = sorted(name for name, _ in node.members())
-    except (InputError, OSError):
+    except (InputError, OSError, MemoryError):
         raise
     except Exception as error:
         raise damaged(path, error) from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import product
 from pathlib import Path
 from types import TracebackType
@@ -14,13 +16,15 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 
+log = logging.getLogger(__name__)
+
 PixelSize = Mapping[str, tuple[float, str]]
 
 # Axes that files number without saying what they are, in the order in which names are tried: pages
 # without a meaning are slices in Fiji too.
 _NAMELESS = "IQ"
 _SPARE_NAMES = "ZTPRV"
-TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn", ".qptiff", ".lsm")
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
 """Of files that are TIFF inside; which kind tells their content."""
 _STRIPPED_SUFFIXES = (".ome", ".png", ".zarr", *TIFF_SUFFIXES)
 
@@ -195,6 +199,12 @@ class Image(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path} {self.describe()} {self.dtype}>"
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Log a warning, but not again: a file is opened for its checks, and again to be read."""
+    log.warning(message)
 
 
 def damaged(path: Path, error: Exception) -> InputError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
+from ..atomic import sync
 from ..errors import InputError
 from ..progress import Progress
 from .metadata import known_sizes, tiff_description
@@ -153,6 +154,7 @@ def _write_tiff(
             shutil.rmtree(path.with_name(f"level{number}"), ignore_errors=True)
             if coarser is not None:
                 level = coarser
+    sync(path)
 
 
 def _scratch(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> zarr.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from functools import cache, partial
+from functools import partial
 from math import prod
 from pathlib import Path
 from threading import RLock
@@ -18,9 +18,7 @@ from ..errors import InputError
 from .blocks import BlockCache, assemble
 from .ifd import check_directories
 from .metadata import read_tiff_metadata
-from .source import Image, canonical_axes, damaged, plane_order
-
-log = logging.getLogger(__name__)
+from .source import Image, canonical_axes, damaged, plane_order, warn_once
 
 # tifffile logs what it finds odd and goes on, with zeros or with fewer pages. Here such files are
 # refused in one sentence instead.
@@ -50,13 +48,13 @@ class TiffImage(Image):
         check_directories(path)
         try:
             self._tiff = tifffile.TiffFile(path)
-        except OSError:
+        except (OSError, MemoryError):
             raise
         except Exception as error:
             raise damaged(path, error) from error
         try:
             self._open(path)
-        except (InputError, OSError):
+        except (InputError, OSError, MemoryError):
             self.close()
             raise
         except Exception as error:
@@ -90,7 +88,7 @@ class TiffImage(Image):
         super().__init__(path, axes, shape, np.dtype(series.dtype), pixel_size, channel_names)
         images = sum(not other.keyframe.is_reduced for other in self._tiff.series)
         if images > 1:
-            _tell_of_others(path, images)
+            warn_once(f"{path} holds {images} images of different kinds; the first is used.")
         self._check_length()
 
     def _check_length(self) -> None:
@@ -164,10 +162,10 @@ class TiffImage(Image):
         # Samples of a pixel lie either together in a block or apart in planes of blocks.
         apart = keyframe.shaped[0] > 1
         narrow = columns.stop - columns.start < keyframe.imagewidth
-        if not keyframe.is_tiled and (narrow or self._samples > 1):
+        if not keyframe.is_tiled and (narrow or self.channels > 1):
             # What is beside the region, and its other channels, is read next, of the same strips.
             strips = -(-rows.stop // block_shape[0]) - rows.start // block_shape[0]
-            strip_bytes = prod(block_shape) * self._samples * self.dtype.itemsize
+            strip_bytes = prod(block_shape) * self.channels * self.dtype.itemsize
             self._cache.reserve(strips * strip_bytes)
         down = -(-keyframe.imagelength // block_shape[0])
         across = -(-keyframe.imagewidth // block_shape[1])
@@ -224,6 +222,8 @@ class TiffImage(Image):
             tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
         try:
             pixels, _, shape = keyframe.decode(data, segment, **tables)
+        except MemoryError:
+            raise
         except Exception as error:
             raise damaged(Path(where), error) from error
         if pixels is None:
@@ -253,12 +253,6 @@ class TiffImage(Image):
             self._tiff.close()
             while self._files:
                 self._files.popitem()[1].close()
-
-
-@cache
-def _tell_of_others(path: Path, images: int) -> None:
-    # Once: a file is opened for its checks, and again to be read.
-    log.warning("%s holds %d images of different kinds; the first is used.", path, images)
 
 
 def _check_supported(path: Path, tiff: tifffile.TiffFile) -> None:

@@ -159,7 +159,7 @@ def write_image(
 
 
 def tiff_resolution(pixel_size: PixelSize) -> dict[str, Any]:
-    """Express the size of pixels, square ones if only one side is known, in the tags of TIFF.
+    """Express the size of pixels, if both sides are known, in the tags of TIFF.
 
     Parameters
     ----------
@@ -171,18 +171,18 @@ def tiff_resolution(pixel_size: PixelSize) -> dict[str, Any]:
     dict
         Arguments of ``tifffile.TiffWriter.write``: pixels a centimetre along X and Y, or none.
     """
-    known = [pixel_size[axis][0] for axis in "XY" if axis in pixel_size]
-    if not known:
+    if not {"X", "Y"} <= pixel_size.keys():
         return {}
     return {
-        "resolution": (1e4 / known[0], 1e4 / known[-1]),
+        "resolution": tuple(1e4 / pixel_size[axis][0] for axis in "XY"),
         "resolutionunit": "CENTIMETER",
     }
 
 
 def _imagej_can(array: NDArray[Any], sizes: PixelSize) -> bool:
-    if "Z" in sizes and not ("X" in sizes or "Y" in sizes):
-        return False  # its unit is that of the resolution
+    # It has one resolution for X and Y, whose unit is that of Z too.
+    if {"X", "Y", "Z"} & sizes.keys() and not {"X", "Y"} <= sizes.keys():
+        return False
     # tifffile takes a stack that is one pixel wide for one page.
     return array.dtype.name in _IMAGEJ_TYPES and array.nbytes < 1 << 32 and array.shape[-1] > 1
 
