@@ -1,23 +1,24 @@
 """Speed of tile prediction in megapixels per second, with the identical network.
 
-    python experiments/benchmark_prediction.py [--base-channels 16 64] [--sides 2048 1430]
-        [--output experiments/results/benchmark_prediction.json]
+    python experiments/benchmark_prediction.py [--device cpu] [--base-channels 16 64]
+        [--sides 2048 1430] [--output experiments/results/benchmark_prediction.json]
 
-What is compared, in float32 and, where the processor has it, in bfloat16 (the others by autocast):
+What is compared, in float32 and, where the device has it, in bfloat16 (the others by autocast):
 
 loop      tiles of 572 x 572 pixels one after the other, in PyTorch as it comes
 monai     MONAI's `sliding_window_inference`, if that is installed: windows of 572 x 572, its
           default overlap of 0.25, the network padded to give the size that it gets, so that it sees
           756 x 756; and with an overlap of 0.5 and Gaussian weights, as many use it
 unet2015  `unet2015.predict` after `unet2015.keep_memory`, as the command line does it
-openvino  the same through OpenVINO, if that is installed; compiled before
+openvino  the same through OpenVINO, if that is installed, on a CPU; compiled before
 compile   the same through torch.compile, if there is a compiler; compiled before
 kept      the loop, and MONAI with its defaults, after `unet2015.keep_memory` too
 
 The profile says where the time of `unet2015` goes. The limit is the time of the multiplications,
 1.465 MFLOP a pixel at 64 channels, at the rate of a product of matrices measured in the same run.
-Tiles with borders have more to do than that. Each size of network and precision has a process of
-its own.
+Tiles with borders have more to do than that. Images come from memory and results go back there,
+also from a GPU (`--device cuda --base-channels 16 64 64 --sides 8192 8192 512`). Each size of
+network and precision has a process of its own.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from torch import Tensor, nn
 from unet2015.allocation import keep_memory
 from unet2015.backends import Backend, can_compile
 from unet2015.checkpoint import Model
-from unet2015.device import Engine, Precision, choose_engine
+from unet2015.device import DeviceName, Engine, Precision, choose_engine
 from unet2015.openvino_engine import is_installed
 from unet2015.prediction import predict
 from unet2015.unet import UNet
@@ -76,32 +77,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--base-channels", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--sides", type=int, nargs="+", default=[2048, 1430])
     parser.add_argument(
         "--output", type=Path, default=Path("experiments/results/benchmark_prediction.json")
     )
     options = parser.parse_args()
-    precisions = sorted({"float32", choose_engine("cpu").precision}, reverse=True)
+    precisions = sorted({"float32", choose_engine(options.device).precision}, reverse=True)
     cases = product(zip(options.base_channels, options.sides, strict=True), precisions)
     found: dict[str, Any] = {
         "torch": torch.__version__,
         "cores": len(os.sched_getaffinity(0)),
         "processor": torch.backends.cpu.get_cpu_capability(),
+        "gpu": torch.cuda.get_device_name() if options.device == "cuda" else None,
         "load_at_start": round(os.getloadavg()[0], 2),
     }
     spawning = get_context("spawn")
     with ProcessPoolExecutor(1, spawning, max_tasks_per_child=1) as pool:
-        runs = [pool.submit(compare, *size, precision) for size, precision in cases]
+        runs = [pool.submit(compare, *size, options.device, kind) for size, kind in cases]
         found["runs"] = [run.result() for run in runs]
     options.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def compare(channels: int, side: int, precision: Precision) -> dict[str, Any]:
+def compare(channels: int, side: int, device: DeviceName, precision: Precision) -> dict[str, Any]:
     """Measure everything with a network of so many channels on an image of side x side pixels."""
     refuse_fallbacks()
-    engine = choose_engine("cpu", precision)
-    rate = matrix_rate(engine.dtype)
+    engine = choose_engine(device, precision)
+    rate = matrix_rate(engine)
     run: dict[str, Any] = {
         "channels": channels,
         "side": side,
@@ -136,7 +139,7 @@ def our_ways(network: UNet, engine: Engine) -> dict[str, Method]:
     """Tile by tile with this package, through each backend that is installed."""
     model = Model(network, "standard")
     backends: dict[str, Backend] = {"unet2015": "torch"}
-    if is_installed():
+    if engine.device.type == "cpu" and is_installed():
         backends["openvino"] = "openvino"
     if can_compile(engine.device):
         backends["compile"] = "compile"
@@ -153,10 +156,11 @@ def usual_ways(network: UNet, engine: Engine) -> dict[str, Method]:
         from monai.inferers import sliding_window_inference
 
         def monai(image: NDArray[np.float32], **settings: Any) -> None:
-            network.to(memory_format=torch.contiguous_format)
+            as_it_comes(network, engine)
             with torch.inference_mode(), engine.autocast():
-                pixels = torch.from_numpy(image)[None, None]
-                sliding_window_inference(pixels, (TILE, TILE), 1, SameSize(network), **settings)
+                pixels = torch.from_numpy(image)[None, None].to(engine.device)
+                windows = (TILE, TILE), 1, SameSize(network)
+                sliding_window_inference(pixels, *windows, **settings).cpu()
 
         ways["monai"] = monai
         ways["monai, half overlap"] = lambda image: monai(image, overlap=0.5, mode="gaussian")
@@ -165,14 +169,19 @@ def usual_ways(network: UNet, engine: Engine) -> dict[str, Method]:
 
 def loop(network: UNet, engine: Engine, image: NDArray[np.float32]) -> None:
     """Predict tile after tile, without anything else."""
-    network.to(memory_format=torch.contiguous_format)
+    as_it_comes(network, engine)
     border, output = network.border, network.output_size(TILE)
     mirrored = np.pad(image, [(border, border + output)] * 2, mode="reflect")
     with torch.inference_mode(), engine.autocast():
         for top in range(0, image.shape[0], output):
             for left in range(0, image.shape[1], output):
                 tile = mirrored[top : top + TILE, left : left + TILE]
-                network(torch.from_numpy(tile)[None, None])
+                network(torch.from_numpy(tile)[None, None].to(engine.device)).cpu()
+
+
+def as_it_comes(network: UNet, engine: Engine) -> None:
+    """Bring the network to its device in PyTorch's own memory format."""
+    network.to(engine.device, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def measure(method: Method, image: NDArray[np.float32]) -> float:
@@ -185,13 +194,16 @@ def measure(method: Method, image: NDArray[np.float32]) -> float:
     return min(seconds[1:])
 
 
-def matrix_rate(dtype: torch.dtype, size: int = 2000) -> float:
+def matrix_rate(engine: Engine) -> float:
     """Floating point operations in a second of a product of matrices."""
-    matrix = torch.randn(size, size).to(dtype)
+    on_gpu = engine.device.type == "cuda"
+    size = 8192 if on_gpu else 2000
+    matrix = torch.randn(size, size).to(engine.device, engine.dtype)
     seconds = []
     for _ in range(8):
         begun = time.perf_counter()
-        matrix @ matrix
+        squared = matrix @ matrix
+        squared[0, 0].item()  # waits for a GPU
         seconds.append(time.perf_counter() - begun)
     return 2 * size**3 / min(seconds)
 
