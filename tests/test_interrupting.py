@@ -16,6 +16,24 @@ from unet2015.prediction import predict
 from unet2015.unet import UNet
 
 
+def test_a_second_ctrl_c_while_python_ends_shows_no_traceback():
+    """Tidying up at the end takes a moment, in which many press it again."""
+    code = """
+import atexit, os, signal, time
+from unet2015 import cli
+
+def tidy():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+
+atexit.register(tidy)
+cli._answer = lambda words: signal.raise_signal(signal.SIGINT)
+cli.run()
+"""
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (130, "unet2015: interrupted.\n")
+
+
 def test_ctrl_c_ends_a_prediction_with_one_line_and_leaves_it_to_be_resumed(tmp_path):
     source, network, out = (tmp_path / name for name in ("i.tif", "m.safetensors", "out.tif"))
     write_image(source, np.random.default_rng(0).integers(0, 255, (700, 800), dtype=np.uint8))

@@ -1,7 +1,5 @@
 """``python -m unet2015`` does what ``unet2015`` does."""
 
-import sys
+from .cli import run
 
-from .cli import main
-
-sys.exit(main())
+run()

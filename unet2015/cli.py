@@ -10,9 +10,11 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import NoReturn
 
 from . import __version__
 from .errors import InputError
@@ -42,6 +44,13 @@ EXIT_INTERRUPTED = 130
 
 REASON_LENGTH = 200
 """Characters that are shown of an error of another library."""
+
+
+def run() -> NoReturn:
+    """Run the command line in a process of its own, and end it."""
+    status = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C has nothing to interrupt
+    sys.exit(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
