@@ -88,7 +88,8 @@ def run(options: Options) -> None:
     for frame in validation:
         within_margin(frame.labels, margin)  # refuses one that leaves no field
     engine = choose_engine(options.device, options.precision)
-    logger.info("%d annotated frames; computing on %s.", len(frames), engine)
+    s = "s" * (len(frames) > 1)
+    logger.info("%d annotated frame%s; computing on %s.", len(frames), s, engine)
     settings = Settings(options.network, options.training, options.augmentation, options.weight_map)
     check(settings, validation)
     model = train(

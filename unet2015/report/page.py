@@ -106,7 +106,7 @@ def _what(report: Report) -> Html:
     trained = measured = None
     if run is not None:
         frames = len(run.settings.get("frames", []))
-        on = f" on {frames} annotated frames" if frames else ""
+        on = f" on {frames} annotated frame{'s' * (frames > 1)}" if frames else ""
         trained = element("p", "Training run ", element("b", run.name), f"{on}.")
     if scored is not None:
         measured = element(
