@@ -104,7 +104,7 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
         return sum(reduce(getitem, line, result)["SEG"] for result in results) / 2
 
     u373 = "u373-{}-16-tile380-margin50-dropout0.1"
-    gold = "hela-{}-16-tile380-rotation15-iterations9000-dropout0.1"
+    gold = "hela-{}-16-tile380-margin50-rotation15-iterations9000-dropout0.1-bfloat16"
     silver = "hela-{}-silver-16-tile380-margin50-rotation15-iterations9000-dropout0.1"
     em = json.loads((folder / "em-1-16-tile380-dropout0.1.json").read_text())["best"]
     expected = [seg(u373), seg(u373, "mirrored")]
