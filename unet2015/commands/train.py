@@ -77,6 +77,10 @@ def run(options: Options) -> None:
         raise InputError(
             f"sequence {min(both)} is to be trained on and to validate: choose one of the two."
         )
+    if options.resume and not options.out.is_dir():
+        raise InputError(
+            f"{options.out} holds no run to go on with: correct the folder, or leave --resume out."
+        )
     keep_memory()
     frames = _load(options.data, options.sequences, options.silver)
     validation = [

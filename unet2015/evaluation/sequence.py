@@ -118,6 +118,10 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
     markers = numbered_images(truth) if truth.is_dir() else {}
     frames = _score_frames(pairs, markers, margin)
     notes = []
+    if all(len(frame.seg.values) <= 1 for frame in frames):
+        notes.append(
+            "No reference image has more than one cell: if these are masks, number the cells first."
+        )
     unjudged = sum(frame.unjudged for frame in frames)
     if unjudged:
         notes.append(
