@@ -6,7 +6,8 @@ with t000.tif, t001.tif, ...) gives numbered cells in mask000.tif, mask001.tif, 
 in .zarr becomes an OME-Zarr.
 
 Images may be larger than the memory. A run that was killed goes on where it stopped when the same
-command is given again; what it needs for that is in hidden folders beside the results, .*unet2015.
+command is given again, in an image of 4 megapixels or more, otherwise with the next image; what it
+needs for that is in hidden folders beside the results, .*unet2015.
 """
 
 from __future__ import annotations
