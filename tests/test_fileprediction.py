@@ -309,7 +309,9 @@ def test_a_tile_that_cannot_be_read_is_told_and_what_was_done_is_kept(model, tmp
     damaged[offset : offset + 500] = bytes(500)
     image.write_bytes(damaged)
     assert cli("predict", image, "-m", model, "-o", out, "--tile", 84) == 2
-    assert "image.tif cannot be read" in capsys.readouterr().err.splitlines()[-1]
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "image.tif cannot be read (" in message
+    assert message.endswith("copy or export it again.")
     assert image.read_bytes() == damaged
     assert not out.exists()
 

@@ -26,7 +26,7 @@ def blocks(language):
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # with others rounding differs by up to 7e-6
     (tmp_path / "runs/u373").mkdir(parents=True)
     save_model("runs/u373/model.safetensors", Model(UNet(base_channels=2), "standard"))
     labels = np.zeros((40, 50), np.uint16)
@@ -55,7 +55,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     assert names["weights"].shape == names["target"].shape == labels.shape
     assert names["cells"].shape == labels.shape
     assert out.any(axis=0).all()
-    np.testing.assert_allclose(names["cell"], predict(image, model)[1], atol=1e-4)
+    np.testing.assert_allclose(names["cell"], predict(image, model)[1], atol=1e-5)
 
 
 def test_the_commands_of_the_readme_exist():

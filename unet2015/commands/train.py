@@ -26,7 +26,7 @@ from ..datasets.pairs import load_pairs
 from ..device import DeviceName, Engine, Precision, choose_engine
 from ..errors import InputError
 from ..instances import foreground, label_cells
-from ..metrics import overlap_table, seg_from_table, sequence_seg, within_margin
+from ..metrics import seg_score, sequence_seg, within_margin
 from ..pictures import draw_loss
 from ..prediction import predict
 from ..report import Report, check_page, write_page
@@ -146,7 +146,7 @@ def _validation(
 ) -> Callable[[Model], float]:
     def seg(model: Model) -> float:
         return sequence_seg(
-            seg_from_table(overlap_table(frame.labels, _find_cells(frame, model, engine), margin))
+            seg_score(frame.labels, _find_cells(frame, model, engine), margin=margin)
             for frame in frames
         )
 

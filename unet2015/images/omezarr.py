@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .blocks import BlockCache, assemble
 from .metadata import known_sizes
-from .source import Image, PixelSize, canonical_axes, damaged, plane_order
+from .source import Image, PixelSize, canonical_axes, plane_order, telling_damage
 
 # Chunks smaller than this are read several at once, since each read has a cost of its own.
 _BLOCK = 512
@@ -41,7 +41,7 @@ def open_zarr(path: Path) -> Image:
     InputError
         If it is damaged, or holds several images.
     """
-    try:
+    with telling_damage(path):
         node = zarr.open(str(path), mode="r")
         attributes = _ome_attributes(node)
         if "bioformats2raw.layout" in attributes and "multiscales" not in attributes:
@@ -52,10 +52,6 @@ def open_zarr(path: Path) -> Image:
         if "multiscales" in attributes:
             return _open_multiscales(path, node, attributes)
         members = sorted(name for name, _ in node.members())
-    except (InputError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        raise damaged(path, error) from error
     if len(members) == 1:
         return open_zarr(path / members[0])
     raise InputError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -149,12 +150,8 @@ class Image(ABC):
             for k, channel in enumerate(wanted):
                 if not 0 <= channel < self.channels:
                     raise IndexError(f"channel {channel} is not in 0...{self.channels - 1}")
-                try:
+                with telling_damage(self.path):
                     region[k] = self._read(tuple(plane), channel, rows, columns)
-                except (InputError, OSError, MemoryError):
-                    raise
-                except Exception as error:  # whatever a library makes of a damaged file
-                    raise damaged(self.path, error) from error
         return region
 
     def read_single(self) -> NDArray[Any]:
@@ -199,6 +196,17 @@ class Image(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path} {self.describe()} {self.dtype}>"
+
+
+@contextmanager
+def telling_damage(path: Path) -> Iterator[None]:
+    """Say in one sentence whatever a library makes of a damaged file."""
+    try:
+        yield
+    except (InputError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise damaged(path, error) from error
 
 
 @cache

@@ -18,7 +18,7 @@ from ..errors import InputError
 from .blocks import BlockCache, assemble
 from .ifd import check_directories
 from .metadata import read_tiff_metadata
-from .source import Image, canonical_axes, damaged, plane_order, warn_once
+from .source import Image, canonical_axes, damaged, plane_order, telling_damage, warn_once
 
 # tifffile logs what it finds odd and goes on, with zeros or with fewer pages. Here such files are
 # refused in one sentence instead.
@@ -46,20 +46,13 @@ class TiffImage(Image):
         self._cache = BlockCache()
         self._files: dict[str, BinaryIO] = {}
         check_directories(path)
-        try:
+        with telling_damage(path):
             self._tiff = tifffile.TiffFile(path)
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:
-            raise damaged(path, error) from error
-        try:
-            self._open(path)
-        except (InputError, OSError, MemoryError):
-            self.close()
-            raise
-        except Exception as error:
-            self.close()
-            raise damaged(path, error) from error
+            try:
+                self._open(path)
+            except Exception:
+                self.close()
+                raise
 
     def _open(self, path: Path) -> None:
         series = self._tiff.series[0]
