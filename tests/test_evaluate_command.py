@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from unet2015 import InputError, cli
 from unet2015.commands import evaluate as evaluate_command
@@ -304,6 +305,16 @@ def test_folders_of_equal_stems_single_files_and_stacks(tmp_path, capsys):
     write(tmp_path / "stack.tif", np.stack([CELLS, CELLS, CELLS]))
     found = evaluate_json(capsys, tmp_path / "stack.tif", tmp_path / "stack.tif")
     assert [frame["frame"] for frame in found["frames"]] == ["stack[0]", "stack[1]", "stack[2]"]
+
+
+def test_a_zarr_folder_is_one_image(truth, tmp_path, capsys):
+    stack = np.stack([CELLS, np.where(CELLS == 1, 0, CELLS)])
+    write(tmp_path / "stack.tif", np.stack([CELLS, CELLS]))
+    zarr.save_array(tmp_path / "found.zarr", stack)
+    found = evaluate_json(capsys, tmp_path / "stack.tif", tmp_path / "found.zarr")
+    assert [frame["SEG"] for frame in found["frames"]] == [1, 0.75]
+    assert evaluate_json(capsys, tmp_path / "found.zarr", tmp_path / "stack.tif")["SEG"] > 0.8
+    assert "found.zarr one image" in fails(capsys, truth, tmp_path / "found.zarr")
 
 
 def test_four_digits_and_silver_truth_are_found(tmp_path):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .images import IMAGE_SUFFIXES, Image, open_image
-from .images.opening import image_files
+from .images.opening import image_files, is_zarr
 
 _Key = TypeVar("_Key", int, str)
 _NUMBERED = re.compile(r"(?:mask|man_seg|man_track)(\d{3,})")
@@ -40,7 +40,7 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
     ----------
     reference : Path or str
         A folder of the challenge with gold or silver truth (``01_GT``, ``01_ST``), a folder of
-        label images, or one label image.
+        label images, or one label image, which may be a Zarr folder.
     result : Path or str
         A folder with ``maskNNN.tif``, a folder of label images with the reference's stems, or one
         label image. Images without a reference are left out.
@@ -53,16 +53,18 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
     Raises
     ------
     InputError
-        If one is a file and the other a folder, nothing is there, or a frame has no result.
+        If one is an image and the other a folder, nothing is there, or a frame has no result.
     """
     reference, result = Path(reference), Path(result)
     for path in (reference, result):
         if not path.exists():
             raise InputError(f"{path} does not exist: give a folder of label images, or one image.")
-    if reference.is_dir() != result.is_dir():
-        folder, file = (reference, result) if reference.is_dir() else (result, reference)
-        raise InputError(f"{folder} is a folder and {file} a file: give two folders or two files.")
-    if reference.is_file():
+    if _is_one_image(reference) != _is_one_image(result):
+        image, folder = (reference, result) if _is_one_image(reference) else (result, reference)
+        raise InputError(
+            f"{folder} is a folder and {image} one image: give two folders or two images."
+        )
+    if _is_one_image(reference):
         return [FramePair(reference.stem, reference, result)]
     wanted, there = label_images(reference), label_images(result)
     missing = [name for name in wanted if name not in there]
@@ -72,6 +74,10 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
             f"its {len(there)} images are named like {next(iter(there.values())).name}."
         )
     return [FramePair(name, path, there[name]) for name, path in wanted.items()]
+
+
+def _is_one_image(path: Path) -> bool:
+    return path.is_file() or is_zarr(path)
 
 
 def label_images(folder: Path) -> dict[str, Path]:

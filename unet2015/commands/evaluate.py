@@ -1,9 +1,10 @@
 """Score a result against its reference.
 
 REFERENCE is the NN_GT folder of a Cell Tracking Challenge sequence, a folder of label images or one
-label image; RESULT is a folder with maskNNN.tif (and res_track.txt, if it is tracked), a folder of
-label images with the same names, or one label image. Frames without a reference do not count. With
---em, both are stacks of membranes and cells instead, scored as the ISBI 2012 EM challenge did.
+label image, TIFF, PNG or Zarr; RESULT is a folder with maskNNN.tif (and res_track.txt, if it is
+tracked), a folder of label images with the same names, or one label image. Frames without a
+reference do not count. With --em, both are stacks of membranes and cells instead, scored as the
+ISBI 2012 EM challenge did.
 """
 
 from __future__ import annotations
