@@ -39,8 +39,9 @@ RESULTS = HERE / "results" / "ablation"
 TABLE = HERE / "ablation.md"
 TILE, DROPOUT = 380, 0.1
 """As for the reproduction with few channels."""
-PADDED_TILE = 192
-"""The multiple of 16 next to 196, the output of such a tile, so that both judge as much."""
+SMALL_TILE, LARGE_TILE = 192, 384
+"""The multiples of 16 next to the output of such a tile, 196, and to itself: a padded network that
+judges as much of the image a step as the others, and one that sees as much of it."""
 
 
 class PaddedUNet(UNet):
@@ -77,7 +78,8 @@ VARIANTS = {
     "full recipe": Variant(),
     "without border weights": Variant(weight_map=WeightMapConfig(w0=0)),
     "without elastic deformation": Variant(augmentation=AugmentationConfig(deformation_sigma=0)),
-    "padded convolutions": Variant(tile=PADDED_TILE, build=PaddedUNet),
+    "padded convolutions": Variant(tile=SMALL_TILE, build=PaddedUNet),
+    "padded convolutions on large tiles": Variant(tile=LARGE_TILE, build=PaddedUNet),
 }
 
 
