@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from unet2015 import cli
 from unet2015.commands import track as command
-from unet2015.images import open_image, write_image
+from unet2015.images import open_image, read_image, write_image
 from unet2015.trackfile import read_tracks
 
 
@@ -127,6 +128,38 @@ def test_the_pixel_size_is_kept(tmp_path):
         assert image.pixel_size["X"] == pytest.approx((0.65, "µm"))
 
 
+def test_a_stack_is_tracked_as_its_frames_are(tmp_path, capsys):
+    frames = list(sequence(np.random.default_rng(7)))
+    command.run(command.Options(write_masks(tmp_path / "01_RES", frames)))
+    size = {"T": (60.0, "s"), "Y": (0.65, "µm"), "X": (0.65, "µm")}
+    write_image(tmp_path / "cells.tif", np.stack(frames), "TYX", pixel_size=size)
+    zarr.save_array(tmp_path / "cells.zarr", np.stack(frames))
+    for number, stack in enumerate(("cells.tif", "cells.zarr")):
+        tracked = tmp_path / str(number)
+        assert "say by --out" in fails(capsys, tmp_path / stack)
+        assert cli.main(["track", str(tmp_path / stack), "-o", str(tracked)]) == 0
+        assert sorted(os.listdir(tracked)) == sorted(os.listdir(tmp_path / "01_RES"))
+        for file in tracked.glob("mask*"):
+            np.testing.assert_array_equal(
+                read_image(file), read_image(tmp_path / "01_RES" / file.name)
+            )
+        assert snapshot(tracked)["res_track.txt"] == snapshot(tmp_path / "01_RES")["res_track.txt"]
+    with open_image(tmp_path / "0" / "mask005.tif") as image:
+        assert image.pixel_size["X"] == pytest.approx((0.65, "µm"))
+
+
+def test_what_is_no_stack_of_frames_is_refused(tmp_path, capsys):
+    frame, stack, out = np.ones((4, 5), np.uint8), tmp_path / "cells.tif", tmp_path / "out"
+    for image, axes in ((frame, "YX"), (np.stack([[frame] * 2] * 3), "TZYX")):
+        write_image(stack, image, axes)
+        assert "needs one axis beside height and width" in fails(capsys, stack, "-o", out)
+    write_image(stack, np.stack([frame] * 2), "TYX")
+    assert "give --out a new folder" in fails(capsys, stack, "-o", stack)
+    write_image(stack, np.stack([0 * frame] * 2), "TYX")
+    assert "no cell in any of its 2 frames" in fails(capsys, stack, "-o", out)
+    assert os.listdir(tmp_path) == ["cells.tif"]
+
+
 def test_settings_reach_the_tracker(tmp_path):
     frame, empty = np.ones((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
     result = write_masks(tmp_path / "01_RES", [frame, empty, frame])
@@ -137,7 +170,7 @@ def test_settings_reach_the_tracker(tmp_path):
 def test_mistakes_get_one_sentence_and_leave_everything_as_it_was(tmp_path, capsys):
     frames = list(sequence(np.random.default_rng(3), 3))
     result = write_masks(tmp_path / "01_RES", frames)
-    assert "no folder" in fails(capsys, tmp_path / "absent")
+    assert "absent does not exist" in fails(capsys, tmp_path / "absent")
     assert "no maskNNN.tif" in fails(capsys, tmp_path)
     assert "max_gap is -1" in fails(capsys, result, "--max-gap", "-1")
 

@@ -59,12 +59,12 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
     for path in (reference, result):
         if not path.exists():
             raise InputError(f"{path} does not exist: give a folder of label images, or one image.")
-    if _is_one_image(reference) != _is_one_image(result):
-        image, folder = (reference, result) if _is_one_image(reference) else (result, reference)
+    if is_one_image(reference) != is_one_image(result):
+        image, folder = (reference, result) if is_one_image(reference) else (result, reference)
         raise InputError(
             f"{folder} is a folder and {image} one image: give two folders or two images."
         )
-    if _is_one_image(reference):
+    if is_one_image(reference):
         return [FramePair(reference.stem, reference, result)]
     wanted, there = label_images(reference), label_images(result)
     missing = [name for name in wanted if name not in there]
@@ -76,7 +76,8 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
     return [FramePair(name, path, there[name]) for name, path in wanted.items()]
 
 
-def _is_one_image(path: Path) -> bool:
+def is_one_image(path: Path) -> bool:
+    """Whether a path is an image, a Zarr folder too, and not a folder of images."""
     return path.is_file() or is_zarr(path)
 
 

@@ -1,8 +1,8 @@
 """Link the numbered cells of a sequence to tracks.
 
-RESULT is a folder with a label image per frame, mask000.tif, mask001.tif and so on, as `unet2015
-predict` writes it. The masks get consistent numbers and res_track.txt lists the tracks, in the
-format of the Cell Tracking Challenge.
+RESULT is a folder with a label image per frame, mask000.tif, mask001.tif and so on, or a stack of
+frames, TIFF or Zarr, as `unet2015 predict --labels` writes them. The masks get consistent numbers
+and res_track.txt lists the tracks, in the format of the Cell Tracking Challenge.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ..errors import InputError
-from ..images import write_image
-from ..labelfolder import frame_digits, labels_home, numbered_images, open_labels
+from ..images import PixelSize, write_image
+from ..labelfolder import frame_digits, is_one_image, labels_home, numbered_images, open_labels
 from ..progress import Progress
 from ..trackfile import write_tracks
 from ..tracking import Tracker, TrackingConfig
@@ -36,20 +36,25 @@ class Options:
     """Options of ``unet2015 track``."""
 
     result: Positional[Path]
-    """Folder with maskNNN.tif."""
+    """Folder with maskNNN.tif, or a stack of label images."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
-    """New folder for the tracked result; by default RESULT itself is renumbered."""
+    """New folder for the tracked result; by default a folder RESULT itself is renumbered."""
     tracking: OmitArgPrefixes[TrackingConfig] = field(default_factory=TrackingConfig)
 
 
 def run(options: Options) -> None:
     """Track as `options` say."""
-    masks = _list_frames(options.result)
-    target = options.out or masks[0].parent
-    in_place = target.resolve() == masks[0].parent.resolve()
+    masks = [] if is_one_image(options.result) else _list_frames(options.result)
+    source = masks[0].parent if masks else options.result
+    if options.out is None and not masks:
+        raise InputError(
+            f"{source} is one image, and tracks need a folder: say by --out where it shall be."
+        )
+    target = options.out or source
+    in_place = bool(masks) and target.resolve() == source.resolve()
     if in_place and not all(path.name.startswith("mask") for path in masks):
         raise InputError(
-            f"{masks[0].parent} holds reference masks, which are not to be renumbered: "
+            f"{source} holds reference masks, which are not to be renumbered: "
             "say by --out where the tracks shall go."
         )
     if not in_place and target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -60,17 +65,24 @@ def run(options: Options) -> None:
     with tempfile.TemporaryDirectory(prefix=".track-", dir=near) as temporary:
         draft = Path(temporary) / "result"
         draft.mkdir()
-        tracks = _write_draft(masks, draft, options.tracking)
+        frames = _read_masks(masks) if masks else _read_stack(source)
+        tracks = _write_draft(frames, draft, options.tracking)
+        number = len(list(draft.glob("mask*")))
+        if not len(tracks):
+            raise InputError(
+                f"{source} holds no cell in any of its {number} frames: "
+                "the challenge's format allows no result without tracks."
+            )
         if in_place:
             _replace_files(masks, draft, target)
         else:
             os.replace(draft, target)
-    _report(len(masks), tracks, target)
+    _report(number, tracks, target)
 
 
 def _list_frames(result: Path) -> list[Path]:
     if not result.is_dir():
-        raise InputError(f"{result} is no folder: give the folder with maskNNN.tif.")
+        raise InputError(f"{result} does not exist: give the folder with maskNNN.tif, or a stack.")
     home = labels_home(result)
     masks = numbered_images(home)
     if not masks:
@@ -84,22 +96,45 @@ def _list_frames(result: Path) -> list[Path]:
     return list(masks.values())
 
 
-def _write_draft(masks: Sequence[Path], draft: Path, config: TrackingConfig) -> NDArray[np.int64]:
-    tracker = Tracker(config)
+class _Frame(NamedTuple):
+    source: Path
+    digits: str
+    labels: NDArray[Any]
+    pixel_size: PixelSize
+
+
+def _read_masks(masks: Sequence[Path]) -> Iterator[_Frame]:
     for path in Progress(masks, "tracking", unit="frame", disable=None):
         with open_labels(path) as image:
             labels, size = image.read_single()[0], image.pixel_size
+        yield _Frame(path, frame_digits(path), labels, size)
+
+
+def _read_stack(stack: Path) -> Iterator[_Frame]:
+    with open_labels(stack) as image:
+        if len(image.plane_axes) != 1:
+            raise InputError(
+                f"{stack} is no stack of frames ({image.describe()}): it needs one axis beside "
+                "height and width, time."
+            )
+        digits = max(3, len(str(len(image.planes) - 1)))
+        size = {axis: step for axis, step in image.pixel_size.items() if axis in "YX"}
+        for plane in Progress(image.planes, "tracking", unit="frame", disable=None):
+            yield _Frame(stack, f"{plane[0]:0{digits}d}", image.read(plane)[0], size)
+
+
+def _write_draft(
+    frames: Iterator[_Frame], draft: Path, config: TrackingConfig
+) -> NDArray[np.int64]:
+    tracker = Tracker(config)
+    for frame in frames:
         try:
-            numbered = tracker.link(labels)
+            numbered = tracker.link(frame.labels)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-        write_image(draft / f"mask{frame_digits(path)}.tif", numbered, pixel_size=size)
-    if not len(tracker.tracks):
-        raise InputError(
-            f"{masks[0].parent} holds no cell in any of its {len(masks)} frames: "
-            "the challenge's format allows no result without tracks."
-        )
-    write_tracks(draft / TRACK_FILE, tracker.tracks)
+            raise InputError(f"{frame.source}: {error}") from error
+        write_image(draft / f"mask{frame.digits}.tif", numbered, pixel_size=frame.pixel_size)
+    if len(tracker.tracks):
+        write_tracks(draft / TRACK_FILE, tracker.tracks)
     return tracker.tracks
 
 
