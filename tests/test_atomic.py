@@ -1,6 +1,12 @@
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
-from unet2015.atomic import atomic_path
+from unet2015 import atomic
+from unet2015.atomic import atomic_path, is_writable, name_on_disk, put, temporary_folder, to_disk
 
 
 def test_a_file_appears_only_when_it_is_complete(tmp_path):
@@ -27,3 +33,83 @@ def test_errors_name_the_file_that_was_asked_for(tmp_path):
     with pytest.raises(FileNotFoundError) as error, atomic_path(target) as temporary:
         temporary.write_text("lost")
     assert error.value.filename == str(target)
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    target, there = tmp_path / "a.txt", []
+    monkeypatch.setattr(os, "fsync", lambda _: there.append(target.exists()))
+    with atomic_path(target) as temporary:
+        temporary.write_text("new")
+    assert there == [False]
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_on_macos_the_drive_s_cache_is_emptied_too(monkeypatch, knows):
+    done = []
+
+    def fcntl(file, command):
+        done.append((file, command))
+        if not knows:
+            raise OSError(45, "Operation not supported")
+
+    monkeypatch.setattr(atomic, "sys", SimpleNamespace(platform="darwin"))
+    monkeypatch.setitem(sys.modules, "fcntl", SimpleNamespace(fcntl=fcntl, F_FULLFSYNC=51))
+    monkeypatch.setattr(os, "fsync", lambda file: done.append(file))
+    to_disk(7)
+    assert done == ([(7, 51)] if knows else [(7, 51), 7])
+
+
+@pytest.mark.parametrize("attempts", [3, 99])
+def test_on_windows_a_file_that_others_have_open_is_waited_for(tmp_path, monkeypatch, attempts):
+    real, slept, tried = os.replace, [], []
+
+    def replace(source, target):
+        tried.append(source)
+        if len(tried) < attempts:
+            raise PermissionError(13, "used by another process")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(atomic.time, "sleep", slept.append)
+    (tmp_path / "new").write_text("new")
+    with pytest.raises(PermissionError):
+        put(tmp_path / "new", tmp_path / "a.txt")
+    assert not slept  # elsewhere nobody is in the way
+
+    tried.clear()
+    monkeypatch.setattr(atomic, "sys", SimpleNamespace(platform="win32"))
+    if attempts == 99:
+        with pytest.raises(PermissionError):
+            put(tmp_path / "new", tmp_path / "a.txt")
+        assert slept == list(atomic.WAITS)
+    else:
+        put(tmp_path / "new", tmp_path / "a.txt")
+        assert (tmp_path / "a.txt").read_text() == "new"
+        assert slept == list(atomic.WAITS[:2])
+
+
+def test_whether_a_folder_can_be_written_to_is_tried(tmp_path):
+    (tmp_path / "file").touch()
+    assert is_writable(tmp_path)
+    assert not is_writable(tmp_path / "file")
+    assert not is_writable(tmp_path / "nowhere")
+    if os.path.isdir("/proc/self"):
+        assert not is_writable(Path("/proc/self"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_temporary_folder_is_hidden_and_does_not_stay(tmp_path):
+    with temporary_folder(tmp_path) as folder:
+        (tmp_path / "plain").mkdir()
+        assert folder.name.startswith(".")
+        assert folder.stat().st_mode == (tmp_path / "plain").stat().st_mode  # not private
+    with pytest.raises(ZeroDivisionError), temporary_folder(tmp_path) as folder:
+        (folder / "a.txt").write_text(str(1 / 0))
+    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+
+
+@pytest.mark.parametrize(("system", "same"), [("Linux", 4), ("Darwin", 2), ("Windows", 2)])
+def test_names_are_compared_as_the_disk_does(monkeypatch, system, same):
+    monkeypatch.setattr(atomic.platform, "system", lambda: system)
+    names = ["a/Cell.tif", "a/cell.tif", "a/\u00e9.tif", "a/e\u0301.tif"]
+    assert len({name_on_disk(Path(name)) for name in names}) == same

@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from unet2015 import InputError, __version__
 from unet2015.cli import COMMANDS, main
@@ -66,6 +68,7 @@ def test_a_mistake_of_ours_is_told_in_one_line(capsys):
         RuntimeError(
             "[enforce fail at alloc_cpu.cpp:116] DefaultCPUAllocator: can't allocate memory"
         ),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
         RuntimeError("CUDA out of memory. Tried to allocate 3.00 GiB."),
     ],
 )
@@ -78,6 +81,18 @@ def test_too_little_memory_is_no_mistake_of_ours(error, monkeypatch, capsys):
     assert capsys.readouterr().err.endswith("take a smaller --tile.\n")
     assert main(["weightmap"]) == 2
     assert capsys.readouterr().err.endswith("take a smaller image.\n")
+
+
+def test_what_another_program_has_open_is_told_by_its_own_name(monkeypatch, capsys):
+    def fail(*_):
+        error = PermissionError(13, "Access is denied", ".hidden/draft.tif", None, "mask000.tif")
+        error.winerror = 5
+        raise error
+
+    monkeypatch.setattr("unet2015.cli._run", fail)
+    assert main(["track"]) == 2
+    told = "unet2015: mask000.tif: Access is denied, perhaps it is open in another program.\n"
+    assert capsys.readouterr().err == told
 
 
 @pytest.mark.usefixtures("failing")
@@ -153,6 +168,16 @@ def test_a_reader_that_has_gone_is_no_mistake(words):
     ended = unet2015(words, writing)
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_name_that_does_not_fit_the_encoding_of_the_output_is_shown_all_the_same(tmp_path):
+    image = tmp_path / "\u7d30\u80de.tif"
+    tifffile.imwrite(image, np.eye(9, dtype=np.uint8))
+    words = [sys.executable, "-m", "unet2015", "evaluate", image, image]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    ended = subprocess.run(words, capture_output=True, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert rb"\u7d30\u80de" in ended.stdout
 
 
 def test_without_a_terminal_there_is_no_output_and_no_mistake(monkeypatch):

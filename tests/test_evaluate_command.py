@@ -202,6 +202,19 @@ def test_csv_holds_the_tables(truth, result, tmp_path, capsys):
         assert len(list(csv.DictReader(file))) == 7
 
 
+def test_a_table_that_another_program_has_open_does_not_cost_the_scores(
+    truth, result, tmp_path, capsys, monkeypatch
+):
+    def write_csv(*_):
+        raise PermissionError(13, "Permission denied", "frames.csv")
+
+    monkeypatch.setattr("unet2015.evaluation.tables.write_csv", write_csv)
+    assert cli.main(["evaluate", str(truth), str(result), "--csv", str(tmp_path / "csv")]) == 2
+    shown = capsys.readouterr()
+    assert "SEG      1.0000" in shown.out
+    assert shown.err == "unet2015: frames.csv: Permission denied.\n"
+
+
 def test_the_margin_drops_cells_at_the_edge(truth, result, capsys):
     # Cells 1, 2 and 3 begin in column 5 and reach columns 15, 25 and 25; the image is 40 high.
     found = evaluate_json(capsys, truth, result, "--margin", "16")

@@ -5,11 +5,14 @@ import http.server
 import io
 import random
 import signal
+import ssl
 import stat
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -221,6 +224,15 @@ def test_a_missing_file_and_a_dead_server_are_told_in_one_sentence(server, tmp_p
     assert "404" in capsys.readouterr().err
     with pytest.raises(InputError, match="goes on from here"):
         download("http://127.0.0.1:9/a.zip", tmp_path / "a.zip", 10**6)
+
+
+def test_a_python_without_certificates_is_told_where_they_are(tmp_path, monkeypatch):
+    def urlopen(*_, **__):
+        raise urllib.error.URLError(ssl.SSLCertVerificationError("CERTIFICATE_VERIFY_FAILED"))
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    with pytest.raises(InputError, match=r"VERIFY_FAILED.*run the \"Install Certificates"):
+        download("https://somewhere/a.zip", tmp_path / "a.zip", 10**6)
 
 
 @pytest.mark.parametrize("announced", [None, 10])

@@ -1,11 +1,14 @@
 import errno
 import json
 import os
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from unet2015 import InputError
+from unet2015 import scratch as scratch_module
 from unet2015.scratch import Ledger, Scratch
 
 PURPOSE = {"input": "a" * 64, "tile": 60, "channels": (0,)}
@@ -85,6 +88,31 @@ def test_two_processes_do_not_share_it(tmp_path):
         Scratch(tmp_path / "s", PURPOSE),
     ):
         pass
+
+
+def test_two_processes_do_not_share_it_on_windows_either(tmp_path, monkeypatch):
+    taken = []
+
+    def locking(file, mode, length):
+        assert (mode, length) == (2, 1)
+        if taken:
+            raise PermissionError(13, "Permission denied")
+        taken.append(file)
+
+    monkeypatch.setattr(scratch_module, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    test_two_processes_do_not_share_it(tmp_path)
+
+
+def test_where_files_cannot_be_locked_it_works_all_the_same(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        scratch.ledger["a"] = 1
+        scratch.remove()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path, monkeypatch):

@@ -160,6 +160,22 @@ def test_what_is_no_stack_of_frames_is_refused(tmp_path, capsys):
     assert os.listdir(tmp_path) == ["cells.tif"]
 
 
+def test_an_empty_folder_may_be_the_output_also_where_none_takes_the_place_of_another(
+    tmp_path, monkeypatch
+):
+    result = write_masks(tmp_path / "01_RES", [np.ones((4, 4), np.uint8)])
+    (tmp_path / "out").mkdir()
+    real = os.replace
+
+    def replace(source, target):
+        assert not Path(target).is_dir()  # Windows refuses
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    command.run(command.Options(result, tmp_path / "out"))
+    assert sorted(os.listdir(tmp_path / "out")) == ["mask000.tif", "res_track.txt"]
+
+
 def test_settings_reach_the_tracker(tmp_path):
     frame, empty = np.ones((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
     result = write_masks(tmp_path / "01_RES", [frame, empty, frame])
@@ -233,7 +249,7 @@ def test_masks_in_the_middle_of_being_replaced_have_no_track_file(tmp_path, monk
             raise KeyboardInterrupt
         replace(source, target)
 
-    monkeypatch.setattr(command.os, "replace", stop)
+    monkeypatch.setattr(os, "replace", stop)
     assert cli.main(["track", str(result)]) == cli.EXIT_INTERRUPTED
     assert sorted(os.listdir(result)) == [f"mask{n:03d}.tif" for n in range(6)]
 

@@ -99,6 +99,27 @@ def test_cells_that_are_small_for_the_model_are_dropped_by_default(model, tmp_pa
     assert read_image(tmp_path / "b.tif").max() == len(sizes)
 
 
+def test_patterns_that_no_shell_has_expanded_are(data, model, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli("predict", data / "02" / "t00*.tif", "-m", model, "-o", out) == 0
+    assert sorted(os.listdir(out)) == ["t000.tif", "t001.tif"]
+    assert "x*.tif does not exist" in refused(
+        capsys, "predict", data / "02" / "x*.tif", "-m", model, "-o", out
+    )
+
+
+def test_names_that_are_one_on_the_disk_are_refused(data, model, tmp_path, capsys, monkeypatch):
+    image = read_image(data / "02" / "t000.tif")
+    for name in ("a/Cell.tif", "b/cell.tif"):
+        (tmp_path / name).parent.mkdir()
+        write_image(tmp_path / name, image)
+    words = (tmp_path / "a", tmp_path / "b", "-m", model, "-o", tmp_path / "out")
+    with monkeypatch.context() as patched:
+        patched.setattr("platform.system", lambda: "Darwin")
+        assert "would both become" in refused(capsys, "predict", *words)
+    assert cli("predict", *words) == 0
+
+
 def test_what_is_left_out_of_a_folder_is_told(data, model, tmp_path, caplog):
     write_image(data / "02/control.tif", np.eye(25, dtype=np.uint8))
     assert cli("predict", data / "02", "-m", model, "-o", tmp_path / "out") == 0

@@ -96,6 +96,21 @@ def test_a_kill_between_the_log_and_the_checkpoint_leaves_no_double_line(tmp_pat
     assert [line.iteration for line in read_log(tmp_path)] == [4, 8, 12]
 
 
+def test_a_log_that_another_program_has_open_gets_its_lines_later(tmp_path, monkeypatch, caplog):
+    whole = Run._write_log
+    held = iter([True, True, False])
+
+    def write(run, lines):
+        if next(held):
+            raise PermissionError(13, "Permission denied")
+        whole(run, lines)
+
+    monkeypatch.setattr(Run, "_write_log", write)
+    train(frames(), tmp_path, SMALL, CPU)
+    assert [line.iteration for line in read_log(tmp_path)] == [4, 8, 12]
+    assert caplog.text.count("cannot be written") == 2
+
+
 def test_what_a_killed_run_was_writing_is_cleared_away(tmp_path):
     left = tmp_path / ".0123abcd.partial.model.safetensors"
     now = tmp_path / ".4567abcd.partial.model.safetensors"

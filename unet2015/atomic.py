@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
+import shutil
+import sys
+import time
+import unicodedata
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -10,6 +15,9 @@ from pathlib import Path
 
 from .errors import InputError
 
+WAITS = (0.1, 0.5, 2.0, 5.0)
+"""Seconds between attempts to rename on Windows, which does not while another program, a virus
+scanner or a viewer, has the file open."""
 PARTIAL = ".????????.partial.*"
 """Pattern for the temporary names: what a process that was killed while it wrote has left."""
 
@@ -25,8 +33,38 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the name of a file.")
     home = next(folder for folder in path.absolute().parents if folder.exists())
-    if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
+    if not is_writable(home):
         raise InputError(f"{home} is no folder that can be written to: choose another place.")
+
+
+def is_writable(folder: Path) -> bool:
+    """Try whether files can be made in a folder; permissions alone do not tell it everywhere."""
+    probe = _partial(folder, "probe")
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def name_on_disk(path: Path) -> str:
+    """Equal for names of one file: macOS and Windows know no case, macOS one form of accents."""
+    if platform.system() in ("Darwin", "Windows"):
+        return unicodedata.normalize("NFC", str(path)).casefold()
+    return str(path)
+
+
+def to_disk(file: int) -> None:
+    """Bring what was written to an open file to the disk."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        # On macOS fsync leaves it in the drive's cache; not every file system knows more.
+        with suppress(OSError):
+            fcntl.fcntl(file, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(file)
 
 
 def sync(path: Path) -> None:
@@ -38,9 +76,46 @@ def sync(path: Path) -> None:
     with suppress(OSError) if is_folder else nullcontext():
         number = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
         try:
-            os.fsync(number)
+            to_disk(number)
         finally:
             os.close(number)
+
+
+def put(source: Path, target: Path) -> None:
+    """Rename a file or folder. A file of that name is replaced; on Windows no folder is.
+
+    Raises
+    ------
+    OSError
+        If it cannot be done, on Windows after some seconds in which other programs had their chance
+        to close the file.
+    """
+    for seconds in WAITS if sys.platform == "win32" else ():
+        try:
+            os.replace(source, target)
+        except PermissionError:
+            time.sleep(seconds)
+        else:
+            return
+    os.replace(source, target)
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Make a hidden folder for unfinished files, which is gone when the block ends.
+
+    Unlike those of `tempfile` it is not private: on Windows files stay so when they move out.
+    """
+    folder = parent / f".{uuid.uuid4().hex[:8]}.unfinished"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _partial(folder: Path, name: str) -> Path:
+    return folder / f".{uuid.uuid4().hex[:8]}.partial.{name}"
 
 
 @contextmanager
@@ -59,10 +134,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         look at the suffix behave. It is deleted if the block raises.
     """
     path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.partial.{path.name}")
+    temporary = _partial(path.parent, path.name)
     try:
         yield temporary
-        os.replace(temporary, path)
+        sync(temporary)
+        put(temporary, path)
     except OSError as error:
         if error.filename is not None and Path(error.filename) == temporary:
             error.filename = str(path)  # the only name that means something to the user

@@ -8,6 +8,7 @@ called, so that ``unet2015 --help`` is instant and ``unet2015 weightmap`` never 
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import signal
@@ -42,12 +43,17 @@ EXIT_INTERNAL_ERROR = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
+SHARING_VIOLATIONS = (5, 32)
+"""What Windows answers when a file that another program has open is renamed or deleted."""
+
 REASON_LENGTH = 200
 """Characters that are shown of an error of another library."""
 
 
 def run() -> NoReturn:
     """Run the command line in a process of its own, and end it."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not every name fits the encoding of Windows
+        sys.stdout.reconfigure(errors="backslashreplace")
     status = main()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C has nothing to interrupt
     sys.exit(status)
@@ -183,14 +189,16 @@ def _overview() -> str:
 
 def _lacks_memory(error: Exception) -> bool:
     """Whether NumPy, or PyTorch on a CPU or GPU, could not get memory; PyTorch is not imported."""
-    words = ("out of memory", "can't allocate memory")
+    words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def _describe(error: OSError) -> str:
-    if error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}."
-    return str(error)
+    name = error.filename if error.filename2 is None else error.filename2
+    if not error.strerror or name is None:
+        return str(error)
+    held = getattr(error, "winerror", None) in SHARING_VIOLATIONS
+    return f"{name}: {error.strerror}{', perhaps it is open in another program' * held}."
 
 
 def _fail(message: str, status: int = EXIT_USER_ERROR) -> int:

@@ -89,7 +89,7 @@ class Cluster:
             distributed: Any = importlib.import_module("distributed")
         except ImportError as error:
             raise InputError(
-                "Dask is not installed: run `pip install 'unet2015[dask]'`."
+                'Dask is not installed: run `pip install "unet2015[dask]"`.'
             ) from error
         self._model = find_model(model).resolve()
         self._distributed = distributed

@@ -103,7 +103,7 @@ class Engine(NamedTuple):
 
 
 def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") -> Engine:
-    """Choose device and precision: a GPU if there is one, bfloat16 where the hardware has it.
+    """Choose an NVIDIA GPU if there is one, and bfloat16 where the hardware has it.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def choose_backend(
     """
     if backend == "openvino" and not _can_use_openvino(engine):
         raise InputError(
-            "OpenVINO predicts on a CPU, after `pip install 'unet2015[openvino]'`: "
+            'OpenVINO predicts on a CPU, after `pip install "unet2015[openvino]"`: '
             "use --backend torch or auto."
         )
     if backend == "compile" and not can_compile(engine.device):

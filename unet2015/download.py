@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
+import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -50,6 +51,11 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
+        if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+            raise InputError(
+                f"{url}: {error}. Python finds no certificates that vouch for the server: on macOS "
+                'run the "Install Certificates.command" in Python\'s folder of Applications.'
+            ) from error
         raise InputError(f"{url}: {error}. The same command goes on from here.") from error
     tag.unlink(missing_ok=True)
     found = sha256_of(part)

@@ -169,7 +169,7 @@ def require(package: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         raise InputError(
-            f"{package} is not installed: run `pip install 'unet2015[bioimageio]'`."
+            f'{package} is not installed: run `pip install "unet2015[bioimageio]"`.'
         ) from error
 
 

@@ -78,6 +78,7 @@ class Run:
                 f"{folder} already holds a training run: go on with it by --resume, "
                 "or choose another folder."
             )
+        self._unwritten: list[LogLine] = []
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(PARTIAL):
             if time.time() - left.stat().st_mtime > LEFT_AFTER:
@@ -119,11 +120,21 @@ class Run:
         for name, parameter in model.network.named_parameters():
             tensors[f"network.{name}"] = parameter
             tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"]
-        self._write_log([*read_log(self.folder), line])
+        self._add_to_log(line)
         save_model(self.folder / MODEL_FILE, model)
         # Last, so that whatever is interrupted before is done again.
         metadata = {"format": FORMAT, "settings": self.settings, "iteration": line.iteration}
         write_tensors(self.folder / CHECKPOINT_FILE, tensors, metadata)
+
+    def _add_to_log(self, line: LogLine) -> None:
+        """Add a line; where another program has the log, as on Windows, with the next one."""
+        self._unwritten.append(line)
+        try:
+            self._write_log([*read_log(self.folder), *self._unwritten])
+        except PermissionError as error:
+            logger.warning("%s cannot be written (%s): later.", self.folder / LOG_FILE, error)
+        else:
+            self._unwritten = []
 
     def _keep_log_until(self, done: int) -> None:
         """Drop the lines of an interval whose checkpoint was never written."""

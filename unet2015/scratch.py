@@ -7,8 +7,8 @@ folder says what it is for only when it is ready.
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from itertools import product
@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import atomic_path, sync
+from .atomic import atomic_path, sync, to_disk
 from .errors import InputError
 
 _PURPOSE, _LEDGER, _LOCK, _PIXELS = "purpose.json", "ledger.jsonl", "lock", "pixels.zarr"
@@ -57,7 +57,7 @@ class Ledger(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         self._file.write(json.dumps([key, value]).encode() + b"\n")
         self._file.flush()
-        os.fsync(self._file.fileno())
+        to_disk(self._file.fileno())
         self._entries[key] = value
 
     def __getitem__(self, key: str) -> Any:
@@ -133,7 +133,6 @@ class Scratch:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         with atomic_path(written) as temporary:
             temporary.write_text(json.dumps(self._purpose))
-            sync(temporary)
         sync(self.folder)
 
     def __exit__(
@@ -227,14 +226,19 @@ def _lock(path: Path) -> IO[bytes]:
     """Open a file that one process at a time can have; it is free when the process ends."""
     file = open(path, "ab")  # noqa: SIM115
     try:
-        import fcntl
-    except ImportError:  # on Windows an open file cannot be deleted: overwriting fails instead
-        return file
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # the latter on Windows
         file.close()
         raise InputError(
             f"another process is working in {path.parent}: wait until it has finished."
         ) from None
+    except OSError:  # some network drives have no locks
+        pass
     return file

@@ -127,4 +127,4 @@ def check_masks(
 def write_tracks(path: Path | str, tracks: NDArray[np.integer]) -> None:
     """Write a track file, one line per track; see `read_tracks` for the columns."""
     lines = [" ".join(map(str, row)) + "\n" for row in tracks.tolist()]
-    Path(path).write_text("".join(lines), encoding="ascii")
+    Path(path).write_text("".join(lines), encoding="ascii", newline="\n")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from .atomic import put, temporary_folder
 from .errors import InputError
 from .progress import Progress
 
@@ -47,8 +47,8 @@ def unpack(archive: Path, folder: Path, holds: Sequence[str]) -> None:
         If the archive is damaged, has a path that leaves the folder, a link, too many files or too
         many bytes, or does not hold what it should. Nothing is left behind then.
     """
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder.parent) as temporary:
-        draft = Path(temporary) / "data"
+    with temporary_folder(folder.parent) as temporary:
+        draft = temporary / "data"
         draft.mkdir()
         try:
             with zipfile.ZipFile(archive) as opened:
@@ -63,7 +63,7 @@ def unpack(archive: Path, folder: Path, holds: Sequence[str]) -> None:
             raise InputError(
                 f"{archive} does not hold {missing[0]}: it is not the data set that was expected."
             )
-        home.rename(folder)
+        put(home, folder)
 
 
 def _extract(opened: zipfile.ZipFile, archive: Path, draft: Path) -> None:

@@ -152,6 +152,10 @@ def test_fingerprint_notices_changes(tmp_path: Path) -> None:
     data[-1] ^= 1
     file.write_bytes(data)
     assert fingerprint(folder) != before[1]
+    before = before[0], fingerprint(folder)
+    for name in (".DS_Store", "Thumbs.db", "._t000.tif"):  # somebody looked at the folder
+        (folder / name).touch()
+    assert fingerprint(folder) == before[1]
     os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert fingerprint(file) != before[0]
 

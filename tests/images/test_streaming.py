@@ -178,6 +178,25 @@ def test_failure_leaves_what_was_there(tmp_path: Path, suffix: str) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_zarr_whose_place_cannot_be_taken_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.zarr"
+    stream_image(path, Generated(20), "YX")
+    before, real = content(path), os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if source.name == "result.zarr":
+            raise PermissionError(13, "another program has it open")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(PermissionError):
+        stream_image(path, Generated(30), "YX")
+    assert content(path) == before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
 def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / ".a.tif.partial" / "level1").mkdir(parents=True)
     (tmp_path / ".a.tif.partial" / "a.tif").write_text("half")

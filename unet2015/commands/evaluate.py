@@ -60,6 +60,10 @@ def run(options: Options) -> None:
         raise InputError("--thresholds are for probabilities: give --em too, or leave them out.")
     _check_outputs(options)
     score = score_sequence(options.reference, options.result, options.margin)
+    if options.json:
+        print(json_format.dumps(tables.summary(score, options.margin), indent=2))
+    else:
+        print(tables.text(score, options.margin, cells=options.cells))
     if options.csv is not None:
         tables.write_csv(options.csv, score)
     if options.picture is not None:
@@ -68,10 +72,6 @@ def run(options: Options) -> None:
         draw_mistakes(options.picture, score, options.reference, options.result, options.images)
     if options.report is not None:
         _write_page(options.report, options, score)
-    if options.json:
-        print(json_format.dumps(tables.summary(score, options.margin), indent=2))
-    else:
-        print(tables.text(score, options.margin, cells=options.cells))
 
 
 def _check_outputs(options: Options) -> None:

@@ -26,6 +26,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .. import __version__
 from ..allocation import keep_memory
+from ..atomic import name_on_disk
 from ..checkpoint import Model, load_model
 from ..datasets.ctc import frame_number, is_sequence, sequence_frames
 from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
@@ -236,14 +237,15 @@ def plan(options: Options) -> list[Job]:
         source, _, is_frame = found[0]
         return [Job(source, out, _result(options, is_frame))]
     jobs = [Job(source, out / name, _result(options, is_frame)) for source, name, is_frame in found]
-    taken: dict[Path, Path] = {}
+    taken: dict[str, Path] = {}
     for job in jobs:
-        if job.target in taken:
+        name = name_on_disk(job.target)
+        if name in taken:
             raise InputError(
-                f"{taken[job.target]} and {job.source} would both become {job.target}: "
+                f"{taken[name]} and {job.source} would both become {job.target}: "
                 "predict them into different folders."
             )
-        taken[job.target] = job.source
+        taken[name] = job.source
     return jobs
 
 
@@ -270,6 +272,9 @@ def _expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
             raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
         for file in files:
             yield file, _result_name(file), False
+    elif not path.exists() and (matches := sorted(path.parent.glob(path.name))):
+        for match in matches:  # shells of Windows leave patterns to the program
+            yield from _expand(match)
     else:
         yield path, _result_name(path), False
 

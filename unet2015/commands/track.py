@@ -8,8 +8,6 @@ and res_track.txt lists the tracks, in the format of the Cell Tracking Challenge
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from ..atomic import put, temporary_folder
 from ..errors import InputError
 from ..images import PixelSize, write_image
 from ..labelfolder import frame_digits, is_one_image, labels_home, numbered_images, open_labels
@@ -62,8 +61,8 @@ def run(options: Options) -> None:
     near = target if in_place else target.parent
     near.mkdir(parents=True, exist_ok=True)
     # Everything is written beside its place first, so that a stopped run leaves nothing half done.
-    with tempfile.TemporaryDirectory(prefix=".track-", dir=near) as temporary:
-        draft = Path(temporary) / "result"
+    with temporary_folder(near) as temporary:
+        draft = temporary / "result"
         draft.mkdir()
         frames = _read_masks(masks) if masks else _read_stack(source)
         tracks = _write_draft(frames, draft, options.tracking)
@@ -76,7 +75,9 @@ def run(options: Options) -> None:
         if in_place:
             _replace_files(masks, draft, target)
         else:
-            os.replace(draft, target)
+            if target.is_dir():
+                target.rmdir()  # Windows renames no folder to the name of another
+            put(draft, target)
     _report(number, tracks, target)
 
 
@@ -146,7 +147,7 @@ def _replace_files(masks: Sequence[Path], draft: Path, target: Path) -> None:
     """
     (target / TRACK_FILE).unlink(missing_ok=True)
     for path in sorted(draft.iterdir(), key=lambda path: path.name == TRACK_FILE):
-        os.replace(path, target / path.name)
+        put(path, target / path.name)
     for path in masks:
         renamed = target / f"mask{frame_digits(path)}.tif"
         if path.exists() and not path.samefile(renamed):  # mask000.TIF is the same file to some

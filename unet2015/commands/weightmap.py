@@ -19,6 +19,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
+from ..atomic import name_on_disk
 from ..errors import InputError
 from ..images import Image, check_output, open_image, stream_image, write_image
 from ..images.opening import images_beside, is_zarr
@@ -191,7 +192,7 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
         outputs.append((options.preview, jobs[0].labels))
     for path, labels in outputs:
         check_output(path, [labels, *([] if options.image is None else [options.image])])
-    if len({path.resolve() for path, _ in outputs}) < len(outputs):
+    if len({name_on_disk(path.resolve()) for path, _ in outputs}) < len(outputs):
         raise InputError("two results would go to the same file: give them different names.")
 
 

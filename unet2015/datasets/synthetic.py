@@ -106,7 +106,7 @@ def write_sequence(data: Path, sequence: str, frames: Iterator[SyntheticFrame]) 
             first.setdefault(cell, number)
             last[cell] = number
     tracks = "".join(f"{cell} {first[cell]} {last[cell]} 0\n" for cell in sorted(first))
-    (folders[2] / "man_track.txt").write_text(tracks)
+    (folders[2] / "man_track.txt").write_text(tracks, newline="\n")
 
 
 def _random_outline(cells: int, generator: np.random.Generator) -> NDArray[np.complex128]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
 
-from ..atomic import atomic_path
+from ..atomic import atomic_path, is_writable
 from ..errors import InputError
 from ..images import read_image
 from ..labelfolder import pair_frames
@@ -96,7 +95,7 @@ def check_picture(path: Path, reference: Path, result: Path, images: Path | None
     formats = FigureCanvasAgg.filetypes
     if path.suffix[1:].lower() not in formats:
         raise InputError(f"{path} has no suffix of a picture: choose one of {', '.join(formats)}.")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
+    if not is_writable(path.parent):
         raise InputError(f"Folder {path.parent} does not exist or is not writable: choose another.")
     images = folder_of_images(reference, images)
     for pair in pair_frames(reference, result):

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 _SAMPLE_BYTES = 1 << 16
+_OF_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""What file managers leave in a folder at which somebody looks; ``._NAME`` is one of these, too."""
 
 
 def fingerprint(path: Path | str) -> str:
@@ -35,6 +37,8 @@ def fingerprint(path: Path | str) -> str:
         for folder, folders, files in os.walk(path):
             folders.sort()
             for name in sorted(files):
+                if name in _OF_SYSTEMS or name.startswith("._"):
+                    continue
                 file = Path(folder, name)
                 state = file.stat()
                 digest.update(f"{file.relative_to(path)}\0{_state(state)}\n".encode())

@@ -26,6 +26,7 @@ _PIECE = (2 * TILE, 8 * TILE)
 
 def write_ome_zarr(
     path: Path,
+    name: str,
     source: Sliceable,
     axes: str,
     sizes: PixelSize,
@@ -39,6 +40,8 @@ def write_ome_zarr(
     ----------
     path : Path
         The folder to make.
+    name : str
+        What the image is called in it.
     source : Sliceable
         Pixels with `axes`.
     axes : str
@@ -79,7 +82,7 @@ def write_ome_zarr(
             progress.update(block.pixels.size / 1e6)
         pixels = levels[min(number + 1, len(levels) - 1)]
     group.attrs.update(
-        _attributes(path, stored, len(shapes), sizes, channel_names, labels, source.dtype)
+        _attributes(name, stored, len(shapes), sizes, channel_names, labels, source.dtype)
     )
 
 
@@ -99,7 +102,7 @@ class _Reordered:
 
 
 def _attributes(
-    path: Path,
+    name: str,
     axes: str,
     levels: int,
     sizes: PixelSize,
@@ -127,7 +130,7 @@ def _attributes(
         datasets.append({"path": str(number), "coordinateTransformations": transforms})
     multiscales = {
         "version": "0.4",
-        "name": path.name.split(".")[0],
+        "name": name,
         "axes": described,
         "datasets": datasets,
         "type": "nearest" if labels else "mean",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from ..atomic import sync
+from ..atomic import put, sync
 from ..errors import InputError
 from ..progress import Progress
 from .metadata import known_sizes, tiff_description
@@ -90,19 +90,22 @@ def stream_image(
         leave=False,
         disable=None,
     )
-    finished = work / path.name
+    finished, replaced = work / f"result{path.suffix}", work / "replaced"
     try:
         with named_errors(path), progress:
             if suffix == ".zarr":
                 from .omezarr_writing import write_ome_zarr  # importing zarr takes half a second
 
-                write_ome_zarr(finished, source, axes, sizes, channel_names, labels, progress)
+                name = path.name.split(".")[0]
+                write_ome_zarr(finished, name, source, axes, sizes, channel_names, labels, progress)
             else:
                 _write_tiff(finished, source, axes, sizes, channel_names, labels, progress)
         if path.is_dir():
-            path.rename(work / "replaced")
-        os.replace(finished, path)
+            put(path, replaced)
+        put(finished, path)
     except BaseException:
+        if replaced.exists() and not path.exists():
+            put(replaced, path)
         # Zarr writes chunks side by side: after one failed, others still make folders for a moment.
         time.sleep(0.2)
         raise
@@ -172,7 +175,5 @@ def _counted(pieces: Iterator[Block], progress: Progress) -> Iterator[Block]:
 
 
 def _workers() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

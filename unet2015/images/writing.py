@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ..atomic import atomic_path
+from ..atomic import atomic_path, is_writable
 from ..errors import InputError
 from .metadata import known_sizes, tiff_description
 from .opening import is_zarr
@@ -53,7 +52,7 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
         raise InputError(
             f"Folder {folder} does not exist: create it or write {path.name} elsewhere."
         )
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not is_writable(folder):
         raise InputError(f"Folder {folder} is not writable: write {path.name} elsewhere.")
     if path.suffix.lower() == ".zarr":
         if path.exists() and not is_zarr(path):
