@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import label
-from skimage.morphology import h_maxima
+from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 DEPTH = 7
-"""Pixels by which a neck is narrower, to either side, than the cells that it joins; chosen on inner
+"""A neck is narrower by more than these pixels, to either side, than the cells that it joins; chosen on inner
 splits (README.md)."""
 
 
@@ -30,7 +30,9 @@ def part_at_necks(cells: NDArray[np.uint32], min_size: int) -> NDArray[np.uint32
         Numbered anew.
     """
     distance = ndimage.distance_transform_edt(cells)
-    tops = h_maxima(distance, DEPTH) > 0
+    # Whole plateaus, where `h_maxima` gives each highest pixel of one as a top of its own.
+    lowered = reconstruction(np.maximum(distance - DEPTH, 0), distance)
+    tops = local_maxima(lowered) & (cells > 0)
     without = ~np.isin(cells, cells[tops]) & (cells > 0)  # cells too slim to have a top stay whole
     parts = watershed(-distance, label(tops | without), mask=cells > 0, connectivity=2)
     kept = np.bincount(parts.ravel()) >= min_size

@@ -66,7 +66,7 @@ SLICES = 6
 MIRRORINGS = (0, 2)
 """Quarter turns that give, with and without a flip, an image, its two mirrorings and both."""
 CERTAIN = 1e-6
-"""Probabilities nearer to 0 and 1 have no finite score in float32."""
+"""Probabilities nearer to 1 have no finite score in float32, so scores end at 14, and at -14."""
 
 logger = logging.getLogger("reproduce")
 

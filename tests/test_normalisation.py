@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from unet2015 import InputError
 from unet2015.normalisation import fit, gather_statistics, normalise, statistics
@@ -32,6 +33,13 @@ def test_range_divides_by_the_greatest_value_of_the_type(dtype, greatest):
 @pytest.mark.parametrize("scheme", ["standard", "minmax", "range"])
 def test_a_constant_image_stays_finite(scheme):
     assert np.isfinite(normalise(np.full((1, 4, 4), 7, np.uint8), scheme)).all()
+
+
+@pytest.mark.parametrize("scheme", ["standard", "minmax"])
+def test_a_constant_image_is_zero_also_where_its_deviation_is_not(scheme):
+    pixels = np.full((1, 300, 301), 0.3)
+    assert statistics(pixels).deviation[0] > 0
+    assert_allclose(normalise(pixels, scheme), 0, atol=1e-12)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -160,6 +160,18 @@ def test_cells_are_parted_at_narrow_necks_and_not_elsewhere():
     assert len(np.unique(part_at_necks(np.zeros((9, 9), np.uint32), 50))) == 1
 
 
+@pytest.mark.usefixtures("reproduce")
+@pytest.mark.parametrize(("depth", "parts"), [(1, 1), (7, 1), (8, 2), (12, 2)])
+def test_a_neck_parts_only_if_it_is_deep_enough(depth, parts):
+    from necks import part_at_necks
+
+    bar = np.zeros((60, 160), np.uint32)
+    bar[10:41, 10:150] = 1  # of one width, so that many pixels are as far from its edge
+    bar[10 : 10 + depth, 75:85] = 0
+    bar[41 - depth : 41, 75:85] = 0
+    assert len(np.unique(part_at_necks(bar, 20))) == 1 + parts
+
+
 def test_without_data_it_says_where_they_are_looked_for(reproduce):
     with pytest.raises(SystemExit, match="UNET2015_DATA"):
         reproduce("hela")

@@ -153,9 +153,9 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any]) -> Affine:
         Of the image as stored.
     """
     if scheme == "standard":
-        return Affine(found.mean, _inverse(found.deviation))
+        return Affine(found.mean, _inverse(found.deviation, found))
     if scheme == "minmax":
-        return Affine(found.least, _inverse(found.greatest - found.least))
+        return Affine(found.least, _inverse(found.greatest - found.least, found))
     if scheme == "range":
         greatest = float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
         return Affine(np.zeros_like(found.mean), np.full_like(found.mean, 1 / greatest))
@@ -167,6 +167,7 @@ def normalise(image: NDArray[Any], scheme: Scheme, name: str = "the image") -> N
     return fit(scheme, statistics(image, name), image.dtype)(image)
 
 
-def _inverse(spread: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 / spread, and 1 for a channel that is constant."""
-    return 1 / np.where(spread > 0, spread, 1.0)
+def _inverse(spread: NDArray[np.float64], found: Statistics) -> NDArray[np.float64]:
+    """1 / spread, and 1 for a channel that is constant, whose deviation need not come out as 0."""
+    varies = (found.greatest > found.least) & (spread > 0)
+    return 1 / np.where(varies, spread, 1.0)

@@ -1,4 +1,7 @@
-"""Greedy overlap tracking of numbered cells, as the authors did with their results in 2015."""
+"""Greedy overlap tracking of numbered cells, as the authors did with their results in 2015.
+
+Gaps and divisions are ours.
+"""
 
 from __future__ import annotations
 

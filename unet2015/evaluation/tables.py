@@ -36,7 +36,7 @@ DEFINITIONS = {
     "warping error": "share of pixels left after warping by simple points (Jain et al. 2010): "
     "a border may move as far as it still touches where it was",
     "splits + mergers": "those that split or merge cells, as the leaderboard; 0 for membrane alone",
-    "V_rand": "foreground-restricted Rand F-score, borders of the result thinned",
+    "V_rand": "foreground-restricted Rand F-score, borders thinned, mean of the slices",
     "V_info": "foreground-restricted information F-score, borders thinned, mean of the slices",
 }
 EM_NAMES = {

@@ -112,7 +112,8 @@ def warp(reference: ArrayLike, segmented: ArrayLike) -> NDArray[np.bool_]:
     challenge. Which of several end states is reached depends on the order in which points are
     turned. First membrane grows where it is missing, then it shrinks where it should not be, each
     until nothing moves. Of the orders that we tried, this leaves the least error where borders are
-    displaced by several pixels; for blurred truth and blurred images they agree within 2 %.
+    displaced by several pixels; for blurred truth and blurred images they agree within 2 %, and so
+    does the challenge's on predicted stacks, while single slices differ by up to 10 %.
     """
     start, target = as_mask(reference), as_mask(segmented)
     if start.shape != target.shape or start.ndim != 2:
