@@ -80,10 +80,10 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--base-channels", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--sides", type=int, nargs="+", default=[2048, 1430])
-    parser.add_argument(
-        "--output", type=Path, default=Path("experiments/results/benchmark_prediction.json")
-    )
+    parser.add_argument("--output", type=Path, help="benchmark_prediction[_cuda].json in results/")
     options = parser.parse_args()
+    name = "benchmark_prediction" + "_cuda" * (options.device == "cuda")
+    output = options.output or Path(f"experiments/results/{name}.json")
     precisions = sorted({"float32", choose_engine(options.device).precision}, reverse=True)
     cases = product(zip(options.base_channels, options.sides, strict=True), precisions)
     found: dict[str, Any] = {
@@ -96,8 +96,10 @@ def main() -> None:
     spawning = get_context("spawn")
     with ProcessPoolExecutor(1, spawning, max_tasks_per_child=1) as pool:
         runs = [pool.submit(compare, *size, options.device, kind) for size, kind in cases]
-        found["runs"] = [run.result() for run in runs]
-    options.output.write_text(json.dumps(found, indent=1) + "\n")
+        found["runs"] = []
+        for run in runs:
+            found["runs"].append(run.result())
+            output.write_text(json.dumps(found, indent=1) + "\n")  # a later one may fail
 
 
 def compare(channels: int, side: int, device: DeviceName, precision: Precision) -> dict[str, Any]:
@@ -115,6 +117,7 @@ def compare(channels: int, side: int, device: DeviceName, precision: Precision) 
     image = np.random.default_rng(0).random((side, side), dtype=np.float32)
     torch.manual_seed(0)
     network = UNet(base_channels=channels).eval()
+    engine.place(network)  # for all: in float32 it switches TF32 off
 
     def note(name: str, method: Method) -> None:
         run[name] = round(side**2 / 1e6 / measure(method, image), 3)

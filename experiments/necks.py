@@ -10,8 +10,8 @@ from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 DEPTH = 7
-"""A neck is narrower by more than these pixels, to either side, than the cells that it joins; chosen on inner
-splits (README.md)."""
+"""A neck is narrower by more than these pixels, to either side, than the cells it joins. Chosen on
+inner splits (README.md)."""
 
 
 def part_at_necks(cells: NDArray[np.uint32], min_size: int) -> NDArray[np.uint32]:

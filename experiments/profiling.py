@@ -13,7 +13,7 @@ KINDS = {
     "convolution backward": ("convolution_backward",),
     "convolution": ("convolution", "conv_transpose"),
     "pooling": ("max_pool",),
-    "ReLU": ("relu", "threshold"),
+    "ReLU": ("relu", "clamp_min", "threshold"),
     "concatenation": ("cat", "slice_backward"),
     "soft-max and loss": ("softmax", "nll_loss"),
     "layout": ("copy", "reorder", "contiguous"),

@@ -11,7 +11,13 @@ from torch import nn
 from unet2015 import backends, device
 from unet2015.backends import WithFallback, can_compile, runner
 from unet2015.checkpoint import Model
-from unet2015.device import COMPILING_PAYS, Engine, choose_backend, choose_engine
+from unet2015.device import (
+    COMPILING_PAYS,
+    COMPILING_PAYS_ON_GPU,
+    Engine,
+    choose_backend,
+    choose_engine,
+)
 from unet2015.errors import InputError
 from unet2015.prediction import predict
 from unet2015.unet import UNet
@@ -43,6 +49,14 @@ def test_large_jobs_in_the_bfloat16_of_amx_are_compiled(monkeypatch):
     assert choose_backend(BFLOAT16, "auto", LARGE).backend == "torch"
     with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
         choose_backend(CPU, "compile", 1)
+
+
+def test_a_gpu_is_so_fast_that_compiling_pays_for_larger_jobs_only(monkeypatch):
+    monkeypatch.setattr(device, "can_compile", lambda _device: True)
+    gpu = Engine(torch.device("cuda"), torch.bfloat16)
+    assert not gpu.compiling_pays(LARGE, 16)
+    assert gpu.compiling_pays(int(COMPILING_PAYS_ON_GPU), 16)
+    assert gpu.compiling_pays(int(COMPILING_PAYS_ON_GPU) // 16, 64)
 
 
 @pytest.mark.parametrize("amx", [False, True])

@@ -174,13 +174,18 @@ def test_what_does_not_fit_is_refused(shape, tile, message):
     not torch.cuda.is_available(), reason="no GPU, or it is hidden, see conftest.py"
 )
 @pytest.mark.parametrize("backend", ["torch", "compile"])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 0.06)])
-def test_a_gpu_gives_the_same_probabilities(dtype, tolerance, backend, caplog):
+@pytest.mark.parametrize(
+    ("dtype", "most", "mean"),
+    [(torch.float32, 1e-3, 1e-4), (torch.bfloat16, 0.15, 0.007)],  # CPUs: 0.083 and 0.0033
+)
+def test_a_gpu_gives_the_same_probabilities(dtype, most, mean, backend, caplog):
     image = np.random.default_rng(1).integers(0, 255, (1, 300, 200), dtype=np.uint8)
     net = model(4)
     expected = predict(image, net)
     engine = Engine(torch.device("cuda"), dtype, backend)
-    assert np.abs(predict(image, net, tile=204, engine=engine) - expected).max() < tolerance
+    apart = np.abs(predict(image, net, tile=204, engine=engine) - expected)
+    assert apart.max() < most
+    assert apart.mean() < mean
     assert "going on without" not in caplog.text
 
 

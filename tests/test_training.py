@@ -15,8 +15,8 @@ from unet2015.loss import weighted_cross_entropy
 from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, Run, read_log
 from unet2015.samples import prepare
 from unet2015.schedule import TrainingConfig, learning_rate, momentum
-from unet2015.training import Settings, _Tiles, check, train
-from unet2015.unet import UNetConfig
+from unet2015.training import Settings, _Step, _Tiles, check, train
+from unet2015.unet import UNet, UNetConfig
 
 CPU = Engine(torch.device("cpu"))
 SMALL = Settings(
@@ -320,6 +320,23 @@ def test_training_goes_on_if_only_the_way_back_cannot_be_compiled(tmp_path, monk
     assert "the fast way fails (no such instruction)" in caplog.text
     found = weights(tmp_path / "compiled")
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize(("iterations", "backend"), [(4, "torch"), (60_000, "compile")])
+def test_a_training_that_is_long_enough_is_compiled(monkeypatch, iterations, backend):
+    chosen = []
+
+    def stop(_network, _dtype, backend):
+        chosen.append(backend)
+        raise Killed
+
+    monkeypatch.setattr("unet2015.training.runner", stop)
+    monkeypatch.setattr(Engine, "gains_by_compiling", True)
+    config = dataclasses.replace(SMALL.training, iterations=iterations, tile=572)
+    network = UNet(base_channels=16)
+    with pytest.raises(Killed):
+        _Step(network, torch.optim.SGD(network.parameters()), config, CPU)
+    assert chosen == [backend]
 
 
 def test_bfloat16_trains_too(tmp_path):

@@ -25,8 +25,10 @@ OPENVINO_PAYS_WITH_AMX = 30e6
 """The same in AMX's bfloat16."""
 COMPILING_PAYS = 600e6
 """The same for torch.compile, which takes half a minute."""
-STEPS_THAT_PAY = 500
-"""Training steps for which compiling pays."""
+COMPILING_PAYS_ON_GPU = 60e9
+"""The same on a GPU, estimated, not measured: two minutes of 50 TFLOP each second."""
+PASSES = 3
+"""Predictions of a tile that cost what a training step does, there and back."""
 
 
 class Engine(NamedTuple):
@@ -97,6 +99,11 @@ class Engine(NamedTuple):
         fast = self.device.type == "cuda" or (self.dtype == torch.bfloat16 and _has_amx())
         return fast and can_compile(self.device)
 
+    def compiling_pays(self, pixels: int, base_channels: int) -> bool:
+        """Whether torch.compile saves more than it takes in a job of so many pixels."""
+        enough = COMPILING_PAYS_ON_GPU if self.device.type == "cuda" else COMPILING_PAYS
+        return _work(pixels, base_channels) >= enough and self.gains_by_compiling
+
     def __str__(self) -> str:
         through = f", {NAMES[self.backend]}" if self.backend in NAMES else ""
         return f"{self.device.type}, {self.precision}{through}"
@@ -160,14 +167,18 @@ def choose_backend(
         )
     if backend != "auto":
         return engine._replace(backend=backend)
-    work = pixels * (base_channels / 16) ** 2
     with_amx = engine.dtype == torch.bfloat16 and _has_amx()
     openvino_pays = OPENVINO_PAYS_WITH_AMX if with_amx else OPENVINO_PAYS
-    if _can_use_openvino(engine) and work >= openvino_pays:
+    if _can_use_openvino(engine) and _work(pixels, base_channels) >= openvino_pays:
         return engine._replace(backend="openvino")
-    if work >= COMPILING_PAYS and engine.gains_by_compiling:
+    if engine.compiling_pays(pixels, base_channels):
         return engine._replace(backend="compile")
     return engine
+
+
+def _work(pixels: int, base_channels: int) -> float:
+    """Pixels for which a network of 16 channels has as much to do."""
+    return pixels * (base_channels / 16) ** 2
 
 
 def _can_use_openvino(engine: Engine) -> bool:

@@ -23,7 +23,7 @@ from .augment import AugmentationConfig
 from .backends import runner
 from .checkpoint import Model
 from .datasets.frames import AnnotatedFrame, smallest_cell
-from .device import STEPS_THAT_PAY, Engine
+from .device import PASSES, Engine
 from .errors import InputError
 from .initialisation import adapt
 from .instances import SMALLEST
@@ -201,7 +201,8 @@ class _Step:
         engine: Engine,
     ) -> None:
         self.parameters = list(network.parameters())
-        pays = config.iterations >= STEPS_THAT_PAY and engine.gains_by_compiling
+        pixels = PASSES * config.iterations * config.tile**2
+        pays = engine.compiling_pays(pixels, network.config.base_channels)
         self.run = runner(network.train(), engine.dtype, "compile" if pays else "torch")
         self.optimizer, self.config, self.engine = optimizer, config, engine
 

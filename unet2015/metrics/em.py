@@ -221,9 +221,9 @@ def thin_borders(cells: ArrayLike) -> NDArray[np.int32]:
     -----
     Each membrane pixel goes to the nearest cell; then, of two neighbours in different cells, one
     becomes border: the left or upper one, unless only the other was membrane. Membrane that borders
-    on one cell only disappears. The challenge's software thins by a watershed of the cells; on held-out
-    slices that changes `EmScore.v_rand` by less than 0.0002 and `EmScore.v_info` by less than 0.0005.
-    The result's borders alone are thinned: those of the reference are left out anyway.
+    on one cell only disappears. The challenge's software thins by a watershed of the cells; on
+    held-out slices that changes `EmScore.v_rand` by less than 0.0002 and `EmScore.v_info` by less
+    than 0.0005. The result's borders alone are thinned: the reference's are left out anyway.
 
     Examples
     --------
