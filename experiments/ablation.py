@@ -129,14 +129,30 @@ def _size(result: dict[str, Any]) -> tuple[int, int, str]:
 
 
 def _means(found: list[dict[str, Any]], name: str, title: str) -> list[str]:
-    """Mean scores of the cells as they are found, and of those parted at necks."""
-    ending = title.replace(" ", "-")
-    of_variant = [r for r in found if r["fold"].startswith(name) and r["fold"].endswith(ending)]
+    """Mean scores of the cells as they are found, and of those parted at necks.
+
+    Only folds and seeds count that all variants have of which there are results.
+    """
+    by_variant = {known: _by_fold_and_seed(found, name, known) for known in VARIANTS}
+    present = [set(runs) for runs in by_variant.values() if runs]
+    shared = set.intersection(*present) if by_variant[title] else set()
+    of_variant = [by_variant[title][run] for run in sorted(shared)]
     if not of_variant:
         return ["", ""]
     judged = of_variant, [result["parted_at_necks"] for result in of_variant]
     means = [sum(scores["SEG"] for scores in each) / len(each) for each in judged]
     return [f"{mean:.4f} ({len(of_variant)})" for mean in means]
+
+
+def _by_fold_and_seed(
+    found: list[dict[str, Any]], name: str, title: str
+) -> dict[tuple[str, int], dict[str, Any]]:
+    folds = {f"{name}-{scored}-{title.replace(' ', '-')}": scored for scored in ("01", "02")}
+    return {
+        (folds[result["fold"]], result["settings"]["training"]["seed"]): result
+        for result in found
+        if result["fold"] in folds
+    }
 
 
 def _parser() -> argparse.ArgumentParser:

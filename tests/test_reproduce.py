@@ -196,6 +196,27 @@ def test_the_ablation_trains_each_variant_and_tables_it(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("reproduce")
+def test_the_ablation_compares_the_same_folds_and_seeds():
+    import ablation
+
+    def result(title, scored, seed, seg):
+        settings = {"training": {"seed": seed}}
+        fold = f"hela-{scored}-{title.replace(' ', '-')}"
+        parted = {"SEG": seg / 2}
+        return {"fold": fold, "settings": settings, "SEG": seg, "parted_at_necks": parted}
+
+    known = [*ablation.VARIANTS][:2]
+    found = [
+        result(known[0], scored, seed, 0.5 + seed) for scored in ("01", "02") for seed in (0, 1)
+    ]
+    found += [result(known[1], "01", 0, 0.3), result(known[1], "02", 0, 0.4)]
+    assert ablation._means(found, "hela", known[0]) == ["0.5000 (2)", "0.2500 (2)"]
+    assert ablation._means(found, "hela", known[1]) == ["0.3500 (2)", "0.1750 (2)"]
+    assert ablation._means(found, "hela", [*ablation.VARIANTS][2]) == ["", ""]
+    assert ablation._means(found, "u373", known[0]) == ["", ""]
+
+
+@pytest.mark.usefixtures("reproduce")
 def test_the_padded_network_of_the_ablation_keeps_the_size():
     import torch
     from ablation import PaddedUNet

@@ -42,9 +42,10 @@ def is_writable(folder: Path) -> bool:
     probe = _partial(folder, "probe")
     try:
         probe.touch(exist_ok=False)
-        probe.unlink()
     except OSError:
         return False
+    with suppress(OSError):
+        probe.unlink()
     return True
 
 
