@@ -115,6 +115,19 @@ def test_where_files_cannot_be_locked_it_works_all_the_same(tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
+def test_work_that_cannot_be_removed_is_told_and_not_gone_on_with(tmp_path, monkeypatch, caplog):
+    def rmtree(_):
+        raise PermissionError(13, "Permission denied")
+
+    with Scratch(tmp_path / "s", PURPOSE) as scratch, monkeypatch.context() as patched:
+        scratch.ledger["a"] = 1
+        patched.setattr("shutil.rmtree", rmtree)
+        scratch.remove()
+    assert "no longer needed but stays" in caplog.text
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        assert not scratch.ledger
+
+
 def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path, monkeypatch):
     ledger = Ledger(tmp_path / "ledger")
     ledger["a"] = 1

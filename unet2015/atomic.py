@@ -145,4 +145,5 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             error.filename = str(path)  # the only name that means something to the user
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from . import __version__
+from .atomic import put
 from .errors import InputError
 from .progress import Progress
 
@@ -66,7 +67,7 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
             "the file was changed: try once more, and if it stays so, ask where you got the link."
         )
     logger.info("%s: sha256 %s%s.", target.name, found, "" if sha256 else " (not known before)")
-    part.replace(target)
+    put(part, target)
 
 
 def _fetch(url: str, part: Path, tag: Path, largest: int) -> None:

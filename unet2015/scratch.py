@@ -7,6 +7,7 @@ folder says what it is for only when it is ready.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 
 from .atomic import atomic_path, sync, to_disk
 from .errors import InputError
+
+logger = logging.getLogger(__name__)
 
 _PURPOSE, _LEDGER, _LOCK, _PIXELS = "purpose.json", "ledger.jsonl", "lock", "pixels.zarr"
 
@@ -179,7 +182,10 @@ class Scratch:
         (self.folder / _PURPOSE).unlink()
         self.ledger.close()
         self._lock.close()
-        shutil.rmtree(self.folder)
+        try:
+            shutil.rmtree(self.folder)
+        except OSError as error:  # on Windows, where another program looks at it
+            logger.warning("%s is no longer needed but stays (%s): delete it.", self.folder, error)
 
 
 class ScratchPixels:
