@@ -131,14 +131,14 @@ def _size(result: dict[str, Any]) -> tuple[int, int, str]:
 def _means(found: list[dict[str, Any]], name: str, title: str) -> list[str]:
     """Mean scores of the cells as they are found, and of those parted at necks.
 
-    Only folds and seeds count that all variants have of which there are results.
+    Nothing, until there are results of all folds and seeds that the full recipe has.
     """
-    by_variant = {known: _by_fold_and_seed(found, name, known) for known in VARIANTS}
-    present = [set(runs) for runs in by_variant.values() if runs]
-    shared = set.intersection(*present) if by_variant[title] else set()
-    of_variant = [by_variant[title][run] for run in sorted(shared)]
-    if not of_variant:
+    wanted, found_here = (
+        _by_fold_and_seed(found, name, each) for each in (next(iter(VARIANTS)), title)
+    )
+    if not wanted or not wanted.keys() <= found_here.keys():
         return ["", ""]
+    of_variant = [found_here[run] for run in wanted]
     judged = of_variant, [result["parted_at_necks"] for result in of_variant]
     means = [sum(scores["SEG"] for scores in each) / len(each) for each in judged]
     return [f"{mean:.4f} ({len(of_variant)})" for mean in means]

@@ -7,6 +7,8 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +215,16 @@ def test_a_table_that_another_program_has_open_does_not_cost_the_scores(
     shown = capsys.readouterr()
     assert "SEG      1.0000" in shown.out
     assert shown.err == "unet2015: frames.csv: Permission denied.\n"
+
+
+def test_a_reader_of_the_scores_that_has_gone_does_not_cost_the_tables(truth, result, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = ("evaluate", truth, result, "--csv", tmp_path / "csv")
+    ended = subprocess.run([sys.executable, "-m", "unet2015", *words], stdout=writing)
+    os.close(writing)
+    assert ended.returncode == 0
+    assert sorted(os.listdir(tmp_path / "csv")) == ["cells.csv", "frames.csv"]
 
 
 def test_the_margin_drops_cells_at_the_edge(truth, result, capsys):

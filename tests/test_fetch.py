@@ -227,12 +227,16 @@ def test_a_missing_file_and_a_dead_server_are_told_in_one_sentence(server, tmp_p
 
 
 def test_a_python_without_certificates_is_told_where_they_are(tmp_path, monkeypatch):
+    reason = ssl.SSLCertVerificationError("CERTIFICATE_VERIFY_FAILED")
+
     def urlopen(*_, **__):
-        raise urllib.error.URLError(ssl.SSLCertVerificationError("CERTIFICATE_VERIFY_FAILED"))
+        raise urllib.error.URLError(reason)
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    with pytest.raises(InputError, match=r"VERIFY_FAILED.*run the \"Install Certificates"):
-        download("https://somewhere/a.zip", tmp_path / "a.zip", 10**6)
+    for code, told in ((20, 'run the "Install Certificates'), (10, "goes on from here")):  # expired
+        reason.verify_code = code
+        with pytest.raises(InputError, match=f"VERIFY_FAILED.*{told}"):
+            download("https://somewhere/a.zip", tmp_path / "a.zip", 10**6)
 
 
 @pytest.mark.parametrize("announced", [None, 10])

@@ -176,13 +176,11 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_file(model, tmp_pat
 def test_a_result_is_on_the_disk_before_the_work_is_thrown_away(model, image, monkeypatch, name):
     synced, before = [], []
     fsync, remove = os.fsync, Scratch.remove
-    monkeypatch.setattr(
-        os, "fsync", lambda n: (synced.append(os.readlink(f"/proc/self/fd/{n}")), fsync(n))
-    )
+    monkeypatch.setattr(os, "fsync", lambda n: (synced.append(os.fstat(n).st_ino), fsync(n)))
     monkeypatch.setattr(Scratch, "remove", lambda self: (before.extend(synced), remove(self)))
     out = image.with_name(name)
     assert cli("predict", image, "-m", model, "-o", out, "--tile", 84) == 0
-    assert {str(path) for path in (*out.rglob("*"), out, out.parent)} <= set(before)
+    assert {path.stat().st_ino for path in (*out.rglob("*"), out, out.parent)} <= set(before)
 
 
 @pytest.mark.parametrize("where", ["pixels", "ledger", "result"])

@@ -209,9 +209,12 @@ def test_the_ablation_compares_the_same_folds_and_seeds():
     found = [
         result(known[0], scored, seed, 0.5 + seed) for scored in ("01", "02") for seed in (0, 1)
     ]
-    found += [result(known[1], "01", 0, 0.3), result(known[1], "02", 0, 0.4)]
-    assert ablation._means(found, "hela", known[0]) == ["0.5000 (2)", "0.2500 (2)"]
-    assert ablation._means(found, "hela", known[1]) == ["0.3500 (2)", "0.1750 (2)"]
+    found += [result(known[1], "01", seed, 0.3) for seed in (0, 1, 2)]
+    found += [result(known[1], "02", 0, 0.4)]
+    assert ablation._means(found, "hela", known[0]) == ["1.0000 (4)", "0.5000 (4)"]
+    assert ablation._means(found, "hela", known[1]) == ["", ""]
+    found += [result(known[1], "02", 1, 0.4)]
+    assert ablation._means(found, "hela", known[1]) == ["0.3500 (4)", "0.1750 (4)"]
     assert ablation._means(found, "hela", [*ablation.VARIANTS][2]) == ["", ""]
     assert ablation._means(found, "u373", known[0]) == ["", ""]
 

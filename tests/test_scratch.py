@@ -104,15 +104,21 @@ def test_two_processes_do_not_share_it_on_windows_either(tmp_path, monkeypatch):
     test_two_processes_do_not_share_it(tmp_path)
 
 
-def test_where_files_cannot_be_locked_it_works_all_the_same(tmp_path, monkeypatch):
+def test_where_files_cannot_be_locked_it_works_all_the_same(tmp_path, monkeypatch, caplog):
+    answer = errno.ENOTSUP
+
     def flock(*_):
-        raise OSError(errno.ENOTSUP, "Operation not supported")
+        raise OSError(answer, "some reason")
 
     monkeypatch.setattr("fcntl.flock", flock)
     with Scratch(tmp_path / "s", PURPOSE) as scratch:
         scratch.ledger["a"] = 1
         scratch.remove()
     assert not list(tmp_path.iterdir())
+    assert "a drive without locks" in caplog.text
+    answer = errno.EIO
+    with pytest.raises(OSError, match="some reason"), Scratch(tmp_path / "s", PURPOSE):
+        pass
 
 
 def test_work_that_cannot_be_removed_is_told_and_not_gone_on_with(tmp_path, monkeypatch, caplog):

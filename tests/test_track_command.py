@@ -152,12 +152,17 @@ def test_what_is_no_stack_of_frames_is_refused(tmp_path, capsys):
     frame, stack, out = np.ones((4, 5), np.uint8), tmp_path / "cells.tif", tmp_path / "out"
     for image, axes in ((frame, "YX"), (np.stack([[frame] * 2] * 3), "TZYX")):
         write_image(stack, image, axes)
-        assert "needs one axis beside height and width" in fails(capsys, stack, "-o", out)
+        assert "needs one axis beside height and width" in fails(capsys, stack, "-o", out / "new")
     write_image(stack, np.stack([frame] * 2), "TYX")
     assert "give --out a new folder" in fails(capsys, stack, "-o", stack)
     write_image(stack, np.stack([0 * frame] * 2), "TYX")
     assert "no cell in any of its 2 frames" in fails(capsys, stack, "-o", out)
-    assert os.listdir(tmp_path) == ["cells.tif"]
+    zarr.save_array(tmp_path / "cells.zarr", np.stack([frame] * 2))
+    inside = tmp_path / "cells.zarr" / "tracks"
+    assert "lies in the input" in fails(capsys, tmp_path / "cells.zarr", "-o", inside)
+    assert "choose another place" in fails(capsys, tmp_path / "cells.zarr", "-o", stack / "x")
+    assert sorted(os.listdir(tmp_path)) == ["cells.tif", "cells.zarr"]
+    assert not inside.exists()
 
 
 def test_an_empty_folder_may_be_the_output_also_where_none_takes_the_place_of_another(
@@ -174,6 +179,10 @@ def test_an_empty_folder_may_be_the_output_also_where_none_takes_the_place_of_an
     monkeypatch.setattr(os, "replace", replace)
     command.run(command.Options(result, tmp_path / "out"))
     assert sorted(os.listdir(tmp_path / "out")) == ["mask000.tif", "res_track.txt"]
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    command.run(command.Options(result, Path(".")))
+    assert sorted(os.listdir(tmp_path / "here")) == ["mask000.tif", "res_track.txt"]
 
 
 def test_settings_reach_the_tracker(tmp_path):

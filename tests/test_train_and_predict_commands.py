@@ -99,13 +99,20 @@ def test_cells_that_are_small_for_the_model_are_dropped_by_default(model, tmp_pa
     assert read_image(tmp_path / "b.tif").max() == len(sizes)
 
 
-def test_patterns_that_no_shell_has_expanded_are(data, model, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert cli("predict", data / "02" / "t00*.tif", "-m", model, "-o", out) == 0
-    assert sorted(os.listdir(out)) == ["t000.tif", "t001.tif"]
-    assert "x*.tif does not exist" in refused(
-        capsys, "predict", data / "02" / "x*.tif", "-m", model, "-o", out
-    )
+def test_patterns_that_the_shells_of_windows_have_not_expanded_are(data, model, tmp_path, capsys):
+    folder, out = data / "02 [x]", tmp_path / "out"
+    (data / "02").rename(folder)
+    (folder / "t003.tif").symlink_to("nowhere")
+    (folder / "._t000.tif").touch()
+    words = ("predict", folder / "t00*.tif", "-m", model, "-o", out)
+    assert "t00*.tif does not exist" in refused(capsys, *words)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("platform.system", lambda: "Windows")
+        assert cli(*words) == 0
+        assert sorted(os.listdir(out)) == ["t000.tif", "t001.tif"]
+        for absent in ("x*.tif", "t003.tif", "t00[0].tif", "**.txt"):
+            told = refused(capsys, "predict", folder / absent, "-m", model, "-o", out)
+            assert f"{absent} does not exist" in told
 
 
 def test_names_that_are_one_on_the_disk_are_refused(data, model, tmp_path, capsys, monkeypatch):

@@ -111,6 +111,19 @@ def test_a_log_that_another_program_has_open_gets_its_lines_later(tmp_path, monk
     assert caplog.text.count("cannot be written") == 2
 
 
+def test_a_log_that_stays_held_gets_its_lines_when_the_run_is_gone_on_with(tmp_path, monkeypatch):
+    def held(*_):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        kill_at(patched, 9)
+        patched.setattr(Run, "_write_log", held)
+        with pytest.raises(Killed):
+            train(frames(), tmp_path, SMALL, CPU)
+    train(frames(), tmp_path, SMALL, CPU, resume=True)
+    assert [line.iteration for line in read_log(tmp_path)] == [4, 8, 12]
+
+
 def test_what_a_killed_run_was_writing_is_cleared_away(tmp_path):
     left = tmp_path / ".0123abcd.partial.model.safetensors"
     now = tmp_path / ".4567abcd.partial.model.safetensors"

@@ -51,9 +51,10 @@ def is_writable(folder: Path) -> bool:
 
 def name_on_disk(path: Path) -> str:
     """Equal for names of one file: macOS and Windows know no case, macOS one form of accents."""
-    if platform.system() in ("Darwin", "Windows"):
-        return unicodedata.normalize("NFC", str(path)).casefold()
-    return str(path)
+    system, name = platform.system(), str(path)
+    if system == "Darwin":
+        name = unicodedata.normalize("NFC", name)
+    return name.lower() if system in ("Darwin", "Windows") else name
 
 
 def to_disk(file: int) -> None:

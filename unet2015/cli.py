@@ -194,11 +194,12 @@ def _lacks_memory(error: Exception) -> bool:
 
 
 def _describe(error: OSError) -> str:
-    name = error.filename if error.filename2 is None else error.filename2
-    if not error.strerror or name is None:
+    if not error.strerror or error.filename is None:
         return str(error)
-    held = getattr(error, "winerror", None) in SHARING_VIOLATIONS
-    return f"{name}: {error.strerror}{', perhaps it is open in another program' * held}."
+    if getattr(error, "winerror", None) not in SHARING_VIOLATIONS:
+        return f"{error.filename}: {error.strerror}."
+    name = error.filename if error.filename2 is None else error.filename2
+    return f"{name}: {error.strerror}, perhaps it is open in another program."
 
 
 def _fail(message: str, status: int = EXIT_USER_ERROR) -> int:

@@ -18,6 +18,8 @@ from .progress import Progress
 logger = logging.getLogger(__name__)
 
 CHUNK = 2**18
+NO_ISSUER = 20
+"""What OpenSSL answers where the certificates of the authorities are not installed."""
 TIMEOUT = 30.0
 """Seconds without an answer after which a download counts as cut."""
 
@@ -52,9 +54,10 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
-        if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+        reason = getattr(error, "reason", None)
+        if isinstance(reason, ssl.SSLCertVerificationError) and reason.verify_code == NO_ISSUER:
             raise InputError(
-                f"{url}: {error}. Python finds no certificates that vouch for the server: on macOS "
+                f"{url}: {error}. Python has no certificates that vouch for the server: on macOS "
                 'run the "Install Certificates.command" in Python\'s folder of Applications.'
             ) from error
         raise InputError(f"{url}: {error}. The same command goes on from here.") from error

@@ -123,8 +123,7 @@ def _write(target: Path, pixels: Sliceable, image: Image, result: Result) -> Non
     Then a ledger can call it finished, and the work of which it was made can go.
     """
     write_result(target, pixels, image, result)
-    for path in (*target.rglob("*"), target, target.parent):
-        sync(path)
+    sync(target.parent)
 
 
 def write_stride(grid: TileGrid) -> tuple[int, int]:

@@ -99,6 +99,7 @@ class Run:
             self._keep_log_until(0)
             return 0
         tensors, metadata = read_tensors(path)
+        self._unwritten = [LogLine(*line) for line in metadata.get("unwritten", [])]
         if metadata.get("format") != FORMAT:
             raise InputError(f"{path} is not a checkpoint of unet2015: choose another folder.")
         # Checkpoints of the first versions do not tell the precision.
@@ -124,23 +125,30 @@ class Run:
         save_model(self.folder / MODEL_FILE, model)
         # Last, so that whatever is interrupted before is done again.
         metadata = {"format": FORMAT, "settings": self.settings, "iteration": line.iteration}
+        if self._unwritten:
+            metadata["unwritten"] = self._unwritten
         write_tensors(self.folder / CHECKPOINT_FILE, tensors, metadata)
 
     def _add_to_log(self, line: LogLine) -> None:
-        """Add a line; where another program has the log, as on Windows, with the next one."""
+        """Add a line; where another program has the log, as on Windows, the checkpoint keeps it."""
         self._unwritten.append(line)
         try:
             self._write_log([*read_log(self.folder), *self._unwritten])
         except PermissionError as error:
-            logger.warning("%s cannot be written (%s): later.", self.folder / LOG_FILE, error)
+            logger.warning(
+                "%s cannot be written (%s): its new lines are kept for the next time, also of "
+                "--resume.",
+                *(self.folder / LOG_FILE, error),
+            )
         else:
             self._unwritten = []
 
     def _keep_log_until(self, done: int) -> None:
         """Drop the lines of an interval whose checkpoint was never written."""
-        lines = read_log(self.folder)
+        lines = [*read_log(self.folder), *self._unwritten]
         if lines:
             self._write_log([line for line in lines if line.iteration <= done])
+        self._unwritten = []
 
     def _write_log(self, lines: list[LogLine]) -> None:
         with (

@@ -6,6 +6,7 @@ folder says what it is for only when it is ready.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import shutil
@@ -24,6 +25,9 @@ from .atomic import atomic_path, sync, to_disk
 from .errors import InputError
 
 logger = logging.getLogger(__name__)
+
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What some network drives answer."""
 
 _PURPOSE, _LEDGER, _LOCK, _PIXELS = "purpose.json", "ledger.jsonl", "lock", "pixels.zarr"
 
@@ -245,6 +249,11 @@ def _lock(path: Path) -> IO[bytes]:
         raise InputError(
             f"another process is working in {path.parent}: wait until it has finished."
         ) from None
-    except OSError:  # some network drives have no locks
-        pass
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            file.close()
+            raise
+        logger.warning(
+            "%s lies on a drive without locks: let no second process work there.", path.parent
+        )
     return file

@@ -196,6 +196,23 @@ def test_a_zarr_whose_place_cannot_be_taken_leaves_the_old_one(
     assert content(path) == before
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
+    refused = ["result.zarr", "replaced"]  # it cannot even be put back: the next run does it
+
+    def replace_neither(source: Path, target: Path) -> None:
+        if source.name in refused:
+            raise PermissionError(13, "another program has it open")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_neither)
+    with pytest.raises(PermissionError):
+        stream_image(path, Generated(30), "YX")
+    assert not path.exists()
+    refused.remove("replaced")
+    with pytest.raises(PermissionError):
+        stream_image(path, Generated(30), "YX")
+    assert content(path) == before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
 
 def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / ".a.tif.partial" / "level1").mkdir(parents=True)

@@ -60,10 +60,16 @@ def run(options: Options) -> None:
         raise InputError("--thresholds are for probabilities: give --em too, or leave them out.")
     _check_outputs(options)
     score = score_sequence(options.reference, options.result, options.margin)
-    if options.json:
-        print(json_format.dumps(tables.summary(score, options.margin), indent=2))
-    else:
-        print(tables.text(score, options.margin, cells=options.cells))
+    try:
+        _write_files(options, score)
+    finally:  # what cannot be written does not cost the scores, and no reader the files
+        if options.json:
+            print(json_format.dumps(tables.summary(score, options.margin), indent=2))
+        else:
+            print(tables.text(score, options.margin, cells=options.cells))
+
+
+def _write_files(options: Options, score: SequenceScore) -> None:
     if options.csv is not None:
         tables.write_csv(options.csv, score)
     if options.picture is not None:

@@ -28,7 +28,6 @@ from .. import __version__
 from ..allocation import keep_memory
 from ..atomic import name_on_disk
 from ..checkpoint import Model, load_model
-from ..datasets.ctc import frame_number, is_sequence, sequence_frames
 from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
 from ..errors import InputError
 from ..fileprediction import digest, explained_full_disk, predict_file
@@ -39,8 +38,8 @@ from ..images import (
     open_image,
     select_channels,
 )
-from ..images.opening import image_files, images_beside, is_zarr
 from ..images.writing import check_axes
+from ..inputs import expand, result_beside
 from ..progress import Progress
 from ..results import STREAMED_FROM, ProbabilityType, Result
 from ..scratch import Scratch
@@ -222,14 +221,14 @@ def plan(options: Options) -> list[Job]:
     InputError
         If there is no image or two images would give one result.
     """
-    found = [pair for path in options.images for pair in _expand(path)]
+    found = [pair for path in options.images for pair in expand(path)]
     if not found:
         raise InputError("no image given: name at least one file or folder.")
     out = options.out
     if out is None:
         if len(found) > 1:
             raise InputError(f"{len(found)} images give as many results: name a folder by --out.")
-        out = _result_beside(*found[0][:2])
+        out = result_beside(*found[0][:2])
     is_file = out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
     if is_file or out.suffix.lower() == ".zarr":
         if len(found) > 1:
@@ -247,46 +246,6 @@ def plan(options: Options) -> list[Job]:
             )
         taken[name] = job.source
     return jobs
-
-
-def _expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
-    """Images under a path, the name of each one's result, and whether it is a sequence's frame."""
-    if is_sequence(path):
-        frames = sequence_frames(path)
-        if others := images_beside(path, frames):
-            logger.warning(
-                "%s is a sequence (t000.tif, ...); left out: %s.", path, ", ".join(others)
-            )
-        for frame in frames:
-            yield frame, f"mask{frame_number(frame)}.tif", True
-    elif path.is_dir() and not is_zarr(path):
-        files = image_files(path)
-        results = {_result_beside(file, _result_name(file)) for file in files}
-        if found := results.intersection(files):
-            names = ", ".join(sorted(file.name for file in found))
-            logger.info("left out as results of other images: %s.", names)
-        if others := images_beside(path, files):
-            logger.warning("left out, to be named one by one: %s.", ", ".join(others))
-        files = [file for file in files if file not in found]
-        if not files:
-            raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
-        for file in files:
-            yield file, _result_name(file), False
-    elif not path.exists() and (matches := sorted(path.parent.glob(path.name))):
-        for match in matches:  # shells of Windows leave patterns to the program
-            yield from _expand(match)
-    else:
-        yield path, _result_name(path), False
-
-
-def _result_beside(image: Path, name: str) -> Path:
-    """Where the result of an image, of a given name, goes for want of an --out."""
-    stem, dot, suffix = name.partition(".ome.") if ".ome." in name else name.rpartition(".")
-    return image.with_name(f"{stem}-predicted{dot}{suffix}")
-
-
-def _result_name(path: Path) -> str:
-    return path.name if path.suffix.lower().startswith(".tif") else f"{path.stem}.tif"
 
 
 def _check(job: Job, model: Model, options: Options) -> tuple[int, tuple[int, ...]]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from ..atomic import put, temporary_folder
+from ..atomic import check_writable, put, temporary_folder
 from ..errors import InputError
 from ..images import PixelSize, write_image
 from ..labelfolder import frame_digits, is_one_image, labels_home, numbered_images, open_labels
@@ -50,6 +50,8 @@ def run(options: Options) -> None:
             f"{source} is one image, and tracks need a folder: say by --out where it shall be."
         )
     target = options.out or source
+    if not masks:
+        _check_stack(source, target)
     in_place = bool(masks) and target.resolve() == source.resolve()
     if in_place and not all(path.name.startswith("mask") for path in masks):
         raise InputError(
@@ -58,7 +60,8 @@ def run(options: Options) -> None:
         )
     if not in_place and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists and is not empty: give --out a new folder.")
-    near = target if in_place else target.parent
+    check_writable(target / TRACK_FILE)
+    near = target if target.is_dir() else target.parent
     near.mkdir(parents=True, exist_ok=True)
     # Everything is written beside its place first, so that a stopped run leaves nothing half done.
     with temporary_folder(near) as temporary:
@@ -72,11 +75,9 @@ def run(options: Options) -> None:
                 f"{source} holds no cell in any of its {number} frames: "
                 "the challenge's format allows no result without tracks."
             )
-        if in_place:
-            _replace_files(masks, draft, target)
+        if target.is_dir():
+            _replace_files(masks if in_place else [], draft, target)
         else:
-            if target.is_dir():
-                target.rmdir()  # Windows renames no folder to the name of another
             put(draft, target)
     _report(number, tracks, target)
 
@@ -113,15 +114,21 @@ def _read_masks(masks: Sequence[Path]) -> Iterator[_Frame]:
 
 def _read_stack(stack: Path) -> Iterator[_Frame]:
     with open_labels(stack) as image:
+        digits = max(3, len(str(len(image.planes) - 1)))
+        size = {axis: step for axis, step in image.pixel_size.items() if axis in "YX"}
+        for plane in Progress(image.planes, "tracking", unit="frame", disable=None):
+            yield _Frame(stack, f"{plane[0]:0{digits}d}", image.read(plane)[0], size)
+
+
+def _check_stack(stack: Path, target: Path) -> None:
+    with open_labels(stack) as image:
         if len(image.plane_axes) != 1:
             raise InputError(
                 f"{stack} is no stack of frames ({image.describe()}): it needs one axis beside "
                 "height and width, time."
             )
-        digits = max(3, len(str(len(image.planes) - 1)))
-        size = {axis: step for axis, step in image.pixel_size.items() if axis in "YX"}
-        for plane in Progress(image.planes, "tracking", unit="frame", disable=None):
-            yield _Frame(stack, f"{plane[0]:0{digits}d}", image.read(plane)[0], size)
+    if stack.resolve() in target.resolve().parents:
+        raise InputError(f"{target} lies in the input {stack}: give --out a folder beside it.")
 
 
 def _write_draft(

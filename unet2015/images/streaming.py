@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,8 @@ def stream_image(
     more programs read it than 0.5. Equal images give equal bytes.
 
     The work is done in a hidden folder beside the output, ``.NAME.partial``, which also holds the
-    pyramid levels of a TIFF until they are written; the final name appears when all is complete.
+    pyramid levels of a TIFF until they are written; the final name appears when all is complete and
+    on the disk.
     What a killed run left of it is cleared away first.
 
     Parameters
@@ -80,6 +82,8 @@ def stream_image(
     if suffix not in (".tif", ".tiff", ".zarr"):
         raise InputError(f"{path}: large results are written as .tif or .zarr.")
     work = path.with_name(f".{path.name}.partial")
+    finished, replaced = work / f"result{path.suffix}", work / "replaced"
+    _put_back(replaced, path)  # where a run was killed just then
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     progress = Progress(
@@ -90,7 +94,6 @@ def stream_image(
         leave=False,
         disable=None,
     )
-    finished, replaced = work / f"result{path.suffix}", work / "replaced"
     try:
         with named_errors(path), progress:
             if suffix == ".zarr":
@@ -100,17 +103,25 @@ def stream_image(
                 write_ome_zarr(finished, name, source, axes, sizes, channel_names, labels, progress)
             else:
                 _write_tiff(finished, source, axes, sizes, channel_names, labels, progress)
+        for part in (*finished.rglob("*"), finished):
+            sync(part)
         if path.is_dir():
             put(path, replaced)
         put(finished, path)
     except BaseException:
-        if replaced.exists() and not path.exists():
-            put(replaced, path)
         # Zarr writes chunks side by side: after one failed, others still make folders for a moment.
         time.sleep(0.2)
         raise
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        with suppress(OSError):
+            _put_back(replaced, path)
+        if path.exists() or not replaced.exists():
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _put_back(replaced: Path, path: Path) -> None:
+    if replaced.exists() and not path.exists():
+        put(replaced, path)
 
 
 def _write_tiff(
@@ -157,7 +168,6 @@ def _write_tiff(
             shutil.rmtree(path.with_name(f"level{number}"), ignore_errors=True)
             if coarser is not None:
                 level = coarser
-    sync(path)
 
 
 def _scratch(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> zarr.Array:
