@@ -180,6 +180,22 @@ def test_a_name_that_does_not_fit_the_encoding_of_the_output_is_shown_all_the_sa
     assert rb"\u7d30\u80de" in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_threads_do_not_wait_actively_for_long_unless_they_are_told_to(given, spins):
+    code = (
+        "import os, sys; from unet2015 import cli\n"
+        "sys.argv = ['unet2015', '--version']\n"
+        "try: cli.run()\n"
+        "except SystemExit: print('torch' in sys.modules, os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    plain = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, env=plain | given)
+    assert ended.stdout.split()[-2:] == [b"False", spins.encode()]
+
+
 def test_without_a_terminal_there_is_no_output_and_no_mistake(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     assert main(["--version"]) == 0
