@@ -50,8 +50,7 @@ def stream_image(
 
     The work is done in a hidden folder beside the output, ``.NAME.partial``, which also holds the
     pyramid levels of a TIFF until they are written; the final name appears when all is complete and
-    on the disk.
-    What a killed run left of it is cleared away first.
+    on the disk. What a killed run left of it is cleared away first.
 
     Parameters
     ----------
@@ -103,8 +102,8 @@ def stream_image(
                 write_ome_zarr(finished, name, source, axes, sizes, channel_names, labels, progress)
             else:
                 _write_tiff(finished, source, axes, sizes, channel_names, labels, progress)
-        for part in (*finished.rglob("*"), finished):
-            sync(part)
+            for part in (*finished.rglob("*"), finished):
+                sync(part)
         if path.is_dir():
             put(path, replaced)
         put(finished, path)
