@@ -85,14 +85,11 @@ def main() -> None:
     keep_memory()
     deadline = time.monotonic() + 60 * arguments.minutes
     engine = choose_engine(arguments.device, arguments.precision)
-    sets = [*CELLS, "em"] if arguments.set == "all" else [arguments.set]
-    for name in sets:
-        settings = chosen_settings(name, arguments)
-        for fold in _folds(name, arguments.folds, arguments.silver):
-            if not finish(fold, settings, engine, arguments.runs, deadline, RESULTS):
-                logger.info("The time is over: the same command goes on from here.")
-                return
-            write_table()
+    for fold, settings in _wanted_folds(arguments):
+        if not finish(fold, settings, engine, arguments.runs, deadline, RESULTS):
+            logger.info("The time is over: the same command goes on from here.")
+            return
+        write_table()
 
 
 def finish(
@@ -141,9 +138,24 @@ def _require_same(known: dict[str, Any], settings: Settings, target: Path) -> No
         raise SystemExit(f"{target} is of other settings: move it away to make it anew.")
 
 
-def _folds(name: str, wanted: list[str], silver: bool) -> list[Fold]:
-    folds = _em_folds() if name == "em" else [cell_fold(name, n, silver) for n in ("02", "01")]
-    return [fold for fold in folds if not wanted or fold.name.split("-")[1] in wanted]
+def _wanted_folds(arguments: argparse.Namespace) -> list[tuple[Fold, Settings]]:
+    names = [*CELLS, "em"] if arguments.set == "all" else [arguments.set]
+    folds = {
+        (name, fold.name.split("-")[1]): (fold, chosen_settings(name, arguments))
+        for name in names
+        for fold in _folds(name, arguments.silver)
+    }
+    numbers = dict.fromkeys(number for _, number in folds)
+    for number in arguments.folds:
+        if number not in numbers:
+            raise InputError(
+                f"{arguments.set} has no fold {number}: --folds takes {', '.join(numbers)}."
+            )
+    return [one for (_, n), one in folds.items() if n in (arguments.folds or numbers)]
+
+
+def _folds(name: str, silver: bool) -> list[Fold]:
+    return _em_folds() if name == "em" else [cell_fold(name, n, silver) for n in ("02", "01")]
 
 
 def cell_fold(name: str, scored: str, silver: bool) -> Fold:

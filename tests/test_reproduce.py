@@ -9,6 +9,7 @@ import pytest
 
 from unet2015 import load_model
 from unet2015.datasets.synthetic import simulate, write_sequence
+from unet2015.errors import InputError
 from unet2015.images import write_image
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -135,6 +136,8 @@ def test_em_folds_hold_out_blocks_of_slices_the_last_first(reproduce, tmp_path):
     data.mkdir(parents=True)
     write_image(data / "train-volume.tif", cells // 3 + np.arange(50, dtype=np.uint8), "ZYX")
     write_image(data / "train-labels.tif", cells, "ZYX")
+    with pytest.raises(InputError, match="em has no fold 02: --folds takes 1, 2"):
+        reproduce("em", "--folds", "1", "02")
     reproduce("em", "--folds", "1")
     result = json.loads((tmp_path / "results" / "em-1-2-iterations2.json").read_text())
     assert result["held_out"] == [6, 7, 8, 9, 10, 11]
