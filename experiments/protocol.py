@@ -24,6 +24,9 @@ MARGIN = 50
 """Pixels outside the challenge's field of interest, for both sets of cells, where only cells that
 reach into it are annotated."""
 
+NECK_DEPTH = 7
+"""Of the line "parted at necks", in pixels; chosen on inner splits (README.md)."""
+
 
 def data_home() -> Path:
     home = Path(os.environ.get("UNET2015_DATA", "data"))

@@ -27,12 +27,12 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
-from necks import DEPTH, part_at_necks
 from numpy.typing import NDArray
 from protocol import (
     CELLS,
     EM,
     MARGIN,
+    NECK_DEPTH,
     add_settings,
     as_json,
     chosen_settings,
@@ -54,6 +54,7 @@ from unet2015.evaluation import score_sequence, tables
 from unet2015.images import read_image, write_image
 from unet2015.instances import label_cells
 from unet2015.metrics import THRESHOLDS, best_over_thresholds, em_score
+from unet2015.necks import part_at_necks
 from unet2015.prediction import predict
 from unet2015.runs import read_log
 from unet2015.trackfile import write_tracks
@@ -170,16 +171,16 @@ def cell_fold(name: str, scored: str, silver: bool) -> Fold:
         for path in tqdm(sequence_frames(data / scored), "predicting", unit="frame"):
             number = frame_number(path)
             probabilities = _over_symmetries(read_image(path), model, engine, MIRRORINGS)
-            cells = label_cells(probabilities[0] > 0.5, least)
-            plain.add(number, cells)
-            parted.add(number, part_at_necks(cells, least))
+            foreground = probabilities[0] > 0.5
+            plain.add(number, label_cells(foreground, least))
+            parted.add(number, label_cells(part_at_necks(foreground, NECK_DEPTH), least))
             scores = logit(probabilities.clip(CERTAIN, 1 - CERTAIN))
             mirrored.add(number, label_cells(scores.mean(axis=0) > 0, least))
         truth = data / f"{scored}_GT"
         return {
             "smallest_component": least,
             **plain.score(truth),
-            "parted_at_necks": {"depth": DEPTH, **parted.score(truth)},
+            "parted_at_necks": {"depth": NECK_DEPTH, **parted.score(truth)},
             "mirrored": mirrored.score(truth),
         }
 

@@ -14,6 +14,7 @@ import torch
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import binary_fill_holes
 
 from unet2015 import InputError, save_model
 from unet2015.checkpoint import Model, load_model
@@ -22,6 +23,7 @@ from unet2015.device import Engine
 from unet2015.fileprediction import predict_file, write_stride
 from unet2015.images import open_image, read_image, write_image
 from unet2015.instances import foreground, label_cells
+from unet2015.necks import part_at_necks
 from unet2015.prediction import predict
 from unet2015.results import Result
 from unet2015.scratch import Scratch
@@ -90,13 +92,23 @@ def test_tiles_of_a_file_give_the_whole_image_result(model, image, dtype, suffix
     assert not hidden(image.parent)
 
 
-@pytest.mark.parametrize("extra", [(), ("--min-size", 30, "--fill-holes")])
+@pytest.mark.parametrize(
+    ("extra", "made"),
+    [
+        ((), label_cells),
+        (("--min-size", 30, "--fill-holes"), lambda mask: label_cells(mask, 30, fill_holes=True)),
+        (
+            ("--min-size", 9, "--fill-holes", "--neck-depth", 0.5),
+            lambda mask: label_cells(part_at_necks(binary_fill_holes(mask), 0.5), 9),
+        ),
+    ],
+)
 @pytest.mark.usefixtures("large")
-def test_cells_across_tiles_are_those_of_the_whole_image(model, image, extra):
+def test_cells_across_tiles_are_those_of_the_whole_image(model, image, extra, made):
     out = image.with_name("cells.tif")
     assert cli("predict", image, "-m", model, "-o", out, "--tile", 84, "--labels", *extra) == 0
     mask = foreground(predict(read_image(image), load_model(model)))
-    expected = label_cells(mask, *((30, True) if extra else ()))
+    expected = made(mask)
     assert expected.max() > 10
     assert np.array_equal(read_image(out), expected)
 

@@ -145,36 +145,6 @@ def test_em_folds_hold_out_blocks_of_slices_the_last_first(reproduce, tmp_path):
     assert "| em-1 | 2 |" in (tmp_path / "results.md").read_text()
 
 
-@pytest.mark.usefixtures("reproduce")
-def test_cells_are_parted_at_narrow_necks_and_not_elsewhere():
-    from necks import part_at_necks
-
-    rows, columns = np.indices((80, 200))
-    bar = (abs(rows - 40) < 4) & (columns > 40) & (columns < 90)
-    two = (np.hypot(rows - 40, columns - 35) < 20) | (np.hypot(rows - 40, columns - 95) < 20) | bar
-    stout = (abs(rows - 40) < 30) & (columns > 130) & (columns < 190)
-    slim = (abs(rows - 5) < 3) & (columns > 40) & (columns < 140)
-    slim[9, 140] = slim[8, 140] = True  # touches the rest of it only at a corner
-    cells = part_at_necks((two + 2 * stout + 3 * slim).astype(np.uint32), 50)
-    assert cells.dtype == np.uint32
-    assert np.array_equal(cells > 0, two | stout | slim)
-    assert cells[40, 35] != cells[40, 95]
-    assert len(np.unique(cells)) == 5
-    assert len(np.unique(part_at_necks(np.zeros((9, 9), np.uint32), 50))) == 1
-
-
-@pytest.mark.usefixtures("reproduce")
-@pytest.mark.parametrize(("depth", "parts"), [(1, 1), (7, 1), (8, 2), (12, 2)])
-def test_a_neck_parts_only_if_it_is_deep_enough(depth, parts):
-    from necks import part_at_necks
-
-    bar = np.zeros((60, 160), np.uint32)
-    bar[10:41, 10:150] = 1  # of one width, so that many pixels are as far from its edge
-    bar[10 : 10 + depth, 75:85] = 0
-    bar[41 - depth : 41, 75:85] = 0
-    assert len(np.unique(part_at_necks(bar, 20))) == 1 + parts
-
-
 def test_without_data_it_says_where_they_are_looked_for(reproduce):
     with pytest.raises(SystemExit, match="UNET2015_DATA"):
         reproduce("hela")

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unet2015 import stitching
+from unet2015 import pieces
 from unet2015.instances import label_cells
-from unet2015.stitching import Plane, number_cells
+from unet2015.pieces import Plane
+from unet2015.stitching import number_cells
 
 
 def plane(array):
@@ -36,7 +37,7 @@ def test_blocks_give_the_whole_image_labels(
     noise = np.random.default_rng(seed).random((height, width))
     mask = np.kron(noise < share, np.ones((coarse, coarse), bool))[:height, :width]
     expected = label_cells(mask, min_size, fill_holes)
-    cells = number_cells(plane(mask), min_size, fill_holes, block)
+    cells = number_cells(plane(mask), min_size, fill_holes, block=block)
     assert cells.total == expected.max(initial=0)
     found = whole(cells)
     assert found.dtype == np.uint32
@@ -85,4 +86,4 @@ def test_only_blocks_are_read():
 
 
 def test_examples_of_the_docstrings():
-    assert doctest.testmod(stitching).failed == 0
+    assert doctest.testmod(pieces).failed == 0

@@ -222,6 +222,8 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
         ([image], out, ("--min-size", -1), "--min-size"),
         ([image], out, ("--min-size", 9), "give --labels too"),
         ([image], out, ("--fill-holes",), "give --labels too"),
+        ([image], out, ("--neck-depth", 7), "give --labels too"),
+        ([image], out, ("--labels", "--neck-depth", -1), "at least 0 pixels"),
         ([image], image, (), "is the input"),
         ([image, image], tmp_path / "two", (), "would both become"),
         ([image, cut], out, (), "cannot become one file"),

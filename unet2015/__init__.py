@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .instances import label_cells
     from .loss import weighted_cross_entropy
     from .metrics import seg_score
+    from .necks import part_at_necks
     from .prediction import predict, predict_tiles
     from .unet import UNet
     from .weightmap import border_weight_map, separate_touching
@@ -36,6 +37,7 @@ _HOME = {
     "keep_memory": "allocation",
     "label_cells": "instances",
     "load_model": "checkpoint",
+    "part_at_necks": "necks",
     "predict": "prediction",
     "predict_tiles": "prediction",
     "save_model": "checkpoint",
@@ -54,6 +56,7 @@ __all__ = [
     "keep_memory",
     "label_cells",
     "load_model",
+    "part_at_necks",
     "predict",
     "predict_tiles",
     "save_model",

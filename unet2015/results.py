@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from .images import Image, stream_image, write_image
 from .images.pyramid import Sliceable
 from .instances import foreground
-from .stitching import Plane, number_cells
+from .pieces import Plane
+from .stitching import number_cells
 
 STREAMED_FROM = 2**24
 """Pixels of a result that is written as a tiled BigTIFF with pyramid; below, as ImageJ reads it."""
@@ -36,12 +37,15 @@ class Result:
         Cells of fewer pixels are left out.
     fill_holes : bool
         Whether holes in cells are filled.
+    neck_depth : float, optional
+        If given, cells are parted at their necks.
     """
 
     kind: Literal["probability", "classes", "labels"] = "probability"
     dtype: ProbabilityType = "float32"
     min_size: int = 0
     fill_holes: bool = False
+    neck_depth: float | None = None
 
     @property
     def stored(self) -> np.dtype[Any]:
@@ -81,7 +85,7 @@ def number_stack(pixels: Sliceable, image: Image, result: Result) -> Stack:
     image : Image
         Tells the planes.
     result : Result
-        Minimum size and filling of holes.
+        Minimum size, filling of holes and parting.
     """
     height, width = pixels.shape[-2:]
     cells = {}
@@ -91,7 +95,8 @@ def number_stack(pixels: Sliceable, image: Image, result: Result) -> Stack:
             return np.asarray(pixels[(*plane, rows, columns)]) > 0
 
         cells[plane] = number_cells(
-            Plane((height, width), read), result.min_size, result.fill_holes
+            *(Plane((height, width), read), result.min_size),
+            *(result.fill_holes, result.neck_depth),
         )
     most = max(found.total for found in cells.values())
     dtype = np.dtype(np.uint16 if most <= np.iinfo(np.uint16).max else np.uint32)

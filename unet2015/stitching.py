@@ -1,43 +1,15 @@
-"""Numbered cells of an image that does not fit in memory, as if it had been labelled whole.
-
-The image is labelled block by block, which cuts cells into *pieces*. Pieces that touch over a face
-between blocks are one cell: the pairs make a graph, whose connected components are the cells. Kept
-in memory are one block, a row of pixels and a few numbers for each piece, never the labels: the
-blocks are labelled again when the result is read.
-"""
+"""Numbered cells of an image that does not fit in memory, as if it had been labelled whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from .images.blocks import assemble
+from .pieces import Pieces, Plane
 
 BLOCK = (512, 4096)
 """What `stream_image` reads at once, so that writing the result labels each block once."""
-_STRUCTURE = {8: np.ones((3, 3), bool), 4: ndimage.generate_binary_structure(2, 1)}
-
-
-class Plane(NamedTuple):
-    """A plane of any size that is read by region.
-
-    Attributes
-    ----------
-    shape : (int, int)
-        Height and width.
-    read : callable
-        Gives the pixels of a region inside the plane, for the slices of its rows and columns.
-    """
-
-    shape: tuple[int, int]
-    read: Callable[[slice, slice], NDArray[Any]]
 
 
 class Cells(NamedTuple):
@@ -59,6 +31,7 @@ def number_cells(
     foreground: Plane,
     min_size: int = 0,
     fill_holes: bool = False,
+    neck_depth: float | None = None,
     block: tuple[int, int] = BLOCK,
 ) -> Cells:
     """Number the 8-connected components of a plane exactly as `label_cells` does.
@@ -66,11 +39,13 @@ def number_cells(
     Parameters
     ----------
     foreground : Plane
-        Of bool. It is read twice, or four times to fill holes.
+        Of bool. It is read twice, two times more to fill holes, and four to part cells.
     min_size : int
         Cells of fewer pixels, counted over all blocks and after filling, become background.
     fill_holes : bool
         Whether background that is not 4-connected to the image's edge becomes foreground first.
+    neck_depth : float, optional
+        If given, cells are then parted at their necks (`part_at_necks`).
     block : (int, int)
         Rows and columns that are labelled at once.
 
@@ -82,6 +57,10 @@ def number_cells(
     """
     if fill_holes:
         foreground = _filled(foreground, block)
+    if neck_depth is not None:
+        from .necks import part_plane  # with scikit-image, which takes half a second to import
+
+        foreground = part_plane(foreground, neck_depth, min_size, block)
     pieces = Pieces(foreground, 8, block)
     found = pieces.survey()
     kept = np.flatnonzero(found.size >= max(min_size, 1))
@@ -100,184 +79,3 @@ def _filled(foreground: Plane, block: tuple[int, int]) -> Plane:
         foreground.shape,
         lambda rows, columns: foreground.read(rows, columns) | holes.read(rows, columns),
     )
-
-
-class Survey(NamedTuple):
-    """The connected components of a plane.
-
-    Attributes
-    ----------
-    component : ndarray of (pieces,)
-        The component of each piece, counted from 0.
-    size : ndarray of (components,)
-        Number of pixels.
-    first : ndarray of (components,)
-        Position of the first pixel in a scan by rows.
-    at_edge : ndarray of (components,)
-        Whether the component reaches the edge of the plane.
-    """
-
-    component: NDArray[np.int64]
-    size: NDArray[np.int64]
-    first: NDArray[np.int64]
-    at_edge: NDArray[np.bool_]
-
-
-@dataclass
-class Pieces:
-    """The connected components of each block of a mask, numbered through from 0.
-
-    Parameters
-    ----------
-    mask : Plane
-        Of bool.
-    neighbours : {4, 8}
-        Which pixels count as connected.
-    block : (int, int)
-        Height and width of the blocks.
-    """
-
-    mask: Plane
-    neighbours: int
-    block: tuple[int, int]
-    _offsets: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    def survey(self) -> Survey:
-        """Find out which pieces belong together. Reads the mask once."""
-        height, width = self.mask.shape
-        diagonal = self.neighbours == 8
-        sizes, firsts, at_edge, pairs = [], [], [], [np.empty((0, 2), np.int64)]
-        total = 0
-        above = np.full(width, -1)
-        for i in range(-(-height // self.block[0])):
-            below, left = np.empty_like(above), None
-            for j in range(-(-width // self.block[1])):
-                rows, columns = self._region(i, j)
-                labels, count = self._label(i, j)
-                self._offsets[i, j] = total
-                # Piece numbers at the block's faces; -1 is what is not in the mask.
-                top, bottom, first, last = (
-                    np.where(face > 0, face.astype(np.int64) + (total - 1), -1)
-                    for face in (labels[0], labels[-1], labels[:, 0], labels[:, -1])
-                )
-                # One pixel more on either side, so that corners of blocks are seen too.
-                overlap = slice(max(columns.start - 1, 0), columns.stop + 1)
-                pairs.append(
-                    _touching(above[overlap], top, columns.start - overlap.start, diagonal)
-                )
-                if left is not None:
-                    pairs.append(_touching(left, first, 0, diagonal))
-                below[columns], left = bottom, last
-                sizes.append(np.bincount(labels.ravel(), minlength=count + 1)[1:])
-                row, column = np.divmod(_first_pixels(labels, count), labels.shape[1])
-                firsts.append((row + rows.start) * width + column + columns.start)
-                faces = [
-                    face
-                    for face, outer in (
-                        (top, rows.start == 0),
-                        (bottom, rows.stop == height),
-                        (first, columns.start == 0),
-                        (last, columns.stop == width),
-                    )
-                    if outer
-                ]
-                at_edge += [np.unique(face[face >= 0]) for face in faces]
-                total += count
-            above = below
-        return _joined(
-            np.concatenate(pairs),
-            np.concatenate(sizes),
-            np.concatenate(firsts),
-            np.concatenate(at_edge),
-        )
-
-    def mapped(self, values: NDArray[Any]) -> Plane:
-        """Plane with a value for each piece, shape (pieces,), and 0 outside the mask."""
-
-        def of_block(i: int, j: int) -> NDArray[Any]:
-            labels, count = self._label(i, j)
-            start = self._offsets[i, j]
-            table = np.zeros(count + 1, values.dtype)
-            table[1:] = values[start : start + count]
-            return table[labels]
-
-        return Plane(
-            self.mask.shape,
-            lambda rows, columns: assemble(rows, columns, self.block, of_block, values.dtype),
-        )
-
-    def _region(self, i: int, j: int) -> tuple[slice, slice]:
-        (height, width), (rows, columns) = self.mask.shape, self.block
-        return (
-            slice(i * rows, min((i + 1) * rows, height)),
-            slice(j * columns, min((j + 1) * columns, width)),
-        )
-
-    def _label(self, i: int, j: int) -> tuple[NDArray[np.int32], int]:
-        """Components of a block, 1...count, and their count: the same each time."""
-        return ndimage.label(self.mask.read(*self._region(i, j)), _STRUCTURE[self.neighbours])
-
-
-def _touching(
-    one: NDArray[np.int64], other: NDArray[np.int64], shift: int, diagonal: bool
-) -> NDArray[np.int64]:
-    """Pairs of pieces that touch over a face.
-
-    Parameters
-    ----------
-    one, other : ndarray of (n,), ndarray of (m,)
-        Piece numbers on either side, -1 for none.
-    shift : int
-        Position in `one` of what lies opposite the beginning of `other`.
-    diagonal : bool
-        Whether pixels touch diagonally too.
-
-    Returns
-    -------
-    ndarray of (pairs, 2)
-
-    Examples
-    --------
-    >>> one, other = np.array([-1, 4, -1, -1]), np.array([7, -1, 7, 9])
-    >>> _touching(one, other, 0, diagonal=True).tolist()
-    [[4, 7]]
-    >>> _touching(one, other, 0, diagonal=False).tolist()
-    []
-    """
-    found = []
-    for step in (-1, 0, 1) if diagonal else (0,):
-        start, stop = max(0, -(shift + step)), min(len(other), len(one) - (shift + step))
-        near, far = one[start + shift + step : stop + shift + step], other[start:stop]
-        both = (near >= 0) & (far >= 0)
-        found.append(np.stack([near[both], far[both]], axis=1))
-    return np.unique(np.concatenate(found), axis=0)
-
-
-def _first_pixels(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
-    """Position, in a scan by rows, of the first pixel of each of the labels 1...count."""
-    flat = labels.ravel()
-    inside = np.flatnonzero(flat)[::-1]
-    first = np.empty(count + 1, np.int64)
-    first[flat[inside]] = inside  # backwards: of several values for one label the last one stays
-    return first[1:]
-
-
-def _joined(
-    pairs: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    firsts: NDArray[np.int64],
-    at_edge: NDArray[np.int64],
-) -> Survey:
-    """Put the properties of pieces together to those of components."""
-    pieces = len(sizes)
-    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (pieces, pieces))
-    count, component = (
-        connected_components(graph, directed=False) if pieces else (0, np.zeros(0, np.int64))
-    )
-    size = np.zeros(count, np.int64)
-    np.add.at(size, component, sizes)
-    first = np.full(count, np.iinfo(np.int64).max)
-    np.minimum.at(first, component, firsts)
-    reached = np.zeros(count, bool)
-    reached[component[at_edge]] = True
-    return Survey(component, size, first, reached)

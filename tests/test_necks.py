@@ -1,0 +1,145 @@
+import doctest
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from skimage.morphology import disk
+
+from unet2015 import necks
+from unet2015.errors import InputError
+from unet2015.instances import EIGHT_NEIGHBOURS, label_cells
+from unet2015.necks import part_at_necks
+from unet2015.pieces import Plane
+from unet2015.stitching import number_cells
+
+
+def plane(array):
+    return Plane(array.shape, lambda rows, columns: array[rows, columns])
+
+
+def discs(distance, radius=12, size=(60, 90)):
+    y, x = np.ogrid[: size[0], : size[1]]
+    return (np.hypot(y - 30, x - 30) <= radius) | (np.hypot(y - 30, x - 30 - distance) <= radius)
+
+
+def test_a_neck_is_cut_where_it_is_narrowest_and_nothing_else_changes():
+    pair = discs(20)
+    parted = part_at_necks(pair, 3)
+    labels = label_cells(parted)
+    assert labels.max() == 2
+    assert not (parted & ~pair).any()
+    _, columns = np.nonzero(pair & ~parted)
+    assert ((columns >= 39) & (columns <= 41)).all()
+    assert np.array_equal(parted[:, 45:], pair[:, 45:])
+
+
+@pytest.mark.parametrize(("depth", "parts"), [(1, 1), (7, 1), (8, 2), (12, 2)])
+def test_a_neck_has_to_be_deep_enough(depth, parts):
+    bar = np.zeros((60, 160), bool)
+    bar[10:41, 10:150] = True  # of one width, so that many pixels are as far from its edge
+    bar[10 : 10 + depth, 75:85] = bar[41 - depth : 41, 75:85] = False
+    assert label_cells(part_at_necks(bar, 7)).max() == parts
+
+
+def test_slim_cells_and_those_without_a_neck_stay_whole():
+    slim = np.zeros((80, 200), bool)
+    slim[3:8, 40:140] = slim[8, 140] = True  # touches the rest of it only at a corner
+    stout = np.zeros((80, 200), bool)
+    stout[10:70, 130:190] = True
+    for mask in (slim, stout, slim | stout, np.ones((30, 30), bool), np.zeros((5, 5), bool)):
+        assert np.array_equal(part_at_necks(mask, 2), mask)
+
+
+def test_all_parts_are_parted_in_all_directions():
+    chain = np.zeros((130, 130), bool)
+    for k in range(6):
+        y, x = 20 + 17 * k, 20 + 17 * k
+        chain[y - 14 : y + 15, x - 14 : x + 15] |= disk(14).astype(bool)
+    for mask in (chain, chain[::-1], chain[:, ::-1].T):
+        assert label_cells(mask).max() == 1
+        assert label_cells(part_at_necks(mask, 2)).max() == 6
+
+
+def test_where_the_image_ends_a_cell_does_not():
+    half = discs(20)[30:]
+    assert label_cells(part_at_necks(half, 3)).max() == 2
+    assert label_cells(part_at_necks(np.pad(half, 1), 3)).max() == 1
+
+
+@given(
+    size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    block=st.tuples(st.integers(3, 40), st.integers(3, 40)),
+    smoothing=st.floats(0.6, 5),
+    share=st.floats(0.1, 0.95),
+    depth=st.floats(0, 3),
+    min_size=st.integers(0, 40),
+    fill_holes=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=60, deadline=None)
+def test_block_by_block_gives_the_same_cells(
+    size, block, smoothing, share, depth, min_size, fill_holes, seed
+):
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).random(size), smoothing)
+    mask = noise <= np.quantile(noise, share)
+    whole = ndimage.binary_fill_holes(mask) if fill_holes else mask
+    expected = label_cells(part_at_necks(whole, depth), min_size)
+    cells = number_cells(plane(mask), min_size, fill_holes, depth, block)
+    found = cells.labels.read(slice(0, size[0]), slice(0, size[1]))
+    assert np.array_equal(found, expected)
+
+
+def peaks(distance, depth):
+    """Peaks from which every way to a higher one dips by more than `depth`: the slow, obvious way.
+
+    From the highest level down, the peaks of what is joined there; of those that meet at a level,
+    the ones that are not higher by more than `depth` are no peaks of their own.
+    """
+    found = []
+    for level in np.unique(distance[distance > 0])[::-1]:
+        joined, count = ndimage.label(distance >= level, EIGHT_NEIGHBOURS)
+        for one in range(1, count + 1):
+            here = [peak for peak in found if joined[peak] == one]
+            if not here:
+                found.append(tuple(np.argwhere(joined == one)[0]))
+            highest = max(here, key=lambda peak: distance[peak], default=None)
+            low = [p for p in here if p != highest and distance[p] <= level + depth]
+            found = [peak for peak in found if peak not in low]
+    return [peak for peak in found if distance[peak] > depth]
+
+
+@given(
+    smoothing=st.floats(1, 6),
+    share=st.floats(0.2, 0.9),
+    depth=st.floats(1, 3),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=40, deadline=None)
+def test_every_peak_gets_a_part_of_its_own(smoothing, share, depth, seed):
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).random((50, 50)), smoothing)
+    mask = noise <= np.quantile(noise, share)
+    found = peaks(ndimage.distance_transform_edt(mask), depth)
+    labels = label_cells(part_at_necks(mask, depth))
+    whole = label_cells(mask)
+    slim = set(range(1, whole.max() + 1)) - {whole[peak] for peak in found}
+    assert len({labels[peak] for peak in found} - {0}) == len(found)
+    for number in slim:
+        assert (labels[whole == number] > 0).all()
+
+
+def test_a_component_in_a_huge_box_stays_whole_and_this_is_said(monkeypatch, caplog):
+    monkeypatch.setattr(necks, "LARGEST", 1000)
+    assert np.array_equal(part_at_necks(discs(20), 3), discs(20))
+    assert "too large to be parted" in caplog.text
+
+
+@pytest.mark.parametrize("depth", [-1, float("nan"), float("inf")])
+def test_a_depth_that_is_no_width_is_refused(depth):
+    with pytest.raises(InputError, match="at least 0 pixels"):
+        part_at_necks(discs(20), depth)
+
+
+def test_examples_of_the_docstrings():
+    assert doctest.testmod(necks).failed == 0

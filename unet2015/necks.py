@@ -1,0 +1,149 @@
+"""Cells that touch, parted at their necks: more than the authors did, so only where asked for.
+
+A network that is unsure of the narrow background between two cells leaves a bridge there, and the
+two become one component. Where a component becomes narrower and then wide again, it is cut.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.morphology import local_maxima, reconstruction
+from skimage.segmentation import watershed
+
+from .errors import InputError
+from .images.blocks import BlockCache
+from .instances import EIGHT_NEIGHBOURS
+from .pieces import Pieces, Plane
+from .progress import Progress
+from .weightmap import separate_touching
+
+LARGEST = 2**24
+"""Pixels of the box around a component above which it stays whole: parting takes some 100 bytes of
+memory for each."""
+
+logger = logging.getLogger(__name__)
+
+
+def part_at_necks(foreground: NDArray[np.bool_], depth: float) -> NDArray[np.bool_]:
+    """Cut cells that are one 8-connected component, but only by a narrow neck, apart.
+
+    It is a watershed of the distance to what is not foreground. `label_cells` numbers the parts;
+    holes are best filled before (`scipy.ndimage.binary_fill_holes`).
+
+    Parameters
+    ----------
+    foreground : ndarray of bool
+        Shape (height, width).
+    depth : float
+        A neck is narrower by more than these pixels, to either side, than each of the cells that it
+        joins. For cells of some 60 to 100 pixels, like those of the paper, 5 to 10 do.
+
+    Returns
+    -------
+    ndarray of bool
+        `foreground` without lines, one pixel wide, through the necks.
+
+    Raises
+    ------
+    InputError
+        If `depth` is negative or not finite.
+
+    Examples
+    --------
+    >>> from unet2015 import label_cells
+    >>> disc = np.hypot(*np.ogrid[-10:11, -10:11]) <= 10
+    >>> pair = np.pad(np.hstack([disc[:, :-2], disc[:, 2:]]), 1)
+    >>> int(label_cells(pair).max()), int(label_cells(part_at_necks(pair, 3)).max())
+    (1, 2)
+    """
+    if not 0 <= depth < math.inf:
+        raise InputError(f"the depth of a neck is {depth}: it must be at least 0 pixels.")
+    parted = np.array(foreground, bool)
+    components, _ = ndimage.label(parted, EIGHT_NEIGHBOURS)
+    for number, (rows, columns) in enumerate(ndimage.find_objects(components), 1):
+        box = (rows.start, columns.start, rows.stop, columns.stop)
+        around = _with_margin(box, parted.shape)
+        parted[around][_necks(components[around] == number, depth)] = False
+    return parted
+
+
+def part_plane(foreground: Plane, depth: float, min_size: int, block: tuple[int, int]) -> Plane:
+    """Do the same for a plane that does not fit in memory.
+
+    Parameters
+    ----------
+    foreground : Plane
+        Of bool. It is read four times.
+    depth : float
+        As for `part_at_necks`.
+    min_size : int
+        Components of fewer pixels are left as they are.
+    block : (int, int)
+        Rows and columns that are labelled at once.
+
+    Returns
+    -------
+    Plane
+        Of bool.
+    """
+    pieces = Pieces(foreground, 8, block)
+    found = pieces.survey()
+    boxes = pieces.boxes(found.component)
+    numbers = pieces.mapped(found.component + 1, BlockCache())
+    large = np.flatnonzero(found.size >= min_size)
+    by_block = np.lexsort((boxes[large, 1] // block[1], boxes[large, 0] // block[0]))
+    cuts = [np.empty(0, np.int64)]
+    for component in Progress(
+        large[by_block], "parting", unit="cell", delay=1, leave=False, disable=None
+    ):
+        rows, columns = _with_margin(boxes[component], foreground.shape)
+        cut = np.nonzero(_necks(numbers.read(rows, columns) == component + 1, depth))
+        cuts.append((cut[0] + rows.start) * foreground.shape[1] + cut[1] + columns.start)
+    return _without(foreground, np.sort(np.concatenate(cuts)))
+
+
+def _necks(cell: NDArray[np.bool_], depth: float) -> NDArray[np.bool_]:
+    """Find the lines that part a component, which may touch only edges that are the image's own."""
+    lines = np.zeros(cell.shape, bool)
+    if cell.size > LARGEST:
+        logger.warning("a cell of %d x %d pixels is too large to be parted.", *cell.shape)
+        return lines
+    distance = ndimage.distance_transform_edt(cell)
+    # Whole plateaus, where `h_maxima` gives each highest pixel of one as a top of its own.
+    lowered = reconstruction(np.maximum(distance - depth, 0), distance)
+    tops, count = ndimage.label(local_maxima(lowered) & cell, EIGHT_NEIGHBOURS)
+    if count > 1:
+        parts = watershed(-distance, tops, mask=cell, connectivity=2)
+        lines = cell & (separate_touching(parts) == 0)
+    return lines
+
+
+def _with_margin(
+    box: NDArray[np.int64] | tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[slice, slice]:
+    """Slices of a box (top, left, bottom, right) and a pixel around it inside the image."""
+    top, left, bottom, right = (int(side) for side in box)
+    return (
+        slice(max(top - 1, 0), min(bottom + 1, shape[0])),
+        slice(max(left - 1, 0), min(right + 1, shape[1])),
+    )
+
+
+def _without(mask: Plane, cuts: NDArray[np.int64]) -> Plane:
+    """Plane without some pixels, whose positions in a scan by rows are given in that order."""
+    width = mask.shape[1]
+
+    def read(rows: slice, columns: slice) -> NDArray[np.bool_]:
+        region = np.array(mask.read(rows, columns))
+        first, last = np.searchsorted(cuts, (rows.start * width, rows.stop * width))
+        row, column = np.divmod(cuts[first:last], width)
+        inside = (columns.start <= column) & (column < columns.stop)
+        region[row[inside] - rows.start, column[inside] - columns.start] = False
+        return region
+
+    return Plane(mask.shape, read)
