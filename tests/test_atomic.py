@@ -35,6 +35,13 @@ def test_errors_name_the_file_that_was_asked_for(tmp_path):
     assert error.value.filename == str(target)
 
 
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path):
+    told = pytest.raises(OSError, match=r"No space left on device: '.*a.txt'")
+    with told, atomic_path(tmp_path / "a.txt"):
+        raise OSError(28, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
     target, there = tmp_path / "a.txt", []
     monkeypatch.setattr(os, "fsync", lambda _: there.append(target.exists()))

@@ -38,7 +38,7 @@ SIZES = {"Y": (0.5, "µm"), "X": (0.25, "µm")}
 def large(monkeypatch):
     """Every image counts as a large one."""
     monkeypatch.setattr("unet2015.fileprediction.RESUMABLE_FROM", 0)
-    monkeypatch.setattr("unet2015.results.STREAMED_FROM", 0)
+    monkeypatch.setattr("unet2015.images.streaming.STREAMED_FROM", 0)
 
 
 @pytest.fixture

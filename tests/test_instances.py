@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from unet2015.errors import InputError
 from unet2015.instances import foreground, label_cells
 
 
@@ -40,6 +42,16 @@ def test_the_most_probable_class_decides():
     probabilities = np.array([[[0.4, 0.6]], [[0.3, 0.2]], [[0.3, 0.2]]], np.float32)
     assert foreground(probabilities).tolist() == [[False, False]]
     assert foreground(probabilities[[1, 0, 2]]).tolist() == [[True, True]]
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0), (1, 1)])
+def test_an_empty_mask_has_no_cell(shape):
+    assert label_cells(np.zeros(shape, bool)).shape == shape
+
+
+def test_a_stack_is_refused():
+    with pytest.raises(InputError, match=r"shape \(2, 3, 4\): give \(height, width\)"):
+        label_cells(np.zeros((2, 3, 4), bool))
 
 
 def test_holes_are_filled_before_sizes_are_counted():

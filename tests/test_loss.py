@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from unet2015 import weighted_cross_entropy
+from unet2015 import InputError, weighted_cross_entropy
 
 
 def test_the_mean_is_weighted():
@@ -12,6 +12,12 @@ def test_the_mean_is_weighted():
     weight = torch.tensor([[[1.0, 3.0]]])
     expected = (1 * math.log(2) + 3 * math.log(4)) / 4
     assert weighted_cross_entropy(logits, target, weight).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 4, 4), (4, 4), ()])
+def test_weights_that_would_be_spread_over_other_pixels_are_refused(shape):
+    with pytest.raises(InputError, match="give one weight for each pixel"):
+        weighted_cross_entropy(torch.zeros(2, 2, 4, 4), torch.ones(2, 4, 4), torch.ones(shape))
 
 
 def test_it_is_finite_with_a_zero_gradient_when_all_weights_are_zero():

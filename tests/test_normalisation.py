@@ -95,3 +95,15 @@ def test_statistics_by_region_refuse_a_pixel_that_is_no_number():
     pixels[0, 8, 6] = np.nan
     with pytest.raises(InputError, match="NaN or infinite"):
         gather_statistics(ArraySource(pixels), (4, 4))
+
+
+@pytest.mark.parametrize("scheme", ["standard", "minmax"])
+@pytest.mark.parametrize(
+    "ends", [np.float32([3e38, -3e38, -3e38]), np.float32([0, 1e-44, 0]), [1e308, -1e308, -1e308]]
+)
+def test_grey_values_that_leave_float32_are_refused(scheme, ends):
+    with (
+        np.errstate(over="ignore"),
+        pytest.raises(InputError, match="too large, or too near to each other"),
+    ):
+        normalise(np.array([[ends]]), scheme)

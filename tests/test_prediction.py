@@ -106,6 +106,8 @@ def test_a_padded_network_with_a_halo_gives_no_seams():
         ({"border": 1}, "expected"),
         ({"border": 2, "tile": 4}, "larger tile"),
         ({"border": 2, "step": 0}, "steps of 0"),
+        ({"halo": 2, "step": 0}, "steps of 0"),
+        ({"halo": 6, "step": 4}, "a multiple of 4, such as 8"),
     ],
 )
 def test_a_network_that_does_not_fit_its_description_is_refused(arguments, message):

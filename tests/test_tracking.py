@@ -127,6 +127,17 @@ def test_frames_of_another_size_are_refused():
         tracked("111", "1111")
 
 
+def test_a_frame_that_was_refused_does_not_count():
+    tracker, frame = Tracker(), np.array([[1, 1, 0, 2]])
+    with pytest.raises(InputError):
+        tracker.link(-frame)
+    tracker.link(frame)
+    with pytest.raises(InputError):
+        tracker.link(frame[:, 1:])
+    tracker.link(frame)
+    assert tracker.tracks.tolist() == [[1, 0, 1, 0], [2, 0, 1, 0]]
+
+
 def test_more_tracks_than_16_bits_hold_are_refused(monkeypatch):
     monkeypatch.setattr(tracking, "LARGEST_TRACK", 3)
     tracker = Tracker()

@@ -10,7 +10,6 @@ from scipy import ndimage
 
 from unet2015 import border_weight_map, separate_touching
 from unet2015.cli import main
-from unet2015.commands import weightmap
 from unet2015.images import open_image, read_image, stream_image, write_image
 from unet2015.instances import label_cells
 from unet2015.weightmap import WeightMapConfig, balanced_class_weights, regions
@@ -35,7 +34,7 @@ def run(*words):
 def small_bands(monkeypatch):
     """As if images were many bands high and all of them large."""
     monkeypatch.setattr(regions, "BAND", 16)
-    monkeypatch.setattr(weightmap, "LARGE", 0)
+    monkeypatch.setattr("unet2015.images.streaming.STREAMED_FROM", 0)
 
 
 def test_one_image_with_its_target(tmp_path):
@@ -92,7 +91,7 @@ def test_regions_in_any_order(tmp_path):
 @pytest.mark.parametrize("large", [False, True])
 def test_stack_keeps_its_axes(tmp_path, monkeypatch, large, dtype):
     if large:
-        monkeypatch.setattr(weightmap, "LARGE", 0)
+        monkeypatch.setattr("unet2015.images.streaming.STREAMED_FROM", 0)
     labels = np.stack([cells(seed=seed) for seed in range(6)]).reshape(2, 3, 60, 80)
     source, out = tmp_path / "labels.tif", tmp_path / "out.tif"
     sizes = {"T": (60.0, "s"), "Z": (2.0, "µm"), "Y": (0.5, "µm"), "X": (0.5, "µm")}

@@ -142,7 +142,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         sync(temporary)
         put(temporary, path)
     except OSError as error:
-        if error.filename is not None and Path(error.filename) == temporary:
+        if error.filename is None or Path(error.filename) == temporary:
             error.filename = str(path)  # the only name that means something to the user
         raise
     finally:

@@ -108,8 +108,8 @@ def deform(
     Returns
     -------
     list of ndarray
-        Shapes and dtypes as in `arrays`. Pixel x of the result is the input at x + displacement;
-        beyond the edges the input is mirrored.
+        Shapes and dtypes as in `arrays`; integers are rounded, and exact up to 2**53. Pixel x of
+        the result is the input at x + displacement; beyond the edges the input is mirrored.
 
     Raises
     ------
@@ -132,7 +132,22 @@ def deform(
         )
     if len(orders) != len(arrays):
         raise InputError(f"{len(orders)} orders for {len(arrays)} arrays: give one for each.")
-    return _deformer()(list(arrays), nodes, list(orders))
+    # elasticdeform fills lines with zeros.
+    deformer = _deformer() if min(next(iter(shapes))) > 1 else deform_with_scipy
+    floats = [_as_float(array) for array in arrays]
+    deformed = deformer(floats, nodes, list(orders))
+    return [_as_type(new, array.dtype) for new, array in zip(deformed, arrays, strict=True)]
+
+
+def _as_float(array: NDArray[Any]) -> NDArray[Any]:
+    """Give what splines can be fitted to: both libraries cut coefficients to the array's type."""
+    return array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
+
+
+def _as_type(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if dtype.kind in "iu":  # a cubic spline may leave the range of the type
+        array = np.rint(array).clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return array > 0.5 if dtype.kind == "b" else array.astype(dtype)
 
 
 Deformer = Callable[[list[NDArray[Any]], NDArray[np.float64], list[int]], list[NDArray[Any]]]

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from .errors import InputError
+
 SMALLEST = 0.25
 """Components smaller than this share of the smallest training cell are no cells. The authors
 dropped small objects too; the share is ours."""
@@ -45,6 +47,11 @@ def label_cells(
     ndarray of uint32
         0 for the background, 1..N for the cells in the order in which a scan by rows meets them.
 
+    Raises
+    ------
+    InputError
+        If the mask has other than two axes.
+
     Examples
     --------
     >>> label_cells(np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]], bool))
@@ -53,10 +60,13 @@ def label_cells(
            [0, 0, 0],
            [0, 0, 2]], dtype=uint32)
     """
+    foreground = np.asarray(foreground)
+    if foreground.ndim != 2:
+        raise InputError(f"the mask has the shape {foreground.shape}: give (height, width).")
     if fill_holes:
         foreground = ndimage.binary_fill_holes(foreground)
     components, _ = ndimage.label(foreground, structure=EIGHT_NEIGHBOURS)
-    sizes = np.bincount(components.ravel())
+    sizes = np.bincount(components.ravel(), minlength=1)
     kept = sizes >= max(min_size, 1)
     kept[0] = False
     numbers = np.where(kept, np.cumsum(kept), 0).astype(np.uint32)

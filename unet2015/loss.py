@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .errors import InputError
+
 
 def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Pixel-wise soft-max cross-entropy, weighted by w(x), over the sum of the weights.
@@ -15,7 +17,8 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
     logits : Tensor
         Shape (batch, classes, height, width).
     target : Tensor
-        Class of each pixel, integer, shape (batch, height, width).
+        Class of each pixel, integer, shape (batch, height, width); one of the classes also where
+        the pixel is to be ignored.
     weight : Tensor
         w(x) of Eq. 2, shape (batch, height, width); 0 for pixels that are to be ignored.
 
@@ -23,6 +26,11 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
     -------
     Tensor
         A scalar in float32; 0 when all weights are 0.
+
+    Raises
+    ------
+    InputError
+        If `target` and `weight` differ in shape.
 
     Notes
     -----
@@ -32,6 +40,11 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
 
     The soft-max is computed in float32 even under autocast: bfloat16 has three digits.
     """
+    if weight.shape != target.shape:
+        raise InputError(
+            f"weights of shape {tuple(weight.shape)} do not fit a target of shape "
+            f"{tuple(target.shape)}: give one weight for each pixel."
+        )
     with torch.autocast(device_type=logits.device.type, enabled=False):
         energy = functional.cross_entropy(logits.float(), target.long(), reduction="none")
         weight = weight.float()

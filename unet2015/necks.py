@@ -51,7 +51,7 @@ def part_at_necks(foreground: NDArray[np.bool_], depth: float) -> NDArray[np.boo
     Raises
     ------
     InputError
-        If `depth` is negative or not finite.
+        If `depth` is negative or not finite, or the mask has other than two axes.
 
     Examples
     --------
@@ -64,6 +64,8 @@ def part_at_necks(foreground: NDArray[np.bool_], depth: float) -> NDArray[np.boo
     if not 0 <= depth < math.inf:
         raise InputError(f"the depth of a neck is {depth}: it must be at least 0 pixels.")
     parted = np.array(foreground, bool)
+    if parted.ndim != 2:
+        raise InputError(f"the mask has the shape {parted.shape}: give (height, width).")
     components, _ = ndimage.label(parted, EIGHT_NEIGHBOURS)
     for number, (rows, columns) in enumerate(ndimage.find_objects(components), 1):
         box = (rows.start, columns.start, rows.stop, columns.stop)

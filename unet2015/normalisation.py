@@ -151,11 +151,17 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any]) -> Affine:
         Of the image, of all of it: tiles of one image must not differ.
     dtype : numpy.dtype
         Of the image as stored.
+
+    Raises
+    ------
+    InputError
+        If there is no such scheme, or float32 does not hold what it makes of the grey values.
     """
     if scheme == "standard":
-        return Affine(found.mean, _inverse(found.deviation, found))
+        return _checked(Affine(found.mean, _inverse(found.deviation, found)), found, dtype)
     if scheme == "minmax":
-        return Affine(found.least, _inverse(found.greatest - found.least, found))
+        spread = found.greatest - found.least
+        return _checked(Affine(found.least, _inverse(spread, found)), found, dtype)
     if scheme == "range":
         greatest = float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
         return Affine(np.zeros_like(found.mean), np.full_like(found.mean, 1 / greatest))
@@ -165,6 +171,18 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any]) -> Affine:
 def normalise(image: NDArray[Any], scheme: Scheme, name: str = "the image") -> NDArray[np.float32]:
     """Normalise a whole image of shape (channels, height, width); `name` is for messages."""
     return fit(scheme, statistics(image, name), image.dtype)(image)
+
+
+def _checked(affine: Affine, found: Statistics, dtype: np.dtype[Any]) -> Affine:
+    ends = np.stack([found.least, found.greatest], axis=1)[:, None].astype(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        fits = np.isfinite(affine(ends)).all() and affine.factor.all()
+    if not fits:
+        raise InputError(
+            f"grey values from {found.least.min():g} to {found.greatest.max():g} are too large, or "
+            "too near to each other, to be normalised: scale them first."
+        )
+    return affine
 
 
 def _inverse(spread: NDArray[np.float64], found: Statistics) -> NDArray[np.float64]:

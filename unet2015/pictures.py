@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import hsv_to_rgb
+from matplotlib.colors import hsv_to_rgb, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
@@ -72,7 +71,7 @@ def draw_result(
     figure = Figure(figsize=(15, 5 * aspect(image.shape) + 0.5), layout="constrained")
     outlined = np.repeat(to_grey(image)[..., None], 3, axis=2)
     for labels, colour in ((reference, REFERENCE_COLOUR), (result, RESULT_COLOUR)):
-        outlined[find_boundaries(labels, mode="inner")] = _rgb(colour)
+        outlined[find_boundaries(labels, mode="inner")] = to_rgb(colour)
     pictures = {
         "image": to_grey(image),
         "foreground probability": probability,
@@ -123,11 +122,6 @@ def coloured(labels: NDArray[Any], grey: NDArray[Any] | None) -> NDArray[np.floa
     return np.where(inside, 0.5 * colours + 0.5 * grey, grey)
 
 
-def _rgb(colour: str) -> NDArray[np.float64]:
-    return np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
-
-
 def _save(figure: Figure, path: Path | str) -> None:
-    FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)

@@ -84,47 +84,33 @@ class Pieces:
         diagonal = self.neighbours == 8
         sizes, firsts, at_edge, pairs = [], [], [], [np.empty((0, 2), np.int64)]
         total = 0
-        above = np.full(width, -1)
+        above = np.full(width, -1)  # pieces in the row above the blocks; -1 is outside the mask
         for i in range(-(-height // self.block[0])):
-            below, left = np.empty_like(above), None
+            upper, lower = np.empty((2, width), np.int64)
+            left = np.empty(0, np.int64)
             for j in range(-(-width // self.block[1])):
                 rows, columns = self._region(i, j)
                 labels, count = self._label(i, j)
                 self._offsets[i, j] = total
-                # Piece numbers at the block's faces; -1 is what is not in the mask.
-                top, bottom, first, last = (
-                    np.where(face > 0, face.astype(np.int64) + (total - 1), -1)
-                    for face in (labels[0], labels[-1], labels[:, 0], labels[:, -1])
-                )
-                # One pixel more on either side, so that corners of blocks are seen too.
-                overlap = slice(max(columns.start - 1, 0), columns.stop + 1)
-                pairs.append(
-                    _touching(above[overlap], top, columns.start - overlap.start, diagonal)
-                )
-                if left is not None:
-                    pairs.append(_touching(left, first, 0, diagonal))
-                below[columns], left = bottom, last
                 sizes.append(np.bincount(labels.ravel(), minlength=count + 1)[1:])
                 row, column = np.divmod(_first_pixels(labels, count), labels.shape[1])
                 firsts.append((row + rows.start) * width + column + columns.start)
-                faces = [
-                    face
-                    for face, outer in (
-                        (top, rows.start == 0),
-                        (bottom, rows.stop == height),
-                        (first, columns.start == 0),
-                        (last, columns.stop == width),
-                    )
-                    if outer
-                ]
-                at_edge += [np.unique(face[face >= 0]) for face in faces]
+                upper[columns], lower[columns], first, last = (
+                    np.where(face > 0, face.astype(np.int64) + (total - 1), -1)
+                    for face in (labels[0], labels[-1], labels[:, 0], labels[:, -1])
+                )
+                if j > 0:
+                    pairs.append(_touching(left, first, diagonal))
+                left = last
+                at_edge += [first] * (j == 0) + [last] * (columns.stop == width)
                 total += count
-            above = below
+            pairs.append(_touching(above, upper, diagonal))
+            above = lower
+            at_edge += [upper] * (i == 0) + [lower] * (rows.stop == height)
+        outer = np.unique(np.concatenate(at_edge))
         return _joined(
-            np.concatenate(pairs),
-            np.concatenate(sizes),
-            np.concatenate(firsts),
-            np.concatenate(at_edge),
+            *(np.concatenate(pairs), np.concatenate(sizes), np.concatenate(firsts)),
+            outer[outer >= 0],
         )
 
     def mapped(self, values: NDArray[Any], cache: BlockCache | None = None) -> Plane:
@@ -181,16 +167,14 @@ class Pieces:
 
 
 def _touching(
-    one: NDArray[np.int64], other: NDArray[np.int64], shift: int, diagonal: bool
+    one: NDArray[np.int64], other: NDArray[np.int64], diagonal: bool
 ) -> NDArray[np.int64]:
     """Pairs of pieces that touch over a face.
 
     Parameters
     ----------
-    one, other : ndarray of (n,), ndarray of (m,)
+    one, other : ndarray of (n,)
         Piece numbers on either side, -1 for none.
-    shift : int
-        Position in `one` of what lies opposite the beginning of `other`.
     diagonal : bool
         Whether pixels touch diagonally too.
 
@@ -201,18 +185,14 @@ def _touching(
     Examples
     --------
     >>> one, other = np.array([-1, 4, -1, -1]), np.array([7, -1, 7, 9])
-    >>> _touching(one, other, 0, diagonal=True).tolist()
+    >>> _touching(one, other, diagonal=True).tolist()
     [[4, 7]]
-    >>> _touching(one, other, 0, diagonal=False).tolist()
+    >>> _touching(one, other, diagonal=False).tolist()
     []
     """
-    found = []
-    for step in (-1, 0, 1) if diagonal else (0,):
-        start, stop = max(0, -(shift + step)), min(len(other), len(one) - (shift + step))
-        near, far = one[start + shift + step : stop + shift + step], other[start:stop]
-        both = (near >= 0) & (far >= 0)
-        found.append(np.stack([near[both], far[both]], axis=1))
-    return np.unique(np.concatenate(found), axis=0)
+    opposite = [(one, other), (one[1:], other[:-1]), (one[:-1], other[1:])]
+    pairs = np.concatenate([np.stack(sides, axis=1) for sides in opposite[: 3 if diagonal else 1]])
+    return np.unique(pairs[(pairs >= 0).all(axis=1)], axis=0)
 
 
 def _first_pixels(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:

@@ -75,7 +75,8 @@ def predict_tiles(
         (1, classes, height - 2 * border, width - 2 * border).
     halo : int, optional
         For a network that gives (1, classes, height, width): pixels on each side that are cropped
-        because padding spoils them. Half of the receptive field makes tiles exact.
+        because padding spoils them, a multiple of `step`. Half of the receptive field makes tiles
+        exact.
     tile : int or (int, int)
         Height and width of what the network sees; the image is mirrored where it leaves the image.
     step : int
@@ -94,8 +95,8 @@ def predict_tiles(
     Raises
     ------
     InputError
-        If not exactly one of `border` and `halo` is given, the tile is too small for it, or the
-        network's output has another size than it should.
+        If not exactly one of `border` and `halo` is given, the halo is no multiple of `step`, the
+        tile is too small, or the network's output has another size than it should.
 
     Examples
     --------
@@ -108,8 +109,13 @@ def predict_tiles(
         raise InputError("give either the border of a valid network or the halo of a padded one.")
     margin = border or halo or 0
     source = ArraySource(source) if isinstance(source, np.ndarray) else source
-    height, width = (tile, tile) if isinstance(tile, int) else tile
+    height, width = tile if isinstance(tile, tuple) else (tile, tile)
     grid = TileGrid(source.shape[1:], (height - 2 * margin, width - 2 * margin), margin, step)
+    if halo and halo % step:
+        raise InputError(
+            f"a halo of {halo} shifts tiles against the steps of {step} pixels: give a multiple of "
+            f"{step}, such as {-(-halo // step) * step}."
+        )
     expected = grid.output if halo is None else grid.input
 
     def finish(output: Tensor) -> Tensor:
@@ -192,7 +198,8 @@ def predict(
     image : ndarray
         Shape (channels, height, width) or (height, width), any real dtype, of any size from 1 x 1.
     model : Model
-        From `load_model` or `train`.
+        From `load_model` or `train`. Its network is put into evaluation mode: after a prediction in
+        between, training needs ``model.network.train()``.
     tile : int, optional
         Height and width of the tiles that the network sees, a valid input size. By default chosen
         from the image's size and the memory that is free.

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .images import Image, stream_image, write_image
+from .images import Image, write_regions
 from .images.pyramid import Sliceable
 from .instances import foreground
 from .pieces import Plane
 from .stitching import number_cells
-
-STREAMED_FROM = 2**24
-"""Pixels of a result that is written as a tiled BigTIFF with pyramid; below, as ImageJ reads it."""
 
 ProbabilityType = Literal["float32", "float16", "uint8"]
 
@@ -87,17 +83,17 @@ def number_stack(pixels: Sliceable, image: Image, result: Result) -> Stack:
     result : Result
         Minimum size, filling of holes and parting.
     """
-    height, width = pixels.shape[-2:]
-    cells = {}
-    for plane in image.planes:
 
-        def read(rows: slice, columns: slice, plane: tuple[int, ...] = plane) -> NDArray[Any]:
-            return np.asarray(pixels[(*plane, rows, columns)]) > 0
+    def foreground_of(plane: tuple[int, ...]) -> Plane:
+        height, width = pixels.shape[-2:]
+        return Plane((height, width), lambda *region: np.asarray(pixels[(*plane, *region)]) > 0)
 
-        cells[plane] = number_cells(
-            *(Plane((height, width), read), result.min_size),
-            *(result.fill_holes, result.neck_depth),
+    cells = {
+        plane: number_cells(
+            foreground_of(plane), result.min_size, result.fill_holes, result.neck_depth
         )
+        for plane in image.planes
+    }
     most = max(found.total for found in cells.values())
     dtype = np.dtype(np.uint16 if most <= np.iinfo(np.uint16).max else np.uint32)
     return Stack(pixels.shape, dtype, {plane: found.labels for plane, found in cells.items()})
@@ -119,11 +115,4 @@ def write_result(target: Path, pixels: Sliceable, image: Image, result: Result) 
     """
     axes = image.plane_axes + "YX"
     final = number_stack(pixels, image, result) if result.kind == "labels" else pixels
-    if prod(final.shape) >= STREAMED_FROM or target.suffix.lower() == ".zarr":
-        stream_image(target, final, axes, image.pixel_size, labels=result.kind != "probability")
-        return
-    whole = np.empty(final.shape, final.dtype)
-    height, width = final.shape[-2:]
-    for plane in image.planes:
-        whole[plane] = final[(*plane, slice(0, height), slice(0, width))]
-    write_image(target, whole, axes, image.pixel_size)
+    write_regions(target, final, axes, image.pixel_size, result.kind != "probability")

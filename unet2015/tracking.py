@@ -52,7 +52,8 @@ class Tracker:
     In the challenge's format a track is there in every frame from its first to its last; a cell
     found again after a gap therefore begins a track with the lost one as parent.
 
-    Kept in memory are two label images: the last frame, and the masks of the lost tracks.
+    Kept in memory are two label images: the last frame, and the masks of the lost tracks, where the
+    one lost last hides what is under it.
 
     Raises
     ------
@@ -91,15 +92,15 @@ class Tracker:
             If the frame has another shape than the one before, or there are too many tracks.
         """
         current = np.asarray(labels)
-        self._frame += 1
-        if self._frame == 0:
+        if self._frame < 0:
             self._last, self._lost = np.zeros((2, *current.shape), np.int64)
         if current.shape != self._last.shape:
             raise InputError(
-                f"frame {self._frame} has shape {current.shape}, the frames before "
+                f"frame {self._frame + 1} has shape {current.shape}, the frames before "
                 f"{self._last.shape}: all frames of a sequence must be of one size."
             )
         to_last = overlap_table(self._last, current)
+        self._frame += 1
         objects = to_last.segmented_labels.tolist()
         mother_of: dict[int, int] = {}
         track_of = _greedy(to_last, self.config.min_overlap, taken=set())

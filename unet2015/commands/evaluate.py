@@ -89,7 +89,7 @@ def _check_outputs(options: Options) -> None:
     elif options.images is not None and options.report is None:
         raise InputError("--images are for --picture or --report: give one of these, too.")
     if options.report is not None:
-        from ..evaluation.worst import folder_of_images
+        from ..labelfolder import folder_of_images
         from ..report import check_page
 
         check_page(options.report)

@@ -34,6 +34,7 @@ from ..errors import InputError
 from ..fileprediction import digest, explained_full_disk, predict_file
 from ..images import (
     IMAGE_SUFFIXES,
+    STREAMED_FROM,
     check_output,
     fingerprint,
     open_image,
@@ -42,7 +43,7 @@ from ..images import (
 from ..images.writing import check_axes
 from ..inputs import expand, result_beside
 from ..progress import Progress
-from ..results import STREAMED_FROM, ProbabilityType, Result
+from ..results import ProbabilityType, Result
 from ..scratch import Scratch
 from ..tilesize import tile_grid
 

@@ -21,7 +21,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from ..atomic import name_on_disk
 from ..errors import InputError
-from ..images import Image, check_output, open_image, stream_image, write_image
+from ..images import Image, check_output, open_image, write_regions
 from ..images.opening import images_beside, is_zarr
 from ..labelfolder import label_images, labels_home
 from ..progress import Progress
@@ -50,9 +50,6 @@ SUFFIXES = (".tif", ".tiff", ".zarr")
 
 LOOK = 512
 """Rows of a label image that are looked at to find out whether it is one."""
-
-LARGE = 2**24
-"""Pixels of an image above which it is written as tiles with pyramid levels."""
 
 
 @dataclass(frozen=True)
@@ -281,10 +278,4 @@ def _weights(
 
 
 def _write(path: Path, regions: Regions, image: Image, labels: bool) -> None:
-    axes = image.plane_axes + "YX"
-    if path.suffix.lower() == ".zarr" or math.prod(regions.shape) > LARGE:
-        stream_image(path, regions, axes, image.pixel_size, labels=labels)
-    else:
-        height, width = regions.shape[-2:]
-        planes = [regions[*plane, 0:height, 0:width] for plane in image.planes]
-        write_image(path, np.reshape(planes, regions.shape), axes, image.pixel_size)
+    write_regions(path, regions, image.plane_axes + "YX", image.pixel_size, labels)

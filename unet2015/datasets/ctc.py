@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..images import read_image
+from ..labelfolder import frame_digits, numbered_images
 from .frames import (
     AnnotatedFrame,
     annotated_frame,
@@ -30,7 +31,6 @@ REACH_OF_MISSING_CELL = 2.0
 """An unannotated cell is assumed to lie within this many typical radii of its marker."""
 
 _FRAME = re.compile(r"t(\d{3,4})\.tiff?$")
-_MASK = re.compile(r"man_seg(\d{3,4})\.tiff?$")
 
 
 def is_sequence(folder: Path) -> bool:
@@ -84,14 +84,10 @@ def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list
                 f"{folder} does not exist: a CTC data set has folders such as 01 and 01_GT/SEG, "
                 "and 01_ST/SEG for silver truth."
             )
-    # Gold masks come last and so take the place of silver ones.
-    by_name = {
-        path.name: path
-        for folder in reversed(masks_in)
-        for path in folder.iterdir()
-        if _MASK.match(path.name)
-    }
-    masks = [by_name[name] for name in sorted(by_name)]
+    found: dict[int, Path] = {}
+    for folder in reversed(masks_in):  # gold masks take the place of silver ones
+        found |= numbered_images(folder)
+    masks = [found[number] for number in sorted(found)]
     if not masks:
         raise InputError(f"{truth / 'SEG'} holds no man_segNNN.tif: there is nothing to learn.")
     labels = [integer_labels(path, read_image(path)) for path in masks]
@@ -107,7 +103,7 @@ def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list
 def _read_frame(
     data: Path, sequence: str, mask: Path, labels: NDArray[Any], reach: float
 ) -> AnnotatedFrame:
-    number = mask.stem.removeprefix("man_seg")
+    number = frame_digits(mask)
     markers = data / f"{sequence}_GT" / "TRA" / f"man_track{number}.tif"
     ignore = None
     if markers.is_file():

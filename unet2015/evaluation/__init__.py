@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .sequence import FrameScore, SequenceScore, score_sequence
+from .sequence import FrameScore, SequenceScore, score_frame, score_sequence
 
-__all__ = ["FrameScore", "SequenceScore", "score_sequence"]
+__all__ = ["FrameScore", "SequenceScore", "score_frame", "score_sequence"]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -14,11 +13,10 @@ from skimage.segmentation import find_boundaries
 
 from ..atomic import atomic_path, is_writable
 from ..errors import InputError
-from ..images import read_image
-from ..labelfolder import pair_frames
+from ..labelfolder import find_image, folder_of_images, pair_frames
 from ..pictures import aspect, to_grey
 from .sequence import FrameScore, SequenceScore
-from .worst import find_image, folder_of_images, read_frames, worst_first
+from .worst import microscope_image, read_frames, worst_first
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 COLOURS = {
@@ -60,7 +58,6 @@ def draw_mistakes(
         As `check_picture`.
     """
     figure = Figure()
-    FigureCanvasAgg(figure)
     images = check_picture(path, reference, result, images)
     worst = worst_first(score.frames)[:ROWS]
     labels = read_frames(reference, result, {frame.name for frame in worst})
@@ -92,7 +89,7 @@ def check_picture(path: Path, reference: Path, result: Path, images: Path | None
         If the suffix is none of a picture, its folder cannot be written to, it would replace what
         is scored or shown, or the folder of images does not exist.
     """
-    formats = FigureCanvasAgg.filetypes
+    formats = Figure().canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
         raise InputError(f"{path} has no suffix of a picture: choose one of {', '.join(formats)}.")
     if not is_writable(path.parent):
@@ -111,7 +108,9 @@ def _panels(
 ) -> dict[str, NDArray[np.floating[Any]]]:
     panels: dict[str, NDArray[np.floating[Any]]] = {}
     if images is not None:
-        panels[f"frame {frame.name}"] = _grey(find_image(images, frame.name), reference.shape)
+        image = microscope_image(images, frame.name, reference.shape)
+        grey = to_grey(np.zeros(reference.shape) if image is None else image)
+        panels[f"frame {frame.name}"] = np.repeat(grey[..., None], 3, axis=-1)
     cell_of = dict(zip(frame.seg.matched.tolist(), frame.seg.labels.tolist(), strict=True))
     names = {"reference": f"reference: {frame.seg.labels.size} cells"}
     if images is None:
@@ -144,13 +143,6 @@ def paint_mistakes(
     canvas[find_boundaries(reference, mode="inner")] = REFERENCE_OUTLINE
     canvas[find_boundaries(result, mode="inner")] = RESULT_OUTLINE
     return canvas
-
-
-def _grey(path: Path | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    image = np.zeros(shape) if path is None else read_image(path).astype(np.float64)
-    if image.shape != shape:
-        image = np.zeros(shape)
-    return np.repeat(to_grey(image)[..., None], 3, axis=-1)
 
 
 def _coloured(labels: NDArray[Any], cell_of: dict[int, int]) -> NDArray[np.float64]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..labelfolder import (
@@ -160,22 +161,25 @@ def _score_frames(
         marker_file = markers.get(int(pair.name)) if pair.name.isdecimal() else None
         for name, reference, result in planes(pair):
             table = overlap_table(reference, result, margin)
-            judged = table
+            unknown: NDArray[Any] = np.array([])
             if marker_file is not None:
                 marked = read_labels(marker_file)
                 check_shapes(FramePair(name, marker_file, pair.result), marked.shape, result.shape)
                 unknown = objects_without_truth(reference, result, marked)
-                judged = without_objects(table, unknown)
-            frames.append(
-                FrameScore(
-                    name,
-                    seg_from_table(table),
-                    count_matches(judged),
-                    find_mistakes(judged),
-                    table.segmented_labels.size - judged.segmented_labels.size,
-                )
-            )
+            frames.append(score_frame(name, table, unknown))
     return frames
+
+
+def score_frame(name: str, table: Overlaps, unknown: NDArray[Any]) -> FrameScore:
+    """Score a frame from its overlap table; objects of the labels `unknown` are not judged."""
+    judged = without_objects(table, unknown)
+    return FrameScore(
+        name,
+        seg_from_table(table),
+        count_matches(judged),
+        find_mistakes(judged),
+        table.segmented_labels.size - judged.segmented_labels.size,
+    )
 
 
 def _check_frames(

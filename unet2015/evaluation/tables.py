@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..atomic import atomic_path
 from ..metrics import (
     IOU_THRESHOLDS,
@@ -39,6 +37,15 @@ DEFINITIONS = {
     "V_rand": "foreground-restricted Rand F-score, borders thinned, mean of the slices",
     "V_info": "foreground-restricted information F-score, borders thinned, mean of the slices",
 }
+MEASURES = {
+    "SEG": "SEG",
+    "mean AP": "mean_average_precision",
+    "PQ": "panoptic_quality",
+    "IoU": "foreground_iou",
+    "DET": "DET",
+    "TRA": "TRA",
+}
+"""Keys of `summary` by the names of the measures."""
 EM_NAMES = {
     "pixel_error": "pixel error",
     "pixel_f_error": "pixel F error",
@@ -77,21 +84,26 @@ def text(score: SequenceScore, margin: int, *, cells: bool) -> str:
     if cells:
         blocks.append(_table(CELL_COLUMNS, cell_rows(score)))
     found = summary(score, margin)
-    names = {
-        "SEG": "SEG",
-        "mean AP": "mean_average_precision",
-        "PQ": "panoptic_quality",
-        "IoU": "foreground_iou",
-        "DET": "DET",
-        "TRA": "TRA",
-    }
-    measures = [
-        (name, found[key], DEFINITIONS[name]) for name, key in names.items() if key in found
-    ]
-    blocks.append(_table(("measure", "value", "definition"), measures))
-    field = f"without a margin of {margin} pixels" if margin else "the whole image"
-    notes = [f"Field of interest: {field}.", *score.notes]
+    blocks.append(_table(("measure", "value", "definition"), measures(found)))
+    notes = [field_of_interest(margin), *score.notes]
     return "\n\n".join([*blocks, "\n".join(notes)])
+
+
+def measures(found: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """Name, value and definition of each measure in a `summary`."""
+    return [(name, found[key], DEFINITIONS[name]) for name, key in MEASURES.items() if key in found]
+
+
+def field_of_interest(margin: int) -> str:
+    """Say what was scored of each frame."""
+    field = f"without a margin of {margin} pixels" if margin else "the whole image"
+    return f"Field of interest: {field}."
+
+
+def kinds_of_mistakes(frame: FrameScore) -> dict[int, str]:
+    """What went wrong with the cells with which something did."""
+    kinds = ("missed", "split", "merged")
+    return {label: kind for kind in kinds for label in getattr(frame.mistakes, kind).tolist()}
 
 
 def summary(score: SequenceScore, margin: int) -> dict[str, Any]:
@@ -171,8 +183,7 @@ def _counts_columns(counts: MatchCounts, seg: float) -> tuple[Any, ...]:
 
 
 def _cells(frame: FrameScore) -> Iterator[tuple[Any, ...]]:
-    kinds = ("missed", "split", "merged")
-    mistake = {label: kind for kind in kinds for label in getattr(frame.mistakes, kind).tolist()}
+    mistake = kinds_of_mistakes(frame)
     for label, value, matched in zip(*(a.tolist() for a in frame.seg[1:]), strict=True):
         yield frame.name, label, value, matched, mistake.get(label, "")
 
@@ -201,6 +212,4 @@ def _without_nan(value: Any) -> Any:
         return {key: _without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_without_nan(inner) for inner in value]
-    if isinstance(value, np.generic):
-        return _without_nan(value.item())
     return None if isinstance(value, float) and math.isnan(value) else value

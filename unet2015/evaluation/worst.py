@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..images import IMAGE_SUFFIXES, open_image
-from ..labelfolder import pair_frames, planes
+from ..images import open_image
+from ..labelfolder import find_image, pair_frames, planes
 from .sequence import FrameScore
 
 
@@ -54,29 +52,6 @@ def read_frames(
         for name, truth, found in planes(pair)
         if name in names
     }
-
-
-def folder_of_images(reference: Path, images: Path | None) -> Path | None:
-    """Find the microscope's images: `images`, or the folder ``NN`` beside a reference ``NN_GT``.
-
-    Raises
-    ------
-    InputError
-        If `images` is no folder.
-    """
-    if images is not None and not images.is_dir():
-        raise InputError(f"{images} is no folder: give the folder of the microscope's images.")
-    if images is None and (match := re.fullmatch(r"(\d\d)_(GT|ST)", reference.resolve().name)):
-        beside = reference.resolve().parent / match[1]
-        return beside if beside.is_dir() else None
-    return images
-
-
-def find_image(folder: Path, name: str) -> Path | None:
-    """Find the image of a frame: ``tNNN`` for a number, or the file with the reference's name."""
-    stems = (name, f"t{name}") if not name.isdecimal() else (f"t{name}", f"t{int(name):04d}", name)
-    candidates = (folder / f"{stem}{suffix}" for stem in stems for suffix in IMAGE_SUFFIXES)
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def microscope_image(folder: Path | None, name: str, shape: tuple[int, ...]) -> NDArray[Any] | None:

@@ -11,11 +11,12 @@ from .channels import select_channels
 from .fingerprint import fingerprint
 from .opening import IMAGE_SUFFIXES, open_image, read_image
 from .source import Image, PixelSize
-from .streaming import stream_image
+from .streaming import STREAMED_FROM, stream_image, write_regions
 from .writing import check_output, write_image
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "STREAMED_FROM",
     "Image",
     "PixelSize",
     "check_output",
@@ -25,4 +26,5 @@ __all__ = [
     "select_channels",
     "stream_image",
     "write_image",
+    "write_regions",
 ]

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,13 @@ from ..progress import Progress
 from .metadata import known_sizes, tiff_description
 from .pyramid import TILE, Block, Sliceable, blocks, level_shapes, megapixels, tiles
 from .source import PixelSize
-from .writing import check_axes, check_output, named_errors, tiff_resolution
+from .writing import check_axes, check_output, tiff_resolution, write_image
 
 if TYPE_CHECKING:
     import zarr
 
+STREAMED_FROM = 2**24
+"""Pixels of a result that is written as a tiled BigTIFF with pyramid; below, as ImageJ reads it."""
 # Pieces read at once: a row of eight tiles (8 MiB of float32), in a scratch store cut to match.
 _PIECE = (TILE, 8 * TILE)
 # tifffile collects so many bytes before it compresses them; its default is 512 MiB.
@@ -94,7 +96,7 @@ def stream_image(
         disable=None,
     )
     try:
-        with named_errors(path), progress:
+        with _named_errors(path), progress:
             if suffix == ".zarr":
                 from .omezarr_writing import write_ome_zarr  # importing zarr takes half a second
 
@@ -116,6 +118,30 @@ def stream_image(
             _put_back(replaced, path)
         if path.exists() or not replaced.exists():
             shutil.rmtree(work, ignore_errors=True)
+
+
+def write_regions(
+    path: Path, source: Sliceable, axes: str, pixel_size: PixelSize, labels: bool
+) -> None:
+    """Write what is read by region: large images and Zarr by `stream_image`, others whole."""
+    if prod(source.shape) >= STREAMED_FROM or path.suffix.lower() == ".zarr":
+        stream_image(path, source, axes, pixel_size, labels=labels)
+        return
+    *planes, height, width = source.shape
+    whole = np.empty(source.shape, source.dtype)
+    for plane in np.ndindex(*planes):
+        whole[plane] = source[(*plane, slice(0, height), slice(0, width))]
+    write_image(path, whole, axes, pixel_size)
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Tell which output an error concerns; "No space left on device" comes without a name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _put_back(replaced: Path, path: Path) -> None:

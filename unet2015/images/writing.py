@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +66,6 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
         if source.resolve() in path.resolve().parents and is_zarr(source):
             raise InputError(f"{path} lies in the input {source}: write the output beside it.")
     return path
-
-
-@contextmanager
-def named_errors(path: Path) -> Iterator[None]:
-    """Tell which output an error concerns; "No space left on device" comes without a name."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
 
 
 def check_axes(axes: str, shape: Sequence[int]) -> None:
@@ -144,13 +133,13 @@ def write_image(
                 f"{path}: a PNG holds one plane of uint8 or uint16, not {axes} of {array.dtype}; "
                 "write a .tif."
             )
-        with named_errors(path), atomic_path(path) as temporary:
+        with atomic_path(path) as temporary:
             temporary.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(array)))
         return
     if path.suffix.lower() == ".zarr":
         raise InputError(f"{path}: small results are written as .tif or .png.")
     sizes = {k: v for k, v in known_sizes(pixel_size or {}).items() if k in axes}
-    with named_errors(path), atomic_path(path) as temporary:
+    with atomic_path(path) as temporary:
         if path.stem.lower().endswith(".ome") or channel_names or not _imagej_can(array, sizes):
             _write_ome(temporary, array, axes, sizes, channel_names)
         else:

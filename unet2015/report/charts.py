@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from .html import Html, element, join
@@ -133,8 +133,4 @@ def _y(share: float) -> float:
 
 def _ticks(largest: float) -> list[float]:
     """Give 3 to 7 round numbers from 0 on, the last one at `largest` or just above."""
-    rough = max(largest, 1e-9) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough * (1 - 1e-9))
-    number = math.ceil(largest / step - 1e-9)
-    return [float(f"{step * index:.12g}") for index in range(max(number, 1) + 1)]
+    return list(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, max(largest, 1e-9)))

@@ -13,12 +13,12 @@ import numpy as np
 from ..errors import InputError
 from ..evaluation import FrameScore, SequenceScore, score_sequence
 from ..evaluation.worst import (
-    folder_of_images,
     microscope_image,
     read_frames,
     worst_cells,
     worst_first,
 )
+from ..labelfolder import folder_of_images
 from ..weightmap import border_weight_map, separate_touching
 from .content import WORST_CELLS, Report, RunRecord, ScoredFrame, ScoredResult, WeighedFrame
 

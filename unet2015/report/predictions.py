@@ -9,16 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.frames import AnnotatedFrame
-from ..evaluation import FrameScore, SequenceScore
-from ..metrics import (
-    add_counts,
-    count_matches,
-    find_mistakes,
-    overlap_table,
-    seg_from_table,
-    sequence_seg,
-    without_objects,
-)
+from ..evaluation import FrameScore, SequenceScore, score_frame
+from ..metrics import add_counts, overlap_table, sequence_seg
 from .content import ScoredFrame, ScoredResult
 from .gathering import frames_to_show
 
@@ -68,11 +60,4 @@ def _score(frame: AnnotatedFrame, cells: NDArray[Any], margin: int) -> FrameScor
     ignored = overlap_table(frame.ignore.astype(np.uint8), cells)
     inside = 2 * ignored.shared > ignored.segmented_areas[ignored.segmented_index]
     unknown = ignored.segmented_labels[ignored.segmented_index[inside]]
-    judged = without_objects(table, np.setdiff1d(unknown, holders))
-    return FrameScore(
-        frame.name,
-        seg_from_table(table),
-        count_matches(judged),
-        find_mistakes(judged),
-        table.segmented_labels.size - judged.segmented_labels.size,
-    )
+    return score_frame(frame.name, table, np.setdiff1d(unknown, holders))

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ..evaluation import FrameScore
-from ..evaluation.tables import DEFINITIONS, FRAME_COLUMNS, frame_rows, summary
+from ..evaluation.tables import (
+    FRAME_COLUMNS,
+    field_of_interest,
+    frame_rows,
+    kinds_of_mistakes,
+    measures,
+    summary,
+)
 from ..evaluation.worst import WorstCell, worst_cells, worst_first
 from .charts import histogram
 from .content import WORST_CELLS, ScoredFrame, ScoredResult
@@ -27,14 +34,6 @@ KINDS = {
     "split": "several objects lie in the cell",
     "merged": "its object holds other cells, too",
     "spurious": "an object without a cell",
-}
-MEASURES = {
-    "SEG": "SEG",
-    "mean AP": "mean_average_precision",
-    "PQ": "panoptic_quality",
-    "IoU": "foreground_iou",
-    "DET": "DET",
-    "TRA": "TRA",
 }
 
 
@@ -100,7 +99,7 @@ def _caption(score: FrameScore, factor: int) -> Html:
 
 def _titles(score: FrameScore) -> tuple[dict[int, tuple[str, str]], dict[int, tuple[str, str]]]:
     """Class and title of each cell and of each object of a frame."""
-    kinds = _kinds(score)
+    kinds = kinds_of_mistakes(score)
     cells, objects = {}, {}
     for label, seg, matched in zip(*(array.tolist() for array in score.seg[1:]), strict=True):
         kind = kinds.get(label, "")
@@ -111,15 +110,6 @@ def _titles(score: FrameScore) -> tuple[dict[int, tuple[str, str]], dict[int, tu
     for label in score.mistakes.spurious.tolist():
         objects[label] = ("spurious", f"object {label}: spurious")
     return cells, objects
-
-
-def _kinds(score: FrameScore) -> dict[int, str]:
-    """What went wrong with the cells with which something did."""
-    return {
-        label: kind
-        for kind in ("missed", "split", "merged")
-        for label in getattr(score.mistakes, kind).tolist()
-    }
 
 
 def worst_section(scored: ScoredResult) -> Html:
@@ -150,7 +140,7 @@ def worst_section(scored: ScoredResult) -> Html:
 
 def _card(cell: WorstCell, number: int, box: Box | None) -> Html:
     """Make a button with a cell's picture; a cell that the reduction swallowed has no box."""
-    kind = _kinds(cell.frame).get(cell.label)
+    kind = kinds_of_mistakes(cell.frame).get(cell.label)
     text = join(
         element("strong", f"SEG {cell.seg:.3f}"),
         element("span", f"frame {cell.frame.name}, cell {cell.label}"),
@@ -173,18 +163,15 @@ def _card(cell: WorstCell, number: int, box: Box | None) -> Html:
 
 def scores_section(scored: ScoredResult) -> Html:
     """Show the measures, how SEG is distributed over the cells, and a row for each frame."""
-    found = summary(scored.score, scored.margin)
-    measures = [
+    rows_of_measures = [
         element(
             "tr",
             element("th", name, scope="row"),
-            element("td", show(found[key]), class_="value"),
-            element("td", DEFINITIONS[name]),
+            element("td", show(value), class_="value"),
+            element("td", definition),
         )
-        for name, key in MEASURES.items()
-        if key in found
+        for name, value, definition in measures(summary(scored.score, scored.margin))
     ]
-    field = f"without a margin of {scored.margin} pixels" if scored.margin else "the whole image"
     values = np.concatenate([frame.seg.values for frame in scored.score.frames])
     number = {frame.score.name: at for at, frame in enumerate(scored.frames)}
     rank = {frame.name: at for at, frame in enumerate(worst_first(scored.score.frames))}
@@ -192,8 +179,10 @@ def scores_section(scored: ScoredResult) -> Html:
     linked = [(_link(row[0], number), *row[1:]) for row in rows]
     overall = element(
         "div",
-        element("div", element("table", *measures, class_="words"), class_="scroll"),
-        element("p", f"Field of interest: {field}. ", " ".join(scored.score.notes), class_="note"),
+        element("div", element("table", *rows_of_measures, class_="words"), class_="scroll"),
+        element(
+            "p", " ".join([field_of_interest(scored.margin), *scored.score.notes]), class_="note"
+        ),
     )
     distribution = histogram(values, "SEG") if values.size else None
     return join(

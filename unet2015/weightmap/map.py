@@ -53,7 +53,7 @@ def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
     Returns
     -------
     array of the same shape and dtype
-        Float labels come back as int64.
+        Float labels come back as int64, bool as uint8.
 
     Raises
     ------
@@ -119,7 +119,8 @@ def border_weight_map(
     ----------
     labels : array of int, shape (..., H, W)
         0 is background, each other value a cell, in one piece or several. Bool is one cell; floats
-        must hold whole numbers. Leading axes are handled plane by plane.
+        must hold whole numbers. Leading axes are handled plane by plane; a last axis of 3 or 4, as
+        of a colour picture, is refused.
     w0 : float
         Height of the border term, at least 0.
     sigma : float

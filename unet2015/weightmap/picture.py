@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -39,7 +38,6 @@ def draw_weights(
     panels |= {"cells": coloured(labels, grey), "target": target != 0, "weight map w(x)": weights}
     figure = Figure(figsize=(4.2 * len(panels) + 0.6, 4.2 * aspect(labels.shape) + 0.5))
     figure.set_layout_engine("constrained")
-    FigureCanvasAgg(figure)
     row = figure.subplots(1, len(panels))
     for letter, axes, (title, panel) in zip("abcd", row, panels.items(), strict=False):
         shown = axes.imshow(

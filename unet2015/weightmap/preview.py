@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..images import Image, open_image
+from ..labelfolder import find_image, folder_of_images
 from .regions import CellRows, LabelReading, Peak, TargetRegions, WeightRegions
 
 WINDOW = 1024
@@ -58,12 +59,8 @@ def draw_peak(
 def frame_of_mask(labels: Path) -> Path | None:
     """Find the frame of a Cell Tracking Challenge sequence that a mask belongs to."""
     mask = re.fullmatch(r"man_seg(\d+)", labels.stem)
-    folder = labels.resolve().parent.parent
-    truth = re.fullmatch(r"(\d\d)_(?:GT|ST)", folder.name)
-    if mask is None or truth is None:
-        return None
-    frame = folder.parent / truth[1] / f"t{mask[1]}.tif"
-    return frame if frame.is_file() else None
+    home = folder_of_images(labels.resolve().parent.parent, None)
+    return find_image(home, mask[1]) if mask and home else None
 
 
 def _window(centre: int, size: int) -> slice:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy import ndimage, sparse
 
 from ..errors import InputError
 from ..images import Image
-from ..instances import EIGHT_NEIGHBOURS
+from ..pieces import Plane
+from ..stitching import number_cells
 from .classes import ClassCounts, ClassWeights, add_counts, count_classes
 from .labels import as_labels
 from .map import WeightMapConfig, border_weight_map, halo, separate_touching
@@ -22,7 +21,8 @@ from .map import WeightMapConfig, border_weight_map, halo, separate_touching
 BAND = 512
 """Rows that are read at once, a row of the tiles that most files have."""
 
-Plane = tuple[int, ...]
+PlaneIndex = tuple[int, ...]
+"""Of a plane in a stack."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,16 @@ class CellRows:
         How to read it.
     """
 
-    def __init__(self, image: Image, plane: Plane, reading: LabelReading) -> None:
+    def __init__(self, image: Image, plane: PlaneIndex, reading: LabelReading) -> None:
         self._image, self._plane, self._reading = image, plane, reading
         self._height, self._width = image.shape[-2:]
         self._first = 0
         self._rows: NDArray[Any] = np.empty((0, self._width), np.uint8)
-        self._numbers = list(self._connect()) if reading.connected_components else []
+        self._band = self._labels
+        if reading.connected_components:
+            mask = Plane((self._height, self._width), lambda rows, _: self._labels(rows) > 0)
+            cells = number_cells(mask, block=(BAND, self._width)).labels
+            self._band = lambda rows: cells.read(rows, slice(0, self._width))
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return some rows; quick if they do not lie above those of the call before.
@@ -79,7 +83,7 @@ class CellRows:
             self._first, self._rows = 0, self._rows[:0]
         while self._first + len(self._rows) < stop:
             top = self._first + len(self._rows)
-            rows = self._number(top // BAND, self._band(top))
+            rows = self._band(slice(top, min(top + BAND, self._height)))
             above = self._rows[-1:]
             if self._reading.separate:
                 # Depends on nothing but the last row before, as it is after its own cut.
@@ -95,37 +99,12 @@ class CellRows:
             return None
         return self._image.read(self._plane, rows, columns)[0] == self._reading.ignore
 
-    def _band(self, top: int) -> NDArray[Any]:
-        pixels = self._image.read(self._plane, slice(top, top + BAND))[0]
+    def _labels(self, rows: slice) -> NDArray[Any]:
+        pixels = self._image.read(self._plane, rows)[0]
         try:
             return as_labels(pixels, self._reading.ignore)
         except InputError as error:
             raise InputError(f"{self._image.path}: {error}") from error
-
-    def _number(self, band: int, rows: NDArray[Any]) -> NDArray[Any]:
-        if not self._numbers:
-            return rows
-        return self._numbers[band][ndimage.label(rows, EIGHT_NEIGHBOURS)[0]]
-
-    def _connect(self) -> Iterator[NDArray[np.uint32]]:
-        """For each band, say which component of the plane each component of the band belongs to."""
-        counts, pairs = [0], [np.empty((2, 0), np.intp)]
-        last = np.zeros((1, self._width), np.intp)
-        for top in range(0, self._height, BAND):
-            parts, count = ndimage.label(self._band(top), EIGHT_NEIGHBOURS)
-            parts = np.where(parts, parts + np.intp(counts[-1]), 0)
-            seam = np.pad(np.concatenate([last, parts[:1]]), ((0, 0), (1, 1)))
-            for step in (0, 1, 2):
-                touching = np.stack([seam[0, step : step + self._width], seam[1, 1:-1]])
-                pairs.append(np.unique(touching[:, touching.all(axis=0)], axis=1))
-            last = parts[-1:]
-            counts.append(counts[-1] + count)
-        links = np.concatenate(pairs, axis=1)
-        size = counts[-1] + 1
-        graph = sparse.coo_array((np.ones(links.shape[1], np.bool_), tuple(links)), (size, size))
-        numbers = sparse.csgraph.connected_components(graph, directed=False)[1] + 1
-        for first, stop in pairwise(counts):
-            yield np.append(0, numbers[first + 1 : stop + 1]).astype(np.uint32)
 
 
 class LabelSummary(NamedTuple):
@@ -183,7 +162,7 @@ class Peak(NamedTuple):
     """The largest weight so far and where it is."""
 
     weight: float
-    plane: Plane
+    plane: PlaneIndex
     row: int
     column: int
 
@@ -195,13 +174,13 @@ class Regions(ABC):
         self.shape = (*image.plane_shape, *image.shape[-2:])
         self.dtype = np.dtype(dtype)
         self._image, self._reading = image, reading
-        self._opened: tuple[Plane, CellRows] | None = None
+        self._opened: tuple[PlaneIndex, CellRows] | None = None
 
     @abstractmethod
     def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
         """Return a region; the index is a number for each plane axis and two slices."""
 
-    def _cells(self, plane: Plane) -> CellRows:
+    def _cells(self, plane: PlaneIndex) -> CellRows:
         if self._opened is None or self._opened[0] != plane:
             self._opened = plane, CellRows(self._image, plane, self._reading)
         return self._opened[1]
@@ -279,7 +258,7 @@ class WeightRegions(Regions):
         self._remember(weights, tuple(plane), rows.start, columns.start)
         return weights.astype(self.dtype)
 
-    def _remember(self, weights: NDArray[Any], plane: Plane, top: int, left: int) -> None:
+    def _remember(self, weights: NDArray[Any], plane: PlaneIndex, top: int, left: int) -> None:
         row, column = np.unravel_index(weights.argmax(), weights.shape)
         weight = float(weights[row, column])
         if weight > self.peak.weight:
