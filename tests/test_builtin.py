@@ -54,12 +54,6 @@ def test_models_lists_what_is_known(tiny, capsys):
     assert all(text in printed for text in tiny)
 
 
-def test_models_says_when_there_are_none(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(builtin, "INDEX", tmp_path / "none.json")
-    assert main(["models"]) == 0
-    assert "No model" in capsys.readouterr().out
-
-
 def test_the_models_of_the_readme_come_with_the_package():
     assert set(built_in_models()) == {"u373", "hela", "em"}
 

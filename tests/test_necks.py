@@ -1,5 +1,3 @@
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -139,7 +137,3 @@ def test_a_component_in_a_huge_box_stays_whole_and_this_is_said(monkeypatch, cap
 def test_a_depth_that_is_no_width_is_refused(depth):
     with pytest.raises(InputError, match="at least 0 pixels"):
         part_at_necks(discs(20), depth)
-
-
-def test_examples_of_the_docstrings():
-    assert doctest.testmod(necks).failed == 0

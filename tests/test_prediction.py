@@ -1,5 +1,3 @@
-import doctest
-
 import numpy as np
 import pytest
 import torch
@@ -7,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from unet2015 import InputError, UNet, prediction
+from unet2015 import InputError, UNet
 from unet2015.checkpoint import Model
 from unet2015.device import Engine
 from unet2015.normalisation import normalise
@@ -133,10 +131,6 @@ def test_bfloat16_is_computed_where_it_is_asked_for():
     )
     assert np.allclose(exact, rough, atol=0.05)
     assert not np.allclose(exact, rough, atol=1e-5)
-
-
-def test_the_example_of_the_docstring():
-    assert doctest.testmod(prediction).failed == 0
 
 
 def test_by_default_a_network_runs_where_it_is():

@@ -1,11 +1,8 @@
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unet2015 import pieces
 from unet2015.instances import label_cells
 from unet2015.pieces import Plane
 from unet2015.stitching import number_cells
@@ -83,7 +80,3 @@ def test_only_blocks_are_read():
     cells = number_cells(Plane((300, 500), read), fill_holes=True, block=(32, 64))
     cells.labels.read(slice(0, 300), slice(0, 500))
     assert largest == 32 * 64
-
-
-def test_examples_of_the_docstrings():
-    assert doctest.testmod(pieces).failed == 0

@@ -358,16 +358,10 @@ def test_options_out_of_range(option, what):
         border_weight_map([[1, 0]], **option)
 
 
-def test_import_is_fast_and_without_torch():
+def test_nothing_slow_is_imported():
     program = (
-        "import sys, time; start = time.perf_counter(); import unet2015.weightmap;"
-        "from unet2015 import border_weight_map, separate_touching;"
-        "print(time.perf_counter() - start, 'torch' in sys.modules)"
+        "import sys; from unet2015 import border_weight_map, separate_touching;"
+        "print({'torch', 'scipy', 'skimage', 'tifffile', 'zarr'} & sys.modules.keys())"
     )
-    runs = [
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        for _ in range(3)
-    ]
-    seconds, torch = zip(*(run.stdout.split() for run in runs), strict=True)
-    assert set(torch) == {"False"}
-    assert min(map(float, seconds)) < 0.5
+    found = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert found == "set()\n"

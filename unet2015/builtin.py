@@ -34,8 +34,6 @@ class BuiltIn(NamedTuple):
 
 def built_in_models() -> dict[str, BuiltIn]:
     """Models that come with the package, by name."""
-    if not INDEX.is_file():
-        return {}
     known = json.loads(INDEX.read_text(encoding="utf-8"))
     return {name: BuiltIn(name, **rest) for name, rest in known.items()}
 

@@ -126,10 +126,9 @@ def write_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[s
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote: tensors on the CPU, and the metadata."""
     if not path.is_file():
-        known = ", ".join(built_in_models())
         raise InputError(
-            f"{path} does not exist: give a model file or the folder of a run"
-            + (f", or one of {known}." if known else ".")
+            f"{path} does not exist: give a model file or the folder of a run, or one of "
+            f"{', '.join(built_in_models())}."
         )
     try:
         with safe_open(path, framework="pt") as stored:

@@ -189,7 +189,6 @@ def predict(
     model: Model,
     tile: int | None = None,
     engine: Engine | None = None,
-    progress: Callable[[], object] = lambda: None,
 ) -> NDArray[np.float32]:
     """Compute class probabilities of an image in memory.
 
@@ -205,8 +204,6 @@ def predict(
         from the image's size and the memory that is free.
     engine : Engine, optional
         Device and precision, see `choose_engine`; by default float32 where the network is.
-    progress : callable, optional
-        Called after each tile.
 
     Returns
     -------
@@ -222,7 +219,6 @@ def predict(
     probabilities = np.empty((model.network.config.num_classes, *grid.shape), np.float32)
     for part, values in parts:
         probabilities[:, *part.write] = values
-        progress()
     return probabilities
 
 

@@ -117,7 +117,7 @@ def test_ome_zarr(tmp_path: Path, version: str, zarr_format: Any, nested: bool) 
     group.create_array("s0", data=array)
     group.create_array("s1", data=array[..., ::2, ::2])
     with open_image(path) as image:
-        assert (image.axes, image.name) == ("TZCYX", "cells")
+        assert image.axes == "TZCYX"
         assert image.pixel_size == {
             "T": (60.0, "s"), "Z": (2.0, "µm"), "Y": (0.5, "µm"), "X": (0.5, "µm"),
         }  # fmt: skip

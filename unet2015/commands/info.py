@@ -51,7 +51,7 @@ def gather() -> dict[str, str]:
         "gpu": gpu,
         "computes on": str(choose_engine()),
         "C++ compiler": next(filter(None, map(shutil.which, ("g++", "clang++", "cl"))), "none"),
-        "models": ", ".join(built_in_models()) or "none",
+        "models": ", ".join(built_in_models()),
     }
 
 

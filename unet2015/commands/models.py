@@ -17,8 +17,7 @@ class Options:
 
 def run(_options: Options) -> None:
     """Print what is known of each model."""
-    known = built_in_models().values()
-    print("\n\n".join(map(_describe, known)) or "No model comes with this installation.")
+    print("\n\n".join(map(_describe, built_in_models().values())))
 
 
 def _describe(model: BuiltIn) -> str:

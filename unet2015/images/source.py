@@ -27,7 +27,6 @@ _NAMELESS = "IQ"
 _SPARE_NAMES = "ZTPRV"
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
 """Of files that are TIFF inside; which kind tells their content."""
-_STRIPPED_SUFFIXES = (".ome", ".png", ".zarr", *TIFF_SUFFIXES)
 
 
 class Image(ABC):
@@ -79,14 +78,6 @@ class Image(ABC):
             raise InputError(
                 f"{path} holds {dtype} values: convert it to integers or floating-point numbers."
             )
-
-    @property
-    def name(self) -> str:
-        """The file's name without folder and suffixes, to name results after."""
-        name = self.path.resolve().name
-        while (suffix := Path(name).suffix).lower() in _STRIPPED_SUFFIXES:
-            name = name.removesuffix(suffix)
-        return name
 
     @property
     def channels(self) -> int:

@@ -66,7 +66,7 @@ def training_section(run: RunRecord) -> Html:
         element(
             "details",
             element("summary", "The log in numbers"),
-            table("log of the training", columns, rows, tall=True),
+            table("log of the training", columns, rows),
         ),
     )
 

@@ -188,7 +188,7 @@ def scores_section(scored: ScoredResult) -> Html:
     return join(
         element("div", overall, distribution, class_="columns"),
         element("h3", "Frames, worst first"),
-        table("scores of the frames", FRAME_COLUMNS, linked, tall=True),
+        table("scores of the frames", FRAME_COLUMNS, linked),
     )
 
 

@@ -8,10 +8,8 @@ from collections.abc import Iterable, Sequence
 from .html import Html, element
 
 
-def table(
-    name: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, tall: bool = False
-) -> Html:
-    """Make a table that scrolls sideways, and upwards if it is `tall`.
+def table(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
+    """Make a table that scrolls.
 
     Parameters
     ----------
@@ -21,23 +19,21 @@ def table(
         Headings.
     rows : iterable of sequences
         Text, numbers or `Html`.
-    tall : bool
-        Whether there may be many rows.
     """
     heading = element("tr", *(element("th", column, scope="col") for column in columns))
     body = [element("tr", *(element("td", show(cell)) for cell in row)) for row in rows]
     return element(
         "div",
         element("table", element("thead", heading), element("tbody", *body)),
-        class_="scroll tall" if tall else "scroll",
+        class_="scroll tall",
         tabindex=0,
         role="region",
         aria_label=name,
     )
 
 
-def show(value: object, digits: int = 4) -> object:
+def show(value: object) -> object:
     """Round numbers for people; a dash stands for what has no value."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    return f"{value:.{digits}f}" if isinstance(value, float) else value
+    return f"{value:.4f}" if isinstance(value, float) else value

@@ -17,8 +17,6 @@ class Layer(NamedTuple):
     key: str
     """The key that switches it."""
     label: str
-    shown: bool = True
-    """At first."""
 
 
 class Picture(NamedTuple):
@@ -44,7 +42,6 @@ def viewer(name: str, layers: Sequence[Layer], pictures: Sequence[Picture]) -> H
     pictures : sequence of Picture
         At least one; the first is shown at first.
     """
-    off = " ".join(f"off-{layer.name}" for layer in layers if not layer.shown)
     stage = element(
         "div",
         *(_drawing(name, number, picture) for number, picture in enumerate(pictures)),
@@ -63,7 +60,7 @@ def viewer(name: str, layers: Sequence[Layer], pictures: Sequence[Picture]) -> H
         stage,
         element("div", *captions, aria_live="polite"),
         _keys(layers, several=len(pictures) > 1),
-        class_=f"viewer {off}".strip(),
+        class_="viewer",
         id=name,
     )
 
@@ -119,7 +116,7 @@ def _bar(layers: Sequence[Layer], pictures: Sequence[Picture]) -> Html:
             layer.label,
             type="button",
             data_layer=layer.name,
-            aria_pressed="true" if layer.shown else "false",
+            aria_pressed="true",
             aria_keyshortcuts=layer.key,
         )
         for layer in layers

@@ -15,11 +15,10 @@ from .classes import (
     count_classes,
 )
 from .labels import as_labels
-from .map import TOLERANCE, WeightMapConfig, border_weight_map, check_ridge, halo, separate_touching
+from .map import WeightMapConfig, border_weight_map, check_ridge, halo, separate_touching
 
 __all__ = [
     "FREIBURG",
-    "TOLERANCE",
     "ClassCounts",
     "ClassWeights",
     "WeightMapConfig",
