@@ -61,8 +61,10 @@ def test_training_on_a_sequence_leaves_model_log_and_curve(data, tmp_path):
     }  # fmt: skip
     assert load_model(run).settings["training"]["iterations"] == 4
     assert cli(*words, "--resume") == 0
+    log = (run / "log.csv").read_bytes()
     (run / "log.csv").unlink()
-    assert cli(*words, "--resume") == 0  # finished, though its log is lost
+    assert cli(*words, "--resume") == 0
+    assert (run / "log.csv").read_bytes() == log
 
 
 def test_training_on_pairs(data, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from unet2015 import InputError, load_model
+from unet2015.atomic import atomic_path
 from unet2015.augment import AugmentationConfig
 from unet2015.backends import WithFallback
 from unet2015.datasets.frames import annotated_frame
@@ -84,12 +85,13 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, kille
     assert [line[0] for line in logs[0]] == [4, 8, 12]
 
 
-def test_a_kill_between_the_log_and_the_checkpoint_leaves_no_double_line(tmp_path, monkeypatch):
+@pytest.mark.parametrize("at", ["runs.write_tensors", "runs.Run._write_log"])
+def test_a_kill_around_the_checkpoint_leaves_a_complete_log(tmp_path, monkeypatch, at):
     def die(*_):
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("unet2015.runs.write_tensors", die)
+        patch.setattr(f"unet2015.{at}", die)
         with pytest.raises(Killed):
             train(frames(), tmp_path, SMALL, CPU)
     train(frames(), tmp_path, SMALL, CPU, resume=True)
@@ -97,15 +99,14 @@ def test_a_kill_between_the_log_and_the_checkpoint_leaves_no_double_line(tmp_pat
 
 
 def test_a_log_that_another_program_has_open_gets_its_lines_later(tmp_path, monkeypatch, caplog):
-    whole = Run._write_log
     held = iter([True, True, False])
 
-    def write(run, lines):
-        if next(held):
+    def open_it(path):
+        if path.name == "log.csv" and next(held):
             raise PermissionError(13, "Permission denied")
-        whole(run, lines)
+        return atomic_path(path)
 
-    monkeypatch.setattr(Run, "_write_log", write)
+    monkeypatch.setattr("unet2015.runs.atomic_path", open_it)
     train(frames(), tmp_path, SMALL, CPU)
     assert [line.iteration for line in read_log(tmp_path)] == [4, 8, 12]
     assert caplog.text.count("cannot be written") == 2
@@ -117,7 +118,7 @@ def test_a_log_that_stays_held_gets_its_lines_when_the_run_is_gone_on_with(tmp_p
 
     with monkeypatch.context() as patched:
         kill_at(patched, 9)
-        patched.setattr(Run, "_write_log", held)
+        patched.setattr("unet2015.runs.atomic_path", held)
         with pytest.raises(Killed):
             train(frames(), tmp_path, SMALL, CPU)
     train(frames(), tmp_path, SMALL, CPU, resume=True)

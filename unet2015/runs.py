@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 LOG_FILE = "log.csv"
-FORMAT = "unet2015 checkpoint 1"
+FORMAT = "unet2015 checkpoint 2"
 LEFT_AFTER = 3600
 """Seconds after which a file is no longer being written, but was left by a killed process."""
 
@@ -78,7 +78,8 @@ class Run:
                 f"{folder} already holds a training run: go on with it by --resume, "
                 "or choose another folder."
             )
-        self._unwritten: list[LogLine] = []
+        self._lines: list[LogLine] = []
+        read_log(folder)  # refuses a file that is no log, before it is replaced
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(PARTIAL):
             if time.time() - left.stat().st_mtime > LEFT_AFTER:
@@ -96,24 +97,22 @@ class Run:
         """
         path = self.folder / CHECKPOINT_FILE
         if not path.exists():
-            self._keep_log_until(0)
             return 0
         tensors, metadata = read_tensors(path)
-        self._unwritten = [LogLine(*line) for line in metadata.get("unwritten", [])]
         if metadata.get("format") != FORMAT:
-            raise InputError(f"{path} is not a checkpoint of unet2015: choose another folder.")
-        # Checkpoints of the first versions do not tell the precision.
-        before = {"precision": self.settings["precision"], **metadata["settings"]}
-        _require_equal(self.folder, before, self.settings)
+            raise InputError(
+                f"{path} is not a checkpoint of this version of unet2015: choose another folder."
+            )
+        _require_equal(self.folder, metadata["settings"], self.settings)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.copy_(tensors[f"network.{name}"])
                 # In the parameter's memory format, too.
                 momentum = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
                 optimizer.state[parameter]["momentum_buffer"] = momentum
-        done = int(metadata["iteration"])
-        self._keep_log_until(done)
-        return done
+        self._lines = [LogLine(*line) for line in metadata["log"]]
+        self._write_log()
+        return self._lines[-1].iteration
 
     def save(self, model: Model, optimizer: torch.optim.Optimizer, line: LogLine) -> None:
         """Write the checkpoint, the model and a line of the log, each completely or not at all."""
@@ -121,43 +120,22 @@ class Run:
         for name, parameter in model.network.named_parameters():
             tensors[f"network.{name}"] = parameter
             tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"]
-        self._add_to_log(line)
+        self._lines.append(line)
         save_model(self.folder / MODEL_FILE, model)
-        # Last, so that whatever is interrupted before is done again.
-        metadata = {"format": FORMAT, "settings": self.settings, "iteration": line.iteration}
-        if self._unwritten:
-            metadata["unwritten"] = self._unwritten
+        metadata = {"format": FORMAT, "settings": self.settings, "log": self._lines}
         write_tensors(self.folder / CHECKPOINT_FILE, tensors, metadata)
+        self._write_log()  # made anew from the checkpoint when a run goes on
 
-    def _add_to_log(self, line: LogLine) -> None:
-        """Add a line; where another program has the log, as on Windows, the checkpoint keeps it."""
-        self._unwritten.append(line)
+    def _write_log(self) -> None:
+        """Write the log anew; on Windows another program may have it open, and it comes later."""
+        path = self.folder / LOG_FILE
         try:
-            self._write_log([*read_log(self.folder), *self._unwritten])
+            with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(LogLine._fields)
+                writer.writerows(self._lines)
         except PermissionError as error:
-            logger.warning(
-                "%s cannot be written (%s): its new lines are kept for the next time, also of "
-                "--resume.",
-                *(self.folder / LOG_FILE, error),
-            )
-        else:
-            self._unwritten = []
-
-    def _keep_log_until(self, done: int) -> None:
-        """Drop the lines of an interval whose checkpoint was never written."""
-        lines = [*read_log(self.folder), *self._unwritten]
-        if lines:
-            self._write_log([line for line in lines if line.iteration <= done])
-        self._unwritten = []
-
-    def _write_log(self, lines: list[LogLine]) -> None:
-        with (
-            atomic_path(self.folder / LOG_FILE) as temporary,
-            temporary.open("w", newline="") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow(LogLine._fields)
-            writer.writerows(lines)
+            logger.warning("%s cannot be written (%s): its lines are kept.", path, error)
 
 
 def read_log(folder: Path) -> list[LogLine]:

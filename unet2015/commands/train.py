@@ -104,17 +104,14 @@ def run(options: Options) -> None:
         options.resume,
         _validation(validation, engine, margin) if validation else None,
     )
-    report(options.out)
+    draw_and_tell(options.out)
     if options.report is not None:
         _write_page(options.report, options.out, frames, validation, model, engine)
 
 
-def report(folder: Path) -> None:
+def draw_and_tell(folder: Path) -> None:
     """Draw the loss curve of a run and say where everything is."""
     lines = read_log(folder)
-    if not lines:  # of a finished run whose log was lost
-        logger.info("The run in %s is complete; its log is lost.", folder)
-        return
     draw_loss(lines, folder / "loss.png")
     seconds = sum(line.seconds for line in lines) or 0.01  # they are rounded
     waited = sum(line.seconds * line.waiting_share for line in lines)
