@@ -31,8 +31,13 @@ from unet2015.device import Engine, choose_engine
 from unet2015.training import Settings, train
 
 CTC = {
-    "citation": "Maska et al., The Cell Tracking Challenge: 10 years of objective benchmarking, "
-    "Nature Methods 20, 1010-1020 (2023), doi:10.1038/s41592-023-01879-y",
+    "citation": [
+        (
+            "Maska et al., The Cell Tracking Challenge: 10 years of objective benchmarking, "
+            "Nature Methods 20, 1010-1020 (2023)",
+            "10.1038/s41592-023-01879-y",
+        )
+    ],
     "terms": "those of the data: but for the challenge, ask who provided them; for commerce, the "
     "organizers too",
 }
@@ -51,8 +56,18 @@ ABOUT = {
         "images": "neurites in serial section transmission electron micrographs, 4 nm per pixel; "
         "probability of cell, not of membrane",
         "data": "ISBI 2012 EM segmentation challenge, training stack",
-        "citation": "Arganda-Carreras et al., Frontiers in Neuroanatomy 9:142 (2015), "
-        "doi:10.3389/fnana.2015.00142; Cardona et al., PLoS Biology 8(10): e1000502 (2010)",
+        "citation": [
+            (
+                "Arganda-Carreras et al., Crowdsourcing the creation of image segmentation "
+                "algorithms for connectomics, Frontiers in Neuroanatomy 9:142 (2015)",
+                "10.3389/fnana.2015.00142",
+            ),
+            (
+                "Cardona et al., An integrated micro- and macroarchitectural analysis of the "
+                "Drosophila brain, PLoS Biology 8(10): e1000502 (2010)",
+                "10.1371/journal.pbio.1000502",
+            ),
+        ],
         "terms": "those of the data: for making and testing non-commercial segmentation software",
     },
 }

@@ -23,7 +23,7 @@ def tiny(tmp_path, monkeypatch):
     network = UNet(base_channels=2, depth=1)
     save_model(tmp_path / "home" / "tiny.safetensors", Model(network.half(), "standard"))
     facts = {"images": "dots", "data": "made up", "score": "none"}
-    facts |= {"citation": "nobody", "terms": "free"}
+    facts |= {"citation": [["nobody", "10.1000/1"]], "terms": "free"}
     builtin.INDEX.write_text(json.dumps({"tiny": facts}))
     return BuiltIn("tiny", **facts)
 
@@ -51,7 +51,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 def test_models_lists_what_is_known(tiny, capsys):
     assert main(["models"]) == 0
     printed = capsys.readouterr().out
-    assert all(text in printed for text in tiny)
+    assert all(text in printed for text in (*tiny[:-2], "nobody, doi:10.1000/1", tiny.terms))
 
 
 def test_the_models_of_the_readme_come_with_the_package():

@@ -103,6 +103,17 @@ def write_pairs(data, *labels):
             write_image(data / folder / f"{number}.tif", np.asarray(found, np.uint8))
 
 
+def test_exchanged_images_and_labels_are_noticed(tmp_path):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    cells = np.kron(np.arange(12).reshape(3, 4), np.ones((10, 10), int)).astype(np.uint8)
+    write_image(tmp_path / "images" / "a.tif", cells)
+    noise = np.random.default_rng(0).integers(1, 255, cells.shape, dtype=np.uint8)
+    write_image(tmp_path / "labels" / "a.tif", noise)
+    with pytest.raises(InputError, match=r"labels.a.tif: most pixels differ from the pixel beside"):
+        load_pairs(tmp_path)
+
+
 def test_pieces_of_masks_become_cells_with_a_warning(tmp_path, caplog):
     masks = [[255, 0, 255, 255], [0, 0, 255, 0]], [[0, 0, 0, 0], [0, 0, 255, 0]]
     write_pairs(tmp_path / "masks", *masks)
@@ -114,7 +125,7 @@ def test_pieces_of_masks_become_cells_with_a_warning(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    "labels", [([[1, 0, 1, 2]], [[0, 0, 0, 0]]), ([[5, 5, 0, 0]], [[0, 0, 5, 0]])]
+    "labels", [([[1, 0, 1, 1, 2, 2]], [[0, 0, 0, 0, 0, 0]]), ([[5, 5, 0, 0]], [[0, 0, 5, 0]])]
 )
 def test_numbers_of_cells_stay(tmp_path, caplog, labels):
     write_pairs(tmp_path / "numbered", *labels)

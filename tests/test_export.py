@@ -1,5 +1,6 @@
 """Models for other programs compute what they compute here."""
 
+import json
 import logging
 import shutil
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from unet2015 import exchange, normalisation
+from unet2015 import builtin, exchange, normalisation
 from unet2015.checkpoint import Model, save_model
 from unet2015.cli import main
 from unet2015.errors import InputError
@@ -165,6 +166,28 @@ def test_a_package_documents_its_sizes(stored, tmp_path):
         text = archive.read("README.md").decode()
         assert archive.read("cover.png").startswith(b"\x89PNG")
     assert "20 pixels are missing on each side" in " ".join(text.split())
+
+
+@needs_extra
+@pytest.mark.usefixtures("quick_onnx")
+def test_a_package_of_a_built_in_model_tells_its_data(tmp_path, monkeypatch):
+    from bioimageio import core
+
+    facts = {"images": "dots", "data": "made-up cells", "score": "none", "terms": "be kind"}
+    index = {"tiny": facts | {"citation": [["Nobody: Dots", "10.1000/182"]]}}
+    monkeypatch.setattr(builtin, "HOME", tmp_path)
+    monkeypatch.setattr(builtin, "INDEX", tmp_path / "models.json")
+    builtin.INDEX.write_text(json.dumps(index))
+    save_model(tmp_path / "tiny.safetensors", make_model())
+    assert main(["export", "tiny", "-o", str(tmp_path / "cells.zip")]) == 0
+    described = core.load_model_description(tmp_path / "cells.zip")
+    assert described.description == "Segments dots."
+    assert [(entry.text, entry.doi) for entry in described.cite][1:] == [
+        ("Nobody: Dots", "10.1000/182")
+    ]
+    with zipfile.ZipFile(tmp_path / "cells.zip") as archive:
+        text = archive.read("README.md").decode()
+    assert "Trained on made-up cells. Terms: be kind." in text
 
 
 def refusal(words, capsys):

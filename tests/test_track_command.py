@@ -199,10 +199,12 @@ def test_mistakes_get_one_sentence_and_leave_everything_as_it_was(tmp_path, caps
     assert "no maskNNN.tif" in fails(capsys, tmp_path)
     assert "max_gap is -1" in fails(capsys, result, "--max-gap", "-1")
 
+    assert "no folder" in fails(capsys, result, "-o", str(tmp_path / "tracks.tif"))
+
     before = snapshot(result)
     assert "exists and is not empty" in fails(capsys, result, "-o", result.parent)
     (result / "mask001.tif").rename(result / "aside")
-    assert "misses frame 1 (1 of 3 frames)" in fails(capsys, result)
+    assert "no mask for 1 of 3 frames, the first is frame 1" in fails(capsys, result)
     (result / "aside").rename(result / "mask001.tif")
     assert snapshot(result) == before
 

@@ -225,6 +225,8 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
         ([image], out, ("--min-size", 9), "give --labels too"),
         ([image], out, ("--fill-holes",), "give --labels too"),
         ([image], out, ("--neck-depth", 7), "give --labels too"),
+        ([image], out, ("--labels", "--dtype", "uint8"), "about probabilities, not about cells"),
+        ([image], out.with_suffix(".jpg"), (), "no suffix of an image"),
         ([image], out, ("--labels", "--neck-depth", -1), "at least 0 pixels"),
         ([image], image, (), "is the input"),
         ([image, image], tmp_path / "two", (), "would both become"),

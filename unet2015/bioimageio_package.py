@@ -10,6 +10,7 @@ import logging
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -59,6 +60,10 @@ pixels; then there are no seams.
 Input: raw grey values; they are normalised as described in `rdf.yaml` ("{normalisation}"), by the
 statistics of the whole image, not of a tile. Output: the probability of each class ({classes}).
 
+## Data
+
+{data}
+
 ## Validation
 
 `test_input.npy` gives `test_output.npy`. Before use on other images, compare the predicted cells
@@ -73,6 +78,10 @@ class About:
     name: str
     """At least five letters, digits, blanks or ``_+-()``."""
     description: str = "Segments cells in microscopy images."
+    data: str = "What it was trained on has not been told."
+    """What it was trained on, and what that allows."""
+    citation: Sequence[tuple[str, str]] = ()
+    """Whom to cite for the data: texts, and their DOI."""
     authors: tuple[str, ...] = ()
     license: str | None = None
     """An SPDX identifier such as CC-BY-4.0."""
@@ -189,6 +198,7 @@ def _documentation(model: Model, about: About) -> str:
     return DOCUMENTATION.format(
         name=about.name,
         description=about.description,
+        data=about.data,
         doi=PAPER_DOI,
         channels=network.config.base_channels,
         depth=network.config.depth,
@@ -216,7 +226,10 @@ def _describe(model: Model, home: Path, about: About, sample: NDArray[Any]) -> A
         description=about.description,
         authors=[spec.Author(name=author) for author in about.authors],
         license=about.license,
-        cite=[spec.CiteEntry(text=PAPER, doi=PAPER_DOI)],
+        cite=[
+            spec.CiteEntry(text=text, doi=doi)
+            for text, doi in ((PAPER, PAPER_DOI), *about.citation)
+        ],
         tags=["unet", "unet2015", "semantic-segmentation", "2d", "pytorch"],
         documentation=spec.FileDescr(source=home / "README.md"),
         covers=[spec.FileDescr(source=home / "cover.png")],

@@ -21,8 +21,8 @@ class BuiltIn(NamedTuple):
     """What it was trained on."""
     score: str
     """What it, or networks trained on a part, reach on what they were not trained on."""
-    citation: str
-    """Whom to cite for the data."""
+    citation: list[tuple[str, str]]
+    """Whom to cite for the data: texts, and their DOI."""
     terms: str
     """What it may be used for."""
 
@@ -38,14 +38,18 @@ def built_in_models() -> dict[str, BuiltIn]:
     return {name: BuiltIn(name, **rest) for name, rest in known.items()}
 
 
-def find_model(model: Path | str) -> Path:
-    """Path of a built-in model if `model` is its name and no such file exists, or `model` itself.
+def find_built_in(model: Path | str) -> BuiltIn | None:
+    """Built-in model if `model` is its name and no such file exists.
 
     Parameters
     ----------
     model : Path or str
         A name such as ``u373``, a model file, or the folder of a training run.
     """
-    if not Path(model).exists() and (known := built_in_models().get(str(model))):
-        return known.path
-    return Path(model)
+    return None if Path(model).exists() else built_in_models().get(str(model))
+
+
+def find_model(model: Path | str) -> Path:
+    """Path of a built-in model, as `find_built_in` finds it, or `model` itself."""
+    known = find_built_in(model)
+    return known.path if known else Path(model)

@@ -26,6 +26,8 @@ from .checkpoint import Model
 from .errors import InputError
 from .unet import UNet
 
+logger = logging.getLogger(__name__)
+
 INPUT, OUTPUT = "image", "probabilities"
 """Names of the tensors."""
 TOLERANCE = 1e-4
@@ -88,6 +90,7 @@ def write_onnx(model: Model, path: Path | str) -> None:
     """
     for package in ("onnxscript", "onnxruntime"):
         require(package)
+    logger.info("exporting and checking; this takes about a minute.")
     network = Probabilities(model.network)
     example = example_input(model, 2, 3)
     with _quiet():

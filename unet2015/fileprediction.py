@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -34,6 +35,8 @@ from .tilesize import tile_grid
 
 if TYPE_CHECKING:
     from .cluster import Cluster
+
+logger = logging.getLogger(__name__)
 
 RESUMABLE_FROM = 2**22
 """Pixels of a result for which the work is kept on the disk; below, a run takes seconds."""
@@ -101,6 +104,8 @@ def predict_file(
             explained_full_disk(target),
             Scratch(folder, purpose(task, state, tile), overwrite) as scratch,
         ):
+            if done := sum(key.startswith("tile ") for key in scratch.ledger):
+                logger.info("%s is gone on with: %d tiles are there.", target, done)
             # What fits into memory may be different in a second run.
             if "output" not in scratch.ledger:
                 scratch.ledger["output"] = grid.output

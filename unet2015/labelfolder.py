@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
@@ -15,6 +16,12 @@ from .images.opening import image_files, is_zarr
 
 _Key = TypeVar("_Key", int, str)
 _NUMBERED = re.compile(r"(?:mask|man_seg|man_track)(\d{3,})")
+
+
+NOT_LABELS = (
+    "most pixels differ from the pixel beside them, as in a microscope's image; labels are 0 in "
+    "the background and have one number throughout each cell."
+)
 
 
 class FramePair(NamedTuple):
@@ -98,9 +105,15 @@ def label_images(folder: Path) -> dict[str, Path]:
         return {f"{number:03d}": path for number, path in numbered.items()}
     images = image_files(home)
     if not images:
+        truths = sorted(path.name for path in home.glob("[0-9][0-9]_[GS]T"))
         raise InputError(
-            f"{home} holds no label image: expected mask000.tif, man_seg000.tif or other "
-            f"{', '.join(IMAGE_SUFFIXES)} files."
+            f"{home} holds no label image: "
+            + (
+                f"choose {' or '.join(truths)} in it."
+                if truths
+                else "expected mask000.tif, man_seg000.tif or other "
+                f"{', '.join(IMAGE_SUFFIXES)} files."
+            )
         )
     return _unique(home, ((path.stem, path) for path in images))
 
@@ -148,6 +161,13 @@ def find_image(folder: Path, name: str) -> Path | None:
     stems = (name, f"t{name}") if not name.isdecimal() else (f"t{name}", f"t{int(name):04d}", name)
     candidates = (folder / f"{stem}{suffix}" for stem in stems for suffix in IMAGE_SUFFIXES)
     return next((path for path in candidates if path.is_file()), None)
+
+
+def looks_like_a_picture(labels: NDArray[Any]) -> bool:
+    """Tell a microscope's image from labels: most pixels there are unlike their neighbours."""
+    left, right = labels[:, :-1], labels[:, 1:]
+    inside = (left > 0) & (right > 0)
+    return bool(2 * np.count_nonzero(inside & (left != right)) > np.count_nonzero(inside))
 
 
 def open_labels(path: Path) -> Image:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from tyro.conf import Positional, arg
 
 from ..atomic import check_writable
 from ..bioimageio_package import FORBIDDEN, LARGEST_SAMPLE, About, write_package
+from ..builtin import find_built_in
 from ..checkpoint import Model, load_model
 from ..datasets.synthetic import simulate
 from ..errors import InputError
@@ -71,8 +72,6 @@ def run(options: Options) -> None:
         )
     model = load_model(options.model)
     check_writable(options.out)
-    if suffix != ".pt":
-        logger.info("exporting and checking; this takes about a minute.")
     writers[suffix](model, options.out, options)
     for what, value in metadata(model).items():
         logger.info("%-14s %s", f"{what}:", value)
@@ -80,13 +79,19 @@ def run(options: Options) -> None:
 
 
 def _write_package(model: Model, path: Path, options: Options) -> None:
-    given = {"description": options.description} if options.description else {}
+    known = find_built_in(options.model)
     about = About(
         name=options.name or FORBIDDEN.sub("-", f"U-Net 2015 {path.stem}")[:128],
         authors=options.author,
         license=options.license,
-        **given,
     )
+    if known is not None:
+        data = f"Trained on {known.data}. Terms: {known.terms}."
+        about = replace(
+            about, description=f"Segments {known.images}.", data=data, citation=known.citation
+        )
+    if options.description:
+        about = replace(about, description=options.description)
     write_package(model, path, about, _sample(options.sample, model))
 
 

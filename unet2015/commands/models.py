@@ -26,7 +26,7 @@ def _describe(model: BuiltIn) -> str:
         "made for": model.images,
         "trained on": model.data,
         "score": model.score,
-        "cite": model.citation,
+        "cite": "; ".join(f"{text}, doi:{doi}" for text, doi in model.citation),
         "terms": model.terms,
         "file": f"{model.path} ({size:.1f} MB)",
     }

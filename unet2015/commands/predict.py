@@ -63,13 +63,14 @@ class Options:
     model: Annotated[Path, arg(aliases=["-m"])]
     """Model file, folder of a training run, or a name that `unet2015 models` lists."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
-    """The result, or a folder for the results; by default NAME-predicted.tif beside the image."""
+    """The result, or a folder for the results; by default, for one image, NAME-predicted.tif beside
+    it."""
     labels: FlagCreatePairsOff[bool] = False
     """Write numbered cells instead of the foreground probability."""
     classes: FlagCreatePairsOff[bool] = False
     """Write the number of the most probable class instead of the foreground probability."""
-    dtype: ProbabilityType = "float32"
-    """Type of the probability; uint8 has 0...255 for 0...1."""
+    dtype: ProbabilityType | None = None
+    """Type of the probability, by default float32; uint8 has 0...255 for 0...1."""
     min_size: int | None = None
     """With --labels: drop cells of fewer pixels; by default of fewer than a quarter of the smallest
     cell that the model was trained on."""
@@ -128,12 +129,16 @@ def run(options: Options) -> None:
     if options.min_size is None:
         options = replace(options, min_size=model.min_size)
     jobs = plan(options)
-    if not any(job.result.kind == "labels" for job in jobs):
-        if about_cells:
-            raise InputError(
-                "--min-size, --fill-holes and --neck-depth are about cells: give --labels too."
-            )
-    elif options.min_size and options.min_size > 1:
+    kinds = {job.result.kind for job in jobs}
+    if about_cells and "labels" not in kinds:
+        raise InputError(
+            "--min-size, --fill-holes and --neck-depth are about cells: give --labels too."
+        )
+    if options.dtype is not None and "probability" not in kinds:
+        raise InputError(
+            "--dtype is about probabilities, not about cells or classes: leave it out."
+        )
+    if "labels" in kinds and (options.min_size or 0) > 1:
         logger.info("cells of fewer than %d pixels are dropped (--min-size).", options.min_size)
     pixels, sizes = zip(*(_check(job, model, options) for job in jobs), strict=True)
     engines = _engines(engine, options.backend, pixels, sizes, model)
@@ -219,7 +224,7 @@ def _result(options: Options, is_frame: bool = False) -> Result:
     labels = options.labels or (is_frame and not options.classes)
     return Result(
         "labels" if labels else "classes" if options.classes else "probability",
-        options.dtype,
+        options.dtype or "float32",
         options.min_size or 0,
         options.fill_holes,
         options.neck_depth,
@@ -248,6 +253,11 @@ def plan(options: Options) -> list[Job]:
             raise InputError(f"{len(found)} images cannot become one file, {out}: give a folder.")
         source, _, is_frame = found[0]
         return [Job(source, out, _result(options, is_frame))]
+    if len(found) == 1 and out.suffix[1:].isalpha() and not out.is_dir():
+        raise InputError(
+            f"{out} has no suffix of an image: use {', '.join(IMAGE_SUFFIXES)} or .zarr, or make "
+            "the folder first, if it is to be one."
+        )
     jobs = [Job(source, out / name, _result(options, is_frame)) for source, name, is_frame in found]
     taken: dict[str, Path] = {}
     for job in jobs:

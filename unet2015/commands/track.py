@@ -19,8 +19,16 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ..atomic import check_writable, put, temporary_folder
 from ..errors import InputError
-from ..images import PixelSize, write_image
-from ..labelfolder import frame_digits, is_one_image, labels_home, numbered_images, open_labels
+from ..images import IMAGE_SUFFIXES, PixelSize, write_image
+from ..labelfolder import (
+    NOT_LABELS,
+    frame_digits,
+    is_one_image,
+    labels_home,
+    looks_like_a_picture,
+    numbered_images,
+    open_labels,
+)
 from ..progress import Progress
 from ..trackfile import write_tracks
 from ..tracking import Tracker, TrackingConfig
@@ -60,6 +68,8 @@ def run(options: Options) -> None:
         )
     if not in_place and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists and is not empty: give --out a new folder.")
+    if target.suffix.lower() in IMAGE_SUFFIXES and not target.is_dir():
+        raise InputError(f"{target} is no folder, which tracks need: give --out without a suffix.")
     check_writable(target / TRACK_FILE)
     near = target if target.is_dir() else target.parent
     near.mkdir(parents=True, exist_ok=True)
@@ -88,12 +98,15 @@ def _list_frames(result: Path) -> list[Path]:
     home = labels_home(result)
     masks = numbered_images(home)
     if not masks:
-        raise InputError(f"{home} holds no maskNNN.tif: `unet2015 predict --labels` writes them.")
+        raise InputError(
+            f"{home} holds no maskNNN.tif: `unet2015 predict` writes them for images t000.tif, "
+            "t001.tif, ...; otherwise number the files of labels like that, or give a stack."
+        )
     missing = sorted(set(range(max(masks) + 1)) - masks.keys())
     if missing:
         raise InputError(
-            f"{home} misses frame {missing[0]} ({len(missing)} of {max(masks) + 1} frames): "
-            "a track needs the masks of all frames from mask000.tif on."
+            f"{home} has no mask for {len(missing)} of {max(masks) + 1} frames, the first is frame "
+            f"{missing[0]}: a track needs the masks of all frames from mask000.tif on."
         )
     return list(masks.values())
 
@@ -135,7 +148,9 @@ def _write_draft(
     frames: Iterator[_Frame], draft: Path, config: TrackingConfig
 ) -> NDArray[np.int64]:
     tracker = Tracker(config)
-    for frame in frames:
+    for number, frame in enumerate(frames):
+        if number == 0 and looks_like_a_picture(frame.labels):
+            logger.warning("%s: %s", frame.source, NOT_LABELS)
         try:
             numbered = tracker.link(frame.labels)
         except InputError as error:
@@ -164,10 +179,6 @@ def _replace_files(masks: Sequence[Path], draft: Path, target: Path) -> None:
 def _report(frames: int, tracks: NDArray[np.int64], target: Path) -> None:
     children = np.bincount(tracks[:, 3])[1:]
     logger.info(
-        "%d frames: %d tracks, %d divisions, %d cells found again after a gap. They are in %s.",
-        frames,
-        len(tracks),
-        int((children > 1).sum()),
-        int((children == 1).sum()),
-        target,
+        "frames: %d, tracks: %d, divisions: %d, found again after a gap: %d. They are in %s.",
+        *(frames, len(tracks), (children > 1).sum(), (children == 1).sum(), target),
     )

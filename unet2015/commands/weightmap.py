@@ -23,7 +23,7 @@ from ..atomic import name_on_disk
 from ..errors import InputError
 from ..images import Image, check_output, open_image, write_regions
 from ..images.opening import images_beside, is_zarr
-from ..labelfolder import label_images, labels_home
+from ..labelfolder import NOT_LABELS, label_images, labels_home, looks_like_a_picture
 from ..progress import Progress
 from ..weightmap import (
     FREIBURG,
@@ -217,15 +217,20 @@ def _check_same(labels: Image, image: Image) -> None:
 def _look(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> LabelSummary:
     """Check and count all pixels."""
     summary = LabelSummary(0, ClassCounts(0, 0), None)
+    pictures = []
     with Progress(
         total=pixels, desc="checking labels", unit="px", unit_scale=True, delay=1, leave=False
     ) as bar:
         for job in jobs:
             with open_image(job.labels) as image:
-                _warn_of_pictures(image)
+                if looks_like_a_picture(image.read(image.planes[0], slice(0, LOOK))[0]):
+                    pictures.append(job.labels)
                 for part in summarise(image, reading):
                     summary = summary.join(part)
                     bar.update(part.pixels)
+    if pictures:
+        which = f"{pictures[0]}" + f" and {len(pictures) - 1} more" * (len(pictures) > 1)
+        logger.warning("%s: %s", which, NOT_LABELS)
     if summary.names is None:
         logger.warning("there is no cell in %s.", jobs[0].labels)
     elif summary.names[0] == summary.names[1] and not reading.connected_components:
@@ -235,19 +240,6 @@ def _look(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> LabelSumma
             summary.names[0],
         )
     return summary
-
-
-def _warn_of_pictures(image: Image) -> None:
-    """Tell a microscope's image from labels: most pixels there are unlike their neighbours."""
-    rows = image.read(next(iter(image.planes)), slice(0, LOOK))[0]
-    left, right = rows[:, :-1], rows[:, 1:]
-    inside = (left > 0) & (right > 0)
-    if 2 * np.count_nonzero(inside & (left != right)) > np.count_nonzero(inside):
-        logger.warning(
-            "%s: most pixels differ from the pixel beside them, as in a microscope's image; "
-            "labels are 0 in the background and have one number throughout each cell.",
-            image.path,
-        )
 
 
 def _class_weights(options: Options, summary: LabelSummary) -> ClassWeights:

@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..images import read_image
 from ..images.opening import image_files
 from ..instances import label_cells
+from ..labelfolder import NOT_LABELS, looks_like_a_picture
 from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells, smallest_cell
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
     Raises
     ------
     InputError
-        If an image has no labels or the other way round, shapes differ, or there is no cell.
+        If an image has no labels or the other way round, shapes differ, labels look like an image,
+        or there is no cell.
     """
     data = Path(data)
     images, labels = _by_stem(data / "images"), _by_stem(data / "labels")
@@ -41,6 +43,9 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
         annotated_frame(f"{data.name}/{stem}", read_frame(images[stem]), read_image(labels[stem]))
         for stem in sorted(images)
     ]
+    for frame, stem in zip(frames, sorted(images), strict=True):
+        if looks_like_a_picture(frame.labels):
+            raise InputError(f"{labels[stem]}: {NOT_LABELS}")
     require_cells(frames, data)
     return _numbered(frames, data)
 
@@ -69,7 +74,12 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     found = image_files(folder)
     if not found:
         raise InputError(f"{folder} holds no TIFF or PNG files.")
-    by_stem = {path.stem: path for path in found}
-    if len(by_stem) < len(found):
-        raise InputError(f"{folder} holds two files with the same stem: keep one of each.")
+    by_stem: dict[str, Path] = {}
+    for path in found:
+        if other := by_stem.get(path.stem):
+            raise InputError(
+                f"{folder} holds {other.name} and {path.name}, which differ in their suffix alone: "
+                "keep one of them."
+            )
+        by_stem[path.stem] = path
     return by_stem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..labelfolder import (
+    NOT_LABELS,
     FramePair,
     check_shapes,
     labels_home,
+    looks_like_a_picture,
     numbered_images,
     pair_frames,
     planes,
@@ -38,6 +41,8 @@ from ..metrics import (
 )
 from ..progress import Progress
 from ..trackfile import check_masks, read_tracks
+
+logger = logging.getLogger(__name__)
 
 NO_TRACKS = np.zeros((0, 4), np.int64)
 
@@ -156,10 +161,14 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
 def _score_frames(
     pairs: Sequence[FramePair], markers: Mapping[int, Path], margin: int
 ) -> list[FrameScore]:
-    frames = []
+    frames: list[FrameScore] = []
     for pair in Progress(pairs, "segmentation", unit="frame", disable=None, leave=False):
         marker_file = markers.get(int(pair.name)) if pair.name.isdecimal() else None
         for name, reference, result in planes(pair):
+            if not frames:
+                for path, labels in ((pair.reference, reference), (pair.result, result)):
+                    if looks_like_a_picture(labels):
+                        logger.warning("%s: %s", path, NOT_LABELS)
             table = overlap_table(reference, result, margin)
             unknown: NDArray[Any] = np.array([])
             if marker_file is not None:
