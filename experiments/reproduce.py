@@ -45,6 +45,7 @@ from tqdm import tqdm
 
 from unet2015 import __version__
 from unet2015.allocation import keep_memory
+from unet2015.atomic import atomic_path
 from unet2015.datasets.ctc import frame_number, load_sequence, sequence_frames
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
@@ -128,9 +129,8 @@ def finish(
         "trained_on": [frame.name for frame in fold.frames],
     }
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_suffix(".part")
-    draft.write_text(json.dumps(found, indent=1) + "\n")
-    draft.replace(target)
+    with atomic_path(target) as draft:
+        draft.write_text(json.dumps(found, indent=1) + "\n")
     return True
 
 
