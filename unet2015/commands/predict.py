@@ -255,8 +255,8 @@ def plan(options: Options) -> list[Job]:
         return [Job(source, out, _result(options, is_frame))]
     if len(found) == 1 and out.suffix[1:].isalpha() and not out.is_dir():
         raise InputError(
-            f"{out} has no suffix of an image: use {', '.join(IMAGE_SUFFIXES)} or .zarr, or make "
-            "the folder first, if it is to be one."
+            f"{out} has no suffix of an image: use .tif, .png or .zarr, or make the folder first, "
+            "if it is to be one."
         )
     jobs = [Job(source, out / name, _result(options, is_frame)) for source, name, is_frame in found]
     taken: dict[str, Path] = {}
