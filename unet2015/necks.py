@@ -68,9 +68,9 @@ def part_at_necks(foreground: NDArray[np.bool_], depth: float) -> NDArray[np.boo
         raise InputError(f"the mask has the shape {parted.shape}: give (height, width).")
     components, _ = ndimage.label(parted, EIGHT_NEIGHBOURS)
     for number, (rows, columns) in enumerate(ndimage.find_objects(components), 1):
-        box = (rows.start, columns.start, rows.stop, columns.stop)
-        around = _with_margin(box, parted.shape)
-        parted[around][_necks(components[around] == number, depth)] = False
+        around = _with_margin((rows.start, columns.start, rows.stop, columns.stop), parted.shape)
+        if around is not None:
+            parted[around][_necks(components[around] == number, depth)] = False
     return parted
 
 
@@ -103,33 +103,36 @@ def part_plane(foreground: Plane, depth: float, min_size: int, block: tuple[int,
     for component in Progress(
         large[by_block], "parting", unit="cell", delay=1, leave=False, disable=None
     ):
-        rows, columns = _with_margin(boxes[component], foreground.shape)
-        cut = np.nonzero(_necks(numbers.read(rows, columns) == component + 1, depth))
-        cuts.append((cut[0] + rows.start) * foreground.shape[1] + cut[1] + columns.start)
+        around = _with_margin(boxes[component], foreground.shape)
+        if around is not None:
+            row, column = np.nonzero(_necks(numbers.read(*around) == component + 1, depth))
+            row, column = row + around[0].start, column + around[1].start
+            cuts.append(row * foreground.shape[1] + column)
     return _without(foreground, np.sort(np.concatenate(cuts)))
 
 
 def _necks(cell: NDArray[np.bool_], depth: float) -> NDArray[np.bool_]:
     """Find the lines that part a component, which may touch only edges that are the image's own."""
-    lines = np.zeros(cell.shape, bool)
-    if cell.size > LARGEST:
-        logger.warning("a cell of %d x %d pixels is too large to be parted.", *cell.shape)
-        return lines
     distance = ndimage.distance_transform_edt(cell)
     # Whole plateaus, where `h_maxima` gives each highest pixel of one as a top of its own.
     lowered = reconstruction(np.maximum(distance - depth, 0), distance)
     tops, count = ndimage.label(local_maxima(lowered) & cell, EIGHT_NEIGHBOURS)
-    if count > 1:
-        parts = watershed(-distance, tops, mask=cell, connectivity=2)
-        lines = cell & (separate_touching(parts) == 0)
-    return lines
+    if count < 2:
+        return np.zeros(cell.shape, bool)
+    parts = watershed(-distance, tops, mask=cell, connectivity=2)
+    return cell & (separate_touching(parts) == 0)
 
 
 def _with_margin(
     box: NDArray[np.int64] | tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[slice, slice]:
-    """Slices of a box (top, left, bottom, right) and a pixel around it inside the image."""
+) -> tuple[slice, slice] | None:
+    """Slices of a box (top, left, bottom, right) and a pixel around it, or None if too large."""
     top, left, bottom, right = (int(side) for side in box)
+    if (bottom - top) * (right - left) > LARGEST:
+        logger.warning(
+            "a cell of %d x %d pixels is too large to be parted.", bottom - top, right - left
+        )
+        return None
     return (
         slice(max(top - 1, 0), min(bottom + 1, shape[0])),
         slice(max(left - 1, 0), min(right + 1, shape[1])),
