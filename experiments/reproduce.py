@@ -63,6 +63,8 @@ from unet2015.tracking import Tracker
 from unet2015.training import Model, Settings, train
 from unet2015.unet import UNet
 
+CELL_FOLDS, EM_FOLDS = ("02", "01"), ("1", "2", "3", "4", "5")
+"""Scored sequences, and held-out blocks of slices."""
 SLICES = 6
 """Held-out slices of an EM fold; the first fold holds out the last ones."""
 MIRRORINGS = (0, 2)
@@ -87,11 +89,15 @@ def main() -> None:
     keep_memory()
     deadline = time.monotonic() + 60 * arguments.minutes
     engine = choose_engine(arguments.device, arguments.precision)
-    for fold, settings in _wanted_folds(arguments):
-        if not finish(fold, settings, engine, arguments.runs, deadline, RESULTS):
-            logger.info("The time is over: the same command goes on from here.")
-            return
-        write_table()
+    names = [*CELLS, "em"] if arguments.set == "all" else [arguments.set]
+    _check_folds(names, arguments.folds)
+    for name in names:
+        settings = chosen_settings(name, arguments)
+        for fold in _folds(name, arguments.folds, arguments.silver):
+            if not finish(fold, settings, engine, arguments.runs, deadline, RESULTS):
+                logger.info("The time is over: the same command goes on from here.")
+                return
+            write_table()
 
 
 def finish(
@@ -139,24 +145,21 @@ def _require_same(known: dict[str, Any], settings: Settings, target: Path) -> No
         raise SystemExit(f"{target} is of other settings: move it away to make it anew.")
 
 
-def _wanted_folds(arguments: argparse.Namespace) -> list[tuple[Fold, Settings]]:
-    names = [*CELLS, "em"] if arguments.set == "all" else [arguments.set]
-    folds = {
-        (name, fold.name.split("-")[1]): (fold, chosen_settings(name, arguments))
-        for name in names
-        for fold in _folds(name, arguments.silver)
-    }
-    numbers = dict.fromkeys(number for _, number in folds)
-    for number in arguments.folds:
-        if number not in numbers:
+def _check_folds(names: Sequence[str], wanted: Sequence[str]) -> None:
+    known = dict.fromkeys(n for name in names for n in (EM_FOLDS if name == "em" else CELL_FOLDS))
+    for number in wanted:
+        if number not in known:
             raise InputError(
-                f"{arguments.set} has no fold {number}: --folds takes {', '.join(numbers)}."
+                f"there is no fold {number} of {', '.join(names)}: --folds takes "
+                f"{', '.join(known)}."
             )
-    return [one for (_, n), one in folds.items() if n in (arguments.folds or numbers)]
 
 
-def _folds(name: str, silver: bool) -> list[Fold]:
-    return _em_folds() if name == "em" else [cell_fold(name, n, silver) for n in ("02", "01")]
+def _folds(name: str, wanted: Sequence[str], silver: bool) -> list[Fold]:
+    numbers = wanted or (*EM_FOLDS, *CELL_FOLDS)
+    if name == "em":
+        return [fold for fold in _em_folds() if fold.name.removeprefix("em-") in numbers]
+    return [cell_fold(name, number, silver) for number in CELL_FOLDS if number in numbers]
 
 
 def cell_fold(name: str, scored: str, silver: bool) -> Fold:

@@ -46,6 +46,23 @@ def write_result(folder, frames):
     return folder
 
 
+def test_pictures_instead_of_labels_are_noticed(tmp_path, caplog):
+    noise = np.random.default_rng(0).integers(1, 9, CELLS.shape, dtype=np.uint16)
+    write_result(tmp_path / "labels", [CELLS, CELLS])
+    write_result(tmp_path / "images", [noise, noise])
+    score_sequence(tmp_path / "labels", tmp_path / "images")
+    (record,) = caplog.records
+    assert "images" in record.message
+    assert "most pixels differ" in record.message
+
+
+def test_a_folder_of_a_data_set_is_answered_with_those_to_choose(tmp_path):
+    for name in ("01", "01_GT", "02_GT", "02_ST"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match="choose 01_GT or 02_GT or 02_ST in it"):
+        pair_frames(tmp_path, tmp_path)
+
+
 @pytest.fixture
 def truth(tmp_path):
     """Four frames of four cells that stay; frame 1 has gold masks, frame 3 masks but of cell 3."""

@@ -155,7 +155,7 @@ sys.exit(unet2015.cli.main(sys.argv[1:]))
 
 
 @pytest.mark.usefixtures("large")
-def test_a_run_that_is_killed_again_and_again_gives_the_same_file(model, tmp_path):
+def test_a_run_that_is_killed_again_and_again_gives_the_same_file(model, tmp_path, caplog):
     image, out = tmp_path / "big.tif", tmp_path / "out.tif"
     write_image(image, blobs((450, 450)))
     words = ["predict", image, "-m", model, "--labels", "--tile", 84, "--device", "cpu"]
@@ -178,7 +178,9 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_file(model, tmp_pat
         process.wait()
         lengths.append(ledger.stat().st_size)
         assert not out.exists()
+    caplog.clear()
     assert cli(*words, "-o", out) == 0
+    assert f"going on with {out}." in caplog.messages
     assert out.read_bytes() == (tmp_path / "undisturbed.tif").read_bytes()
     assert not hidden(tmp_path)
 

@@ -136,7 +136,7 @@ def test_em_folds_hold_out_blocks_of_slices_the_last_first(reproduce, tmp_path):
     data.mkdir(parents=True)
     write_image(data / "train-volume.tif", cells // 3 + np.arange(50, dtype=np.uint8), "ZYX")
     write_image(data / "train-labels.tif", cells, "ZYX")
-    with pytest.raises(InputError, match="em has no fold 02: --folds takes 1, 2"):
+    with pytest.raises(InputError, match="no fold 02 of em: --folds takes 1, 2, 3, 4, 5"):
         reproduce("em", "--folds", "1", "02")
     reproduce("em", "--folds", "1")
     result = json.loads((tmp_path / "results" / "em-1-2-iterations2.json").read_text())

@@ -192,6 +192,13 @@ def test_settings_reach_the_tracker(tmp_path):
     assert read_tracks(tmp_path / "out" / "res_track.txt")[1].tolist() == [2, 2, 2, 0]
 
 
+def test_pictures_instead_of_labels_are_noticed(tmp_path, caplog):
+    noise = np.random.default_rng(0).integers(1, 9, (2, 40, 50), dtype=np.uint16)
+    result = write_masks(tmp_path / "01_RES", noise)
+    assert cli.main(["track", str(result), "-o", str(tmp_path / "out")]) == 0
+    assert caplog.text.count("most pixels differ from the pixel beside them") == 1
+
+
 def test_mistakes_get_one_sentence_and_leave_everything_as_it_was(tmp_path, capsys):
     frames = list(sequence(np.random.default_rng(3), 3))
     result = write_masks(tmp_path / "01_RES", frames)

@@ -98,6 +98,17 @@ def test_a_kill_around_the_checkpoint_leaves_a_complete_log(tmp_path, monkeypatc
     assert [line.iteration for line in read_log(tmp_path)] == [4, 8, 12]
 
 
+def test_a_log_that_was_changed_is_made_anew(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        kill_at(patch, 9)
+        with pytest.raises(Killed):
+            train(frames(), tmp_path, SMALL, CPU)
+    log = tmp_path / LOG_FILE
+    log.write_text(log.read_text().replace(",", ";"))
+    train(frames(), tmp_path, SMALL, CPU, resume=True)
+    assert [line.iteration for line in read_log(tmp_path)] == [4, 8, 12]
+
+
 def test_a_log_that_another_program_has_open_gets_its_lines_later(tmp_path, monkeypatch, caplog):
     held = iter([True, True, False])
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -35,8 +34,6 @@ from .tilesize import tile_grid
 
 if TYPE_CHECKING:
     from .cluster import Cluster
-
-logger = logging.getLogger(__name__)
 
 RESUMABLE_FROM = 2**22
 """Pixels of a result for which the work is kept on the disk; below, a run takes seconds."""
@@ -99,13 +96,10 @@ def predict_file(
             check_unchanged(source, state)
             _write(target, pixels, image, result)
             return
-        folder = target.with_name(f".{target.name}.unet2015")
         with (
             explained_full_disk(target),
-            Scratch(folder, purpose(task, state, tile), overwrite) as scratch,
+            Scratch(scratch_folder(target), purpose(task, state, tile), overwrite) as scratch,
         ):
-            if done := sum(key.startswith("tile ") for key in scratch.ledger):
-                logger.info("%s is gone on with: %d tiles are there.", target, done)
             # What fits into memory may be different in a second run.
             if "output" not in scratch.ledger:
                 scratch.ledger["output"] = grid.output
@@ -120,6 +114,11 @@ def predict_file(
             _write(target, stored, image, result)
             if not keep_scratch:
                 scratch.remove()
+
+
+def scratch_folder(target: Path) -> Path:
+    """Where the work for a result is kept until it is written."""
+    return target.with_name(f".{target.name}.unet2015")
 
 
 def _write(target: Path, pixels: Sliceable, image: Image, result: Result) -> None:

@@ -18,6 +18,8 @@ _Key = TypeVar("_Key", int, str)
 _NUMBERED = re.compile(r"(?:mask|man_seg|man_track)(\d{3,})")
 
 
+FEW_PAIRS = 100
+"""Of neighbouring pixels in cells, from which nothing can be told."""
 NOT_LABELS = (
     "most pixels differ from the pixel beside them, as in a microscope's image; labels are 0 in "
     "the background and have one number throughout each cell."
@@ -164,10 +166,15 @@ def find_image(folder: Path, name: str) -> Path | None:
 
 
 def looks_like_a_picture(labels: NDArray[Any]) -> bool:
-    """Tell a microscope's image from labels: most pixels there are unlike their neighbours."""
+    """Tell a microscope's image from labels: most pixels there are unlike their neighbours.
+
+    Few pixels, such as those of cells marked by single ones, are too little to tell.
+    """
     left, right = labels[:, :-1], labels[:, 1:]
     inside = (left > 0) & (right > 0)
-    return bool(2 * np.count_nonzero(inside & (left != right)) > np.count_nonzero(inside))
+    pairs = np.count_nonzero(inside)
+    unlike = np.count_nonzero(inside & (left != right))
+    return bool(2 * unlike > pairs > max(FEW_PAIRS, inside.size / 10))
 
 
 def open_labels(path: Path) -> Image:

@@ -62,15 +62,20 @@ def part_at_necks(foreground: NDArray[np.bool_], depth: float) -> NDArray[np.boo
     (1, 2)
     """
     if not 0 <= depth < math.inf:
-        raise InputError(f"the depth of a neck is {depth}: it must be at least 0 pixels.")
-    parted = np.array(foreground, bool)
+        raise InputError(
+            f"the depth of a neck is {depth}: it must be finite, and at least 0 pixels."
+        )
+    parted, too_large = np.array(foreground, bool), 0
     if parted.ndim != 2:
         raise InputError(f"the mask has the shape {parted.shape}: give (height, width).")
     components, _ = ndimage.label(parted, EIGHT_NEIGHBOURS)
     for number, (rows, columns) in enumerate(ndimage.find_objects(components), 1):
         around = _with_margin((rows.start, columns.start, rows.stop, columns.stop), parted.shape)
-        if around is not None:
+        if around is None:
+            too_large += 1
+        else:
             parted[around][_necks(components[around] == number, depth)] = False
+    _warn_of(too_large)
     return parted
 
 
@@ -80,7 +85,7 @@ def part_plane(foreground: Plane, depth: float, min_size: int, block: tuple[int,
     Parameters
     ----------
     foreground : Plane
-        Of bool. It is read four times.
+        Of bool. It is read three times, and once more with each reading of the result.
     depth : float
         As for `part_at_necks`.
     min_size : int
@@ -99,28 +104,39 @@ def part_plane(foreground: Plane, depth: float, min_size: int, block: tuple[int,
     numbers = pieces.mapped(found.component + 1, BlockCache())
     large = np.flatnonzero(found.size >= min_size)
     by_block = np.lexsort((boxes[large, 1] // block[1], boxes[large, 0] // block[0]))
-    cuts = [np.empty(0, np.int64)]
+    cuts, too_large = [np.empty(0, np.int64)], 0
     for component in Progress(
         large[by_block], "parting", unit="cell", delay=1, leave=False, disable=None
     ):
         around = _with_margin(boxes[component], foreground.shape)
-        if around is not None:
-            row, column = np.nonzero(_necks(numbers.read(*around) == component + 1, depth))
+        if around is None:
+            too_large += 1
+            continue
+        row, column = np.nonzero(_necks(numbers.read(*around) == component + 1, depth))
+        if row.size:
             row, column = row + around[0].start, column + around[1].start
             cuts.append(row * foreground.shape[1] + column)
+    _warn_of(too_large)
     return _without(foreground, np.sort(np.concatenate(cuts)))
 
 
 def _necks(cell: NDArray[np.bool_], depth: float) -> NDArray[np.bool_]:
     """Find the lines that part a component, which may touch only edges that are the image's own."""
     distance = ndimage.distance_transform_edt(cell)
+    if distance.max() <= depth:
+        return np.zeros(cell.shape, bool)
     # Whole plateaus, where `h_maxima` gives each highest pixel of one as a top of its own.
     lowered = reconstruction(np.maximum(distance - depth, 0), distance)
     tops, count = ndimage.label(local_maxima(lowered) & cell, EIGHT_NEIGHBOURS)
     if count < 2:
         return np.zeros(cell.shape, bool)
     parts = watershed(-distance, tops, mask=cell, connectivity=2)
-    return cell & (separate_touching(parts) == 0)
+    pieces, count = ndimage.label(separate_touching(parts), EIGHT_NEIGHBOURS)
+    # A cut may leave a few pixels of a part behind it: they go with it.
+    part = ndimage.maximum(parts, pieces, range(1, count + 1))
+    by_size = np.lexsort((np.bincount(pieces.ravel())[1:], part))
+    largest = by_size[np.append(np.diff(part[by_size]) > 0, True)] + 1
+    return cell & ~np.isin(pieces, largest)
 
 
 def _with_margin(
@@ -129,14 +145,16 @@ def _with_margin(
     """Slices of a box (top, left, bottom, right) and a pixel around it, or None if too large."""
     top, left, bottom, right = (int(side) for side in box)
     if (bottom - top) * (right - left) > LARGEST:
-        logger.warning(
-            "a cell of %d x %d pixels is too large to be parted.", bottom - top, right - left
-        )
         return None
     return (
         slice(max(top - 1, 0), min(bottom + 1, shape[0])),
         slice(max(left - 1, 0), min(right + 1, shape[1])),
     )
+
+
+def _warn_of(too_large: int) -> None:
+    if too_large:
+        logger.warning("cells in boxes of more than %d pixels stay whole: %d.", LARGEST, too_large)
 
 
 def _without(mask: Plane, cuts: NDArray[np.int64]) -> Plane:

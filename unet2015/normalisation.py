@@ -140,7 +140,7 @@ def merge(one: Statistics, other: Statistics) -> Statistics:
     )
 
 
-def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any]) -> Affine:
+def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any], name: str = "the image") -> Affine:
     """Find the transformation that a scheme prescribes for an image.
 
     Parameters
@@ -151,38 +151,42 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any]) -> Affine:
         Of the image, of all of it: tiles of one image must not differ.
     dtype : numpy.dtype
         Of the image as stored.
+    name : str
+        For messages.
 
     Raises
     ------
     InputError
         If there is no such scheme, or float32 does not hold what it makes of the grey values.
     """
+    if scheme not in get_args(Scheme):
+        known = ", ".join(get_args(Scheme))
+        raise InputError(f"no normalisation {scheme!r}: choose one of {known}.")
     if scheme == "standard":
-        return _checked(Affine(found.mean, _inverse(found.deviation, found)), found, dtype)
-    if scheme == "minmax":
-        spread = found.greatest - found.least
-        return _checked(Affine(found.least, _inverse(spread, found)), found, dtype)
-    if scheme == "range":
+        affine = Affine(found.mean, _inverse(found.deviation, found))
+    elif scheme == "minmax":
+        affine = Affine(found.least, _inverse(found.greatest - found.least, found))
+    else:
         greatest = float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
-        return Affine(np.zeros_like(found.mean), np.full_like(found.mean, 1 / greatest))
-    raise InputError(f"no normalisation {scheme!r}: choose one of {', '.join(get_args(Scheme))}.")
+        affine = Affine(np.zeros_like(found.mean), np.full_like(found.mean, 1 / greatest))
+    if not _fits(affine, found, dtype):
+        raise InputError(
+            f"{name} has grey values from {found.least.min():g} to {found.greatest.max():g}, too "
+            "large, or too near to each other, to be normalised: scale them first."
+        )
+    return affine
 
 
 def normalise(image: NDArray[Any], scheme: Scheme, name: str = "the image") -> NDArray[np.float32]:
     """Normalise a whole image of shape (channels, height, width); `name` is for messages."""
-    return fit(scheme, statistics(image, name), image.dtype)(image)
+    return fit(scheme, statistics(image, name), image.dtype, name)(image)
 
 
-def _checked(affine: Affine, found: Statistics, dtype: np.dtype[Any]) -> Affine:
-    ends = np.stack([found.least, found.greatest], axis=1)[:, None].astype(dtype)
+def _fits(affine: Affine, found: Statistics, dtype: np.dtype[Any]) -> bool:
+    """Whether float32 holds what becomes of the darkest and the brightest pixel."""
     with np.errstate(over="ignore", invalid="ignore"):
-        fits = np.isfinite(affine(ends)).all() and affine.factor.all()
-    if not fits:
-        raise InputError(
-            f"grey values from {found.least.min():g} to {found.greatest.max():g} are too large, or "
-            "too near to each other, to be normalised: scale them first."
-        )
-    return affine
+        ends = np.stack([found.least, found.greatest], axis=1)[:, None].astype(dtype)
+        return bool(np.isfinite(affine(ends)).all() and affine.factor.all())
 
 
 def _inverse(spread: NDArray[np.float64], found: Statistics) -> NDArray[np.float64]:

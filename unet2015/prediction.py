@@ -109,7 +109,7 @@ def predict_tiles(
         raise InputError("give either the border of a valid network or the halo of a padded one.")
     margin = border or halo or 0
     source = ArraySource(source) if isinstance(source, np.ndarray) else source
-    height, width = tile if isinstance(tile, tuple) else (tile, tile)
+    height, width = np.broadcast_to(tile, 2).tolist()
     grid = TileGrid(source.shape[1:], (height - 2 * margin, width - 2 * margin), margin, step)
     if halo and halo % step:
         raise InputError(

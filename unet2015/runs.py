@@ -66,6 +66,7 @@ class Run:
         self.folder = folder
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         if not (folder / CHECKPOINT_FILE).exists():
+            read_log(folder)  # refuses a file that is no log, before it is replaced
             if resume:
                 logger.info("%s holds no checkpoint yet: beginning from the start.", folder)
             elif (folder / MODEL_FILE).exists():
@@ -79,7 +80,6 @@ class Run:
                 "or choose another folder."
             )
         self._lines: list[LogLine] = []
-        read_log(folder)  # refuses a file that is no log, before it is replaced
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(PARTIAL):
             if time.time() - left.stat().st_mtime > LEFT_AFTER:
@@ -101,7 +101,8 @@ class Run:
         tensors, metadata = read_tensors(path)
         if metadata.get("format") != FORMAT:
             raise InputError(
-                f"{path} is not a checkpoint of this version of unet2015: choose another folder."
+                f"{path} is not a checkpoint of this version of unet2015: go on with the version "
+                "that wrote it, or choose another folder."
             )
         _require_equal(self.folder, metadata["settings"], self.settings)
         with torch.no_grad():

@@ -39,7 +39,7 @@ def number_cells(
     Parameters
     ----------
     foreground : Plane
-        Of bool. It is read twice, two times more to fill holes, and four to part cells.
+        Of bool. It is read twice, and more often to fill holes and to part cells.
     min_size : int
         Cells of fewer pixels, counted over all blocks and after filling, become background.
     fill_holes : bool

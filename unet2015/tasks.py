@@ -95,7 +95,8 @@ def compute(
     @cache
     def normalise(plane: tuple[int, ...]) -> Affine:
         found = plane_statistics(task, plane, ledger)
-        return normalisation.fit(task.model.normalisation, found, task.image.dtype)
+        scheme, image = task.model.normalisation, task.image
+        return normalisation.fit(scheme, found, image.dtype, str(image.path))
 
     def read(work: Work) -> NDArray[np.float32]:
         source = PlaneSource(task.image, work.plane, task.channels)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -31,7 +32,7 @@ from ..atomic import name_on_disk
 from ..checkpoint import Model, load_model
 from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
 from ..errors import InputError
-from ..fileprediction import digest, explained_full_disk, predict_file
+from ..fileprediction import digest, explained_full_disk, predict_file, scratch_folder
 from ..images import (
     IMAGE_SUFFIXES,
     STREAMED_FROM,
@@ -117,7 +118,9 @@ def run(options: Options) -> None:
     if options.labels and options.classes:
         raise InputError("--labels and --classes exclude each other: choose one.")
     if options.neck_depth is not None and not 0 <= options.neck_depth < math.inf:
-        raise InputError(f"--neck-depth is {options.neck_depth}: it must be at least 0 pixels.")
+        raise InputError(
+            f"--neck-depth is {options.neck_depth}: it must be finite, and at least 0 pixels."
+        )
     if options.workers is not None and (options.workers < 1 or options.scheduler):
         raise InputError("--workers is at least 1 and goes without --scheduler.")
     keep_memory()
@@ -147,6 +150,9 @@ def run(options: Options) -> None:
         options.out.mkdir(parents=True, exist_ok=True)
     for job in jobs:
         check_output(job.target, [job.source])
+    for job in jobs:
+        if scratch_folder(job.target).is_dir() and not options.overwrite:
+            logger.info("going on with %s.", job.target)
     logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
     with (
         _cluster(options) as cluster,
@@ -253,7 +259,8 @@ def plan(options: Options) -> list[Job]:
             raise InputError(f"{len(found)} images cannot become one file, {out}: give a folder.")
         source, _, is_frame = found[0]
         return [Job(source, out, _result(options, is_frame))]
-    if len(found) == 1 and out.suffix[1:].isalpha() and not out.is_dir():
+    to_file = len(options.images) == 1 and options.images[0].is_file() and not out.is_dir()
+    if to_file and out.suffix and not re.fullmatch(r"\.v?\d+", out.suffix):  # results.v2
         raise InputError(
             f"{out} has no suffix of an image: use .tif, .png or .zarr, or make the folder first, "
             "if it is to be one."

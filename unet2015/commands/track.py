@@ -68,7 +68,7 @@ def run(options: Options) -> None:
         )
     if not in_place and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists and is not empty: give --out a new folder.")
-    if target.suffix.lower() in IMAGE_SUFFIXES and not target.is_dir():
+    if target.suffix.lower() in (*IMAGE_SUFFIXES, ".zarr") and not target.is_dir():
         raise InputError(f"{target} is no folder, which tracks need: give --out without a suffix.")
     check_writable(target / TRACK_FILE)
     near = target if target.is_dir() else target.parent
