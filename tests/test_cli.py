@@ -35,7 +35,9 @@ def test_every_command_has_a_help_page(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
     assert stopped.value.code == 0
-    assert f"unet2015 {command}" in capsys.readouterr().out
+    page = capsys.readouterr().out
+    assert f"unet2015 {command}" in page
+    assert "{None}" not in page
 
 
 def test_ctrl_c_ends_with_one_line_and_its_own_status(monkeypatch, capsys):

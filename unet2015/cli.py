@@ -162,6 +162,7 @@ def _run(command: str, arguments: Sequence[str]) -> None:
             prog=f"unet2015 {command}",
             description=module.__doc__,
             args=list(arguments),
+            config=(tyro.conf.DisallowNone,),  # what is optional is left out
         )
     except SystemExit:  # after a help page
         _flush()
