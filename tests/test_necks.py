@@ -9,12 +9,6 @@ from unet2015 import necks
 from unet2015.errors import InputError
 from unet2015.instances import EIGHT_NEIGHBOURS, label_cells
 from unet2015.necks import part_at_necks
-from unet2015.pieces import Plane
-from unet2015.stitching import number_cells
-
-
-def plane(array):
-    return Plane(array.shape, lambda rows, columns: array[rows, columns])
 
 
 def discs(distance, radius=12, size=(60, 90)):
@@ -64,29 +58,6 @@ def test_where_the_image_ends_a_cell_does_not():
     half = discs(20)[30:]
     assert label_cells(part_at_necks(half, 3)).max() == 2
     assert label_cells(part_at_necks(np.pad(half, 1), 3)).max() == 1
-
-
-@given(
-    size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
-    block=st.tuples(st.integers(3, 40), st.integers(3, 40)),
-    smoothing=st.floats(0.6, 5),
-    share=st.floats(0.1, 0.95),
-    depth=st.floats(0, 3),
-    min_size=st.integers(0, 40),
-    fill_holes=st.booleans(),
-    seed=st.integers(0, 10**6),
-)
-@settings(max_examples=60, deadline=None)
-def test_block_by_block_gives_the_same_cells(
-    size, block, smoothing, share, depth, min_size, fill_holes, seed
-):
-    noise = ndimage.gaussian_filter(np.random.default_rng(seed).random(size), smoothing)
-    mask = noise <= np.quantile(noise, share)
-    whole = ndimage.binary_fill_holes(mask) if fill_holes else mask
-    expected = label_cells(part_at_necks(whole, depth), min_size)
-    cells = number_cells(plane(mask), min_size, fill_holes, depth, block)
-    found = cells.labels.read(slice(0, size[0]), slice(0, size[1]))
-    assert np.array_equal(found, expected)
 
 
 def peaks(distance, depth):

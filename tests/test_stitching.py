@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from unet2015.instances import label_cells
+from unet2015.necks import part_at_necks
 from unet2015.pieces import Plane
 from unet2015.stitching import number_cells
 
@@ -39,6 +41,28 @@ def test_blocks_give_the_whole_image_labels(
     found = whole(cells)
     assert found.dtype == np.uint32
     assert np.array_equal(found, expected)
+
+
+@given(
+    size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    block=st.tuples(st.integers(3, 40), st.integers(3, 40)),
+    smoothing=st.floats(0.6, 5),
+    share=st.floats(0.1, 0.95),
+    depth=st.floats(0, 3),
+    min_size=st.integers(0, 40),
+    fill_holes=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=60, deadline=None)
+def test_blocks_give_the_whole_image_parts(
+    size, block, smoothing, share, depth, min_size, fill_holes, seed
+):
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).random(size), smoothing)
+    mask = noise <= np.quantile(noise, share)
+    filled = ndimage.binary_fill_holes(mask) if fill_holes else mask
+    expected = label_cells(part_at_necks(filled, depth), min_size)
+    cells = number_cells(plane(mask), min_size, fill_holes, depth, block)
+    assert np.array_equal(whole(cells), expected)
 
 
 def test_a_meander_through_all_blocks_is_one_cell_and_rings_are_filled_whole():

@@ -133,7 +133,7 @@ def deform(
     if len(orders) != len(arrays):
         raise InputError(f"{len(orders)} orders for {len(arrays)} arrays: give one for each.")
     # elasticdeform fills lines with zeros.
-    deformer = _deformer() if min(next(iter(shapes))) > 1 else deform_with_scipy
+    deformer = _deformer() if min(arrays[0].shape) > 1 else deform_with_scipy
     floats = [_as_float(array) for array in arrays]
     deformed = deformer(floats, nodes, list(orders))
     return [_as_type(new, array.dtype) for new, array in zip(deformed, arrays, strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from .errors import InputError
@@ -60,9 +60,7 @@ def label_cells(
            [0, 0, 0],
            [0, 0, 2]], dtype=uint32)
     """
-    foreground = np.asarray(foreground)
-    if foreground.ndim != 2:
-        raise InputError(f"the mask has the shape {foreground.shape}: give (height, width).")
+    foreground = as_mask(foreground)
     if fill_holes:
         foreground = ndimage.binary_fill_holes(foreground)
     components, _ = ndimage.label(foreground, structure=EIGHT_NEIGHBOURS)
@@ -71,3 +69,17 @@ def label_cells(
     kept[0] = False
     numbers = np.where(kept, np.cumsum(kept), 0).astype(np.uint32)
     return numbers[components]
+
+
+def as_mask(foreground: ArrayLike) -> NDArray[np.bool_]:
+    """Check that an array is a plane, and return it as bool.
+
+    Raises
+    ------
+    InputError
+        If it has other than two axes.
+    """
+    mask = np.asarray(foreground, bool)
+    if mask.ndim != 2:
+        raise InputError(f"the mask has the shape {mask.shape}: give (height, width).")
+    return mask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,9 +15,10 @@ from .errors import InputError
 from .images import IMAGE_SUFFIXES, Image, open_image
 from .images.opening import image_files, is_zarr
 
+logger = logging.getLogger(__name__)
+
 _Key = TypeVar("_Key", int, str)
 _NUMBERED = re.compile(r"(?:mask|man_seg|man_track)(\d{3,})")
-
 
 FEW_PAIRS = 100
 """Of neighbouring pixels in cells, from which nothing can be told."""
@@ -175,6 +177,12 @@ def looks_like_a_picture(labels: NDArray[Any]) -> bool:
     pairs = np.count_nonzero(inside)
     unlike = np.count_nonzero(inside & (left != right))
     return bool(2 * unlike > pairs > max(FEW_PAIRS, inside.size / 10))
+
+
+def warn_of_a_picture(path: Path, labels: NDArray[Any]) -> None:
+    """Warn if the labels of a file look like a microscope's image."""
+    if looks_like_a_picture(labels):
+        logger.warning("%s: %s", path, NOT_LABELS)
 
 
 def open_labels(path: Path) -> Image:

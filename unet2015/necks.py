@@ -17,7 +17,7 @@ from skimage.segmentation import watershed
 
 from .errors import InputError
 from .images.blocks import BlockCache
-from .instances import EIGHT_NEIGHBOURS
+from .instances import EIGHT_NEIGHBOURS, as_mask
 from .pieces import Pieces, Plane
 from .progress import Progress
 from .weightmap import separate_touching
@@ -61,13 +61,8 @@ def part_at_necks(foreground: NDArray[np.bool_], depth: float) -> NDArray[np.boo
     >>> int(label_cells(pair).max()), int(label_cells(part_at_necks(pair, 3)).max())
     (1, 2)
     """
-    if not 0 <= depth < math.inf:
-        raise InputError(
-            f"the depth of a neck is {depth}: it must be finite, and at least 0 pixels."
-        )
-    parted, too_large = np.array(foreground, bool), 0
-    if parted.ndim != 2:
-        raise InputError(f"the mask has the shape {parted.shape}: give (height, width).")
+    check_depth(depth)
+    parted, too_large = as_mask(foreground).copy(), 0
     components, _ = ndimage.label(parted, EIGHT_NEIGHBOURS)
     for number, (rows, columns) in enumerate(ndimage.find_objects(components), 1):
         around = _with_margin((rows.start, columns.start, rows.stop, columns.stop), parted.shape)
@@ -118,6 +113,14 @@ def part_plane(foreground: Plane, depth: float, min_size: int, block: tuple[int,
             cuts.append(row * foreground.shape[1] + column)
     _warn_of(too_large)
     return _without(foreground, np.sort(np.concatenate(cuts)))
+
+
+def check_depth(depth: float) -> None:
+    """Refuse a depth that is negative or not finite."""
+    if not 0 <= depth < math.inf:
+        raise InputError(
+            f"the depth of a neck is {depth}: it must be finite, and at least 0 pixels."
+        )
 
 
 def _necks(cell: NDArray[np.bool_], depth: float) -> NDArray[np.bool_]:

@@ -13,7 +13,6 @@ needs for that is in hidden folders beside the results, .*unet2015.
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, MutableMapping, Sequence
@@ -117,10 +116,10 @@ def run(options: Options) -> None:
         raise InputError(f"--min-size is {options.min_size}: it must be at least 0 pixels.")
     if options.labels and options.classes:
         raise InputError("--labels and --classes exclude each other: choose one.")
-    if options.neck_depth is not None and not 0 <= options.neck_depth < math.inf:
-        raise InputError(
-            f"--neck-depth is {options.neck_depth}: it must be finite, and at least 0 pixels."
-        )
+    if options.neck_depth is not None:
+        from ..necks import check_depth  # with scikit-image, which takes half a second to import
+
+        check_depth(options.neck_depth)
     if options.workers is not None and (options.workers < 1 or options.scheduler):
         raise InputError("--workers is at least 1 and goes without --scheduler.")
     keep_memory()

@@ -21,13 +21,12 @@ from ..atomic import check_writable, put, temporary_folder
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES, PixelSize, write_image
 from ..labelfolder import (
-    NOT_LABELS,
     frame_digits,
     is_one_image,
     labels_home,
-    looks_like_a_picture,
     numbered_images,
     open_labels,
+    warn_of_a_picture,
 )
 from ..progress import Progress
 from ..trackfile import write_tracks
@@ -149,8 +148,8 @@ def _write_draft(
 ) -> NDArray[np.int64]:
     tracker = Tracker(config)
     for number, frame in enumerate(frames):
-        if number == 0 and looks_like_a_picture(frame.labels):
-            logger.warning("%s: %s", frame.source, NOT_LABELS)
+        if number == 0:
+            warn_of_a_picture(frame.source, frame.labels)
         try:
             numbered = tracker.link(frame.labels)
         except InputError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +11,14 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..labelfolder import (
-    NOT_LABELS,
     FramePair,
     check_shapes,
     labels_home,
-    looks_like_a_picture,
     numbered_images,
     pair_frames,
     planes,
     read_labels,
+    warn_of_a_picture,
 )
 from ..metrics import (
     GraphErrors,
@@ -41,8 +39,6 @@ from ..metrics import (
 )
 from ..progress import Progress
 from ..trackfile import check_masks, read_tracks
-
-logger = logging.getLogger(__name__)
 
 NO_TRACKS = np.zeros((0, 4), np.int64)
 
@@ -166,9 +162,8 @@ def _score_frames(
         marker_file = markers.get(int(pair.name)) if pair.name.isdecimal() else None
         for name, reference, result in planes(pair):
             if not frames:
-                for path, labels in ((pair.reference, reference), (pair.result, result)):
-                    if looks_like_a_picture(labels):
-                        logger.warning("%s: %s", path, NOT_LABELS)
+                warn_of_a_picture(pair.reference, reference)
+                warn_of_a_picture(pair.result, result)
             table = overlap_table(reference, result, margin)
             unknown: NDArray[Any] = np.array([])
             if marker_file is not None:
