@@ -112,46 +112,18 @@ class Job(NamedTuple):
 
 def run(options: Options) -> None:
     """Predict as `options` say."""
-    if options.min_size is not None and options.min_size < 0:
-        raise InputError(f"--min-size is {options.min_size}: it must be at least 0 pixels.")
-    if options.labels and options.classes:
-        raise InputError("--labels and --classes exclude each other: choose one.")
-    if options.neck_depth is not None:
-        from ..necks import check_depth  # with scikit-image, which takes half a second to import
-
-        check_depth(options.neck_depth)
-    if options.workers is not None and (options.workers < 1 or options.scheduler):
-        raise InputError("--workers is at least 1 and goes without --scheduler.")
+    _check_numbers(options)
     keep_memory()
     model = load_model(options.model)
     engine = choose_engine(options.device, options.precision)
-    about_cells = (
-        options.min_size is not None or options.fill_holes or options.neck_depth is not None
-    )
+    asked = options
     if options.min_size is None:
         options = replace(options, min_size=model.min_size)
     jobs = plan(options)
-    kinds = {job.result.kind for job in jobs}
-    if about_cells and "labels" not in kinds:
-        raise InputError(
-            "--min-size, --fill-holes and --neck-depth are about cells: give --labels too."
-        )
-    if options.dtype is not None and "probability" not in kinds:
-        raise InputError(
-            "--dtype is about probabilities, not about cells or classes: leave it out."
-        )
-    if "labels" in kinds and (options.min_size or 0) > 1:
-        logger.info("cells of fewer than %d pixels are dropped (--min-size).", options.min_size)
+    _check_kinds(asked, jobs)
     pixels, sizes = zip(*(_check(job, model, options) for job in jobs), strict=True)
     engines = _engines(engine, options.backend, pixels, sizes, model)
-    out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
-    if options.out not in (None, jobs[0].target):
-        options.out.mkdir(parents=True, exist_ok=True)
-    for job in jobs:
-        check_output(job.target, [job.source])
-    for job in jobs:
-        if scratch_folder(job.target).is_dir() and not options.overwrite:
-            logger.info("going on with %s.", job.target)
+    _prepare_outputs(jobs, options)
     logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
     with (
         _cluster(options) as cluster,
@@ -174,7 +146,50 @@ def run(options: Options) -> None:
                 cluster=cluster,
             )
             finished[job.target.name] = state
+    out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
     logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), out)
+
+
+def _check_numbers(options: Options) -> None:
+    """Refuse what cannot work whatever the images and the model are."""
+    if options.min_size is not None and options.min_size < 0:
+        raise InputError(f"--min-size is {options.min_size}: it must be at least 0 pixels.")
+    if options.labels and options.classes:
+        raise InputError("--labels and --classes exclude each other: choose one.")
+    if options.neck_depth is not None:
+        from ..necks import check_depth  # with scikit-image, which takes half a second to import
+
+        check_depth(options.neck_depth)
+    if options.workers is not None and (options.workers < 1 or options.scheduler):
+        raise InputError("--workers is at least 1 and goes without --scheduler.")
+
+
+def _check_kinds(asked: Options, jobs: Sequence[Job]) -> None:
+    """Refuse options about another kind of result than what comes out."""
+    kinds = {job.result.kind for job in jobs}
+    about_cells = asked.min_size is not None or asked.fill_holes or asked.neck_depth is not None
+    if about_cells and "labels" not in kinds:
+        raise InputError(
+            "--min-size, --fill-holes and --neck-depth are about cells: give --labels too."
+        )
+    if asked.dtype is not None and "probability" not in kinds:
+        raise InputError(
+            "--dtype is about probabilities, not about cells or classes: leave it out."
+        )
+
+
+def _prepare_outputs(jobs: Sequence[Job], options: Options) -> None:
+    """Make the folder of the results and see that they can be written; say what is to happen."""
+    if options.out not in (None, jobs[0].target):
+        options.out.mkdir(parents=True, exist_ok=True)
+    for job in jobs:
+        check_output(job.target, [job.source])
+    for job in jobs:
+        if scratch_folder(job.target).is_dir() and not options.overwrite:
+            logger.info("going on with %s.", job.target)
+    smallest = max((job.result.min_size for job in jobs if job.result.kind == "labels"), default=0)
+    if smallest > 1:
+        logger.info("cells of fewer than %d pixels are dropped (--min-size).", smallest)
 
 
 def _engines(
