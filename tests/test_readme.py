@@ -132,7 +132,7 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
         training = result["settings"]["training"]
         assert row[:2] == [
             {"u373": "U373", "hela": "HeLa"}[run[:4]],
-            "and silver" if "silver" in run else "gold",
+            "gold + silver" if "silver" in run else "gold",
         ]
         assert row[2:6] == [
             str(result["base_channels"]),
@@ -146,7 +146,7 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
     em = [folder / f"em-{fold}-16-tile380-dropout0.1-bfloat16.json" for fold in range(1, 6)]
     best = [json.loads(path.read_text())["best"] for path in em]
     errors = ("pixel_error", "pixel_f_error", "rand_error", "splits_and_mergers")
-    for name, row in zip(errors, rows_of("| ISBI 2012 EM, mean of five"), strict=True):
+    for name, row in zip(errors, rows_of("| ISBI 2012 EM, 16 channels"), strict=True):
         assert agree(row[1], sum(fold[name]["value"] for fold in best) / 5), row
 
 

@@ -112,7 +112,7 @@ class Job(NamedTuple):
 
 def run(options: Options) -> None:
     """Predict as `options` say."""
-    _check_numbers(options)
+    _check_options(options)
     keep_memory()
     model = load_model(options.model)
     engine = choose_engine(options.device, options.precision)
@@ -123,8 +123,8 @@ def run(options: Options) -> None:
     _check_kinds(asked, jobs)
     pixels, sizes = zip(*(_check(job, model, options) for job in jobs), strict=True)
     engines = _engines(engine, options.backend, pixels, sizes, model)
-    _prepare_outputs(jobs, options)
-    logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
+    _prepare_outputs(jobs, options.out)
+    _announce(jobs, engines, options)
     with (
         _cluster(options) as cluster,
         _finished_jobs(jobs, model, engine, options) as finished,
@@ -150,7 +150,7 @@ def run(options: Options) -> None:
     logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), out)
 
 
-def _check_numbers(options: Options) -> None:
+def _check_options(options: Options) -> None:
     """Refuse what cannot work whatever the images and the model are."""
     if options.min_size is not None and options.min_size < 0:
         raise InputError(f"--min-size is {options.min_size}: it must be at least 0 pixels.")
@@ -178,18 +178,23 @@ def _check_kinds(asked: Options, jobs: Sequence[Job]) -> None:
         )
 
 
-def _prepare_outputs(jobs: Sequence[Job], options: Options) -> None:
-    """Make the folder of the results and see that they can be written; say what is to happen."""
-    if options.out not in (None, jobs[0].target):
-        options.out.mkdir(parents=True, exist_ok=True)
+def _prepare_outputs(jobs: Sequence[Job], out: Path | None) -> None:
+    """Make the folder of the results and see that they can be written."""
+    if out not in (None, jobs[0].target):
+        out.mkdir(parents=True, exist_ok=True)
     for job in jobs:
         check_output(job.target, [job.source])
-    for job in jobs:
-        if scratch_folder(job.target).is_dir() and not options.overwrite:
-            logger.info("going on with %s.", job.target)
+
+
+def _announce(jobs: Sequence[Job], engines: Sequence[Engine], options: Options) -> None:
+    """Say what is to happen."""
     smallest = max((job.result.min_size for job in jobs if job.result.kind == "labels"), default=0)
     if smallest > 1:
         logger.info("cells of fewer than %d pixels are dropped (--min-size).", smallest)
+    for job in jobs:
+        if scratch_folder(job.target).is_dir() and not options.overwrite:
+            logger.info("going on with %s.", job.target)
+    logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
 
 
 def _engines(
