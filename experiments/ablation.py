@@ -119,6 +119,7 @@ def write_table() -> None:
             [title, *(cell for name in CELLS for cell in _means(results, name, title))]
             for title in VARIANTS
         ]
+        rows = [row for row in rows if any(row[1:])]
         title = f"{size[0]} channels, {size[1]} iterations, {size[2]}"
         blocks.append(f"## {title}\n\n{markdown(head, rows)}")
     TABLE.write_text("\n\n".join(blocks) + "\n")
