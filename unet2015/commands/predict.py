@@ -188,9 +188,8 @@ def _prepare_outputs(jobs: Sequence[Job], out: Path | None) -> None:
 
 def _announce(jobs: Sequence[Job], engines: Sequence[Engine], options: Options) -> None:
     """Say what is to happen."""
-    smallest = max((job.result.min_size for job in jobs if job.result.kind == "labels"), default=0)
-    if smallest > 1:
-        logger.info("cells of fewer than %d pixels are dropped (--min-size).", smallest)
+    if any(job.result.kind == "labels" for job in jobs) and (options.min_size or 0) > 1:
+        logger.info("cells of fewer than %d pixels are dropped (--min-size).", options.min_size)
     for job in jobs:
         if scratch_folder(job.target).is_dir() and not options.overwrite:
             logger.info("going on with %s.", job.target)
