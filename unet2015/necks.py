@@ -135,11 +135,12 @@ def _necks(cell: NDArray[np.bool_], depth: float) -> NDArray[np.bool_]:
         return np.zeros(cell.shape, bool)
     parts = watershed(-distance, tops, mask=cell, connectivity=2)
     pieces, count = ndimage.label(separate_touching(parts), EIGHT_NEIGHBOURS)
-    # A cut may leave a few pixels of a part behind it: they go with it.
+    # A cut may leave a few pixels of a part behind it: they go with it. The widest piece stays.
     part = ndimage.maximum(parts, pieces, range(1, count + 1))
-    by_size = np.lexsort((np.bincount(pieces.ravel())[1:], part))
-    largest = by_size[np.append(np.diff(part[by_size]) > 0, True)] + 1
-    return cell & ~np.isin(pieces, largest)
+    width = ndimage.maximum(distance, pieces, range(1, count + 1))
+    by_width = np.lexsort((np.bincount(pieces.ravel())[1:], width, part))
+    widest = by_width[np.append(np.diff(part[by_width]) > 0, True)] + 1
+    return cell & ~np.isin(pieces, widest)
 
 
 def _with_margin(
