@@ -54,7 +54,7 @@ def curve(
 def histogram(values: NDArray[np.float64], name: str) -> Html:
     """Draw how many of some values from 0 to 1 lie where, and their mean."""
     counts, edges = np.histogram(values, BINS, (0, 1))
-    y_ticks = [tick for tick in _ticks(counts.max()) if tick == int(tick)]
+    y_ticks = [tick for tick in _ticks(int(counts.max())) if tick == int(tick)]
     top = y_ticks[-1]
     bars = join(
         *(

@@ -65,5 +65,5 @@ def _top(weights: NDArray[Any]) -> float:
     return max(float(weights.max()), 1e-9)
 
 
-def _uri(kind: str, encoded: bytes | bytearray) -> str:
+def _uri(kind: str, encoded: bytes | bytearray | memoryview) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(encoded).decode()}"
