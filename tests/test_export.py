@@ -196,14 +196,19 @@ def refusal(words, capsys):
 
 
 def test_bad_requests_are_refused_in_a_sentence(stored, tmp_path, capsys):
-    write_image(tmp_path / "small.tif", np.zeros((30, 200), np.uint8))
-    out = str(tmp_path / "a.zip")
     assert ".zip, .onnx, .pt" in refusal([stored, "-o", str(tmp_path / "a.tif")], capsys)
-    assert "ends in .zip" in refusal([stored, "-o", out[:-4] + ".pt", "--author", "A"], capsys)
-    assert "at least 44 x 44" in refusal(
-        [stored, "-o", out, "--sample", str(tmp_path / "small.tif")], capsys
-    )
-    assert not (tmp_path / "a.zip").exists()
+    named = [stored, "-o", str(tmp_path / "a.pt"), "--author", "A"]
+    assert "ends in .zip" in refusal(named, capsys)
+    assert not (tmp_path / "a.pt").exists()
+
+
+@needs_extra
+def test_a_sample_that_is_too_small_is_refused(stored, tmp_path, capsys):
+    sample, out = tmp_path / "small.tif", tmp_path / "a.zip"
+    write_image(sample, np.zeros((30, 200), np.uint8))
+    asked = [stored, "-o", str(out), "--sample", str(sample)]
+    assert "at least 44 x 44" in refusal(asked, capsys)
+    assert not out.exists()
 
 
 @needs_extra
