@@ -283,6 +283,11 @@ def test_the_log_has_the_mean_loss_of_each_interval(tmp_path, monkeypatch):
     assert [line.loss for line in read_log(tmp_path)] == pytest.approx(expected.tolist())
 
 
+def test_a_log_file_is_not_filled_with_bars(tmp_path, capsys):
+    train(frames(), tmp_path, changed(iterations=60, interval=60), CPU)
+    assert capsys.readouterr().err.count("training:") <= 3  # the first, the last, and slow machines
+
+
 def test_tiles_depend_on_the_seed_and_the_iteration():
     prepared, _ = prepare(frames(), SMALL.training, SMALL.weight_map)
     first, again, later, other = (

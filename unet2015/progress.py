@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from tqdm import tqdm
 
+LOG_SECONDS = 10
+"""Seconds between two states of a bar in a file, such as the log of a cluster."""
+
 
 class Progress(tqdm):  # type: ignore[misc]  # tqdm is untyped
-    """A progress bar of tqdm, with all its parameters."""
+    """A progress bar of tqdm, with all its parameters; one that no terminal shows comes rarely."""
 
     hidden: ClassVar[bool] = False
     """Whether no bar is shown, not even those that are asked for."""
@@ -18,6 +22,8 @@ class Progress(tqdm):  # type: ignore[misc]  # tqdm is untyped
     def __init__(self, *arguments: Any, **options: Any) -> None:
         if Progress.hidden:
             options["disable"] = True
+        if sys.stderr is None or not sys.stderr.isatty():
+            options.setdefault("mininterval", LOG_SECONDS)
         super().__init__(*arguments, **options)
 
 

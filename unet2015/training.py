@@ -130,7 +130,8 @@ def train(
             bar.update()
             at_interval = done % config.interval == 0 or done == config.iterations
             if done % LOOK_EVERY == 0 or at_interval:
-                bar.set_postfix(loss=f"{_look(losses[-LOOK_EVERY:], done, config):.4f}")
+                loss = _look(losses[-LOOK_EVERY:], done, config)
+                bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             if at_interval:
                 seconds = time.perf_counter() - began
                 line = LogLine(

@@ -131,7 +131,7 @@ def run(options: Options) -> None:
         Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
     ):
         for job, count, chosen in zip(jobs, pixels, engines, strict=True):
-            bar.set_postfix_str(job.source.name)
+            bar.set_postfix_str(job.source.name, refresh=False)
             state = fingerprint(job.source)
             if job.target.exists() and finished.get(job.target.name) == state:
                 bar.update(count)
