@@ -117,7 +117,7 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
     silver = "hela-{}-silver-16-tile380-margin50-rotation15-iterations9000-dropout0.1"
     wide = "hela-{}-silver-32-tile380-margin50-rotation15-dropout0.1-bfloat16"
     runs = [
-        "u373-{}-16-tile380-margin50-dropout0.1",
+        "u373-{}-16-tile380-margin50-dropout0.1-bfloat16",
         "u373-{}-silver-16-tile380-margin50-dropout0.1-bfloat16",
         "hela-{}-16-tile380-margin50-rotation15-iterations9000-dropout0.1-bfloat16",
         silver,
