@@ -42,6 +42,7 @@ RUN_COLUMNS = (
     "w0",
     "rotation",
     "iterations",
+    "seed",
     "precision",
     "minutes",
 )
@@ -131,6 +132,7 @@ def _run(result: dict[str, Any]) -> list[float | str]:
         settings["weight_map"]["w0"],
         round(settings["augmentation"]["rotation"]),
         result["iterations"],
+        training["seed"],
         result["precision"],
     ]
 
