@@ -144,6 +144,13 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
         values = [seg(run), seg(run, "mirrored"), seg(run, "parted_at_necks")]
         assert all(agree(*pair) for pair in zip(row[6:], values, strict=True)), (row, values)
 
+    text = " ".join(README.read_text().split())
+    for run, name in (runs[0], "U373"), (runs[2], "HeLa"):
+        other = run.replace("-bfloat16", "-seed1-bfloat16")
+        values = [seg(other), seg(other, "mirrored"), seg(other, "parted_at_necks")]
+        told = ", ".join(f"{value:.3f}" for value in values)
+        assert f"{told} ({name})" in text
+
     em = [folder / f"em-{fold}-16-tile380-dropout0.1-bfloat16.json" for fold in range(1, 6)]
     best = [json.loads(path.read_text())["best"] for path in em]
     errors = ("pixel_error", "pixel_f_error", "rand_error", "splits_and_mergers")
