@@ -160,6 +160,16 @@ def test_a_package_gives_our_result_from_raw_grey_values(scheme, tmp_path):
 
 @needs_extra
 @pytest.mark.usefixtures("quick_onnx")
+def test_a_sample_of_small_deviation_gives_a_package(stored, tmp_path):
+    """bioimageio.core adds 1e-6 to the deviation, which is much to 0.0004."""
+    image = np.random.default_rng(0).normal(1, 4e-4, (120, 148)).astype(np.float32)
+    write_image(tmp_path / "sample.tif", image)
+    words = ["--sample", str(tmp_path / "sample.tif")]
+    assert main(["export", stored, "-o", str(tmp_path / "cells.zip"), *words]) == 0
+
+
+@needs_extra
+@pytest.mark.usefixtures("quick_onnx")
 def test_a_package_documents_its_sizes(stored, tmp_path):
     assert main(["export", stored, "-o", str(tmp_path / "cells.zip")]) == 0
     with zipfile.ZipFile(tmp_path / "cells.zip") as archive:

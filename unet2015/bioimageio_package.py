@@ -25,7 +25,7 @@ from . import exchange, normalisation
 from .atomic import atomic_path
 from .checkpoint import Model
 from .errors import InputError
-from .exchange import INPUT, OPSET, OUTPUT, TOLERANCE, require
+from .exchange import INPUT, OPSET, OUTPUT, require
 from .pictures import to_grey
 
 logger = logging.getLogger(__name__)
@@ -236,15 +236,6 @@ def _describe(model: Model, home: Path, about: About, sample: NDArray[Any]) -> A
         inputs=[_input(spec, model, home, sample)],
         outputs=[_output(spec, model, home)],
         weights=spec.WeightsDescr(torchscript=torchscript, onnx=onnx),
-        config=spec.Config(
-            bioimageio=spec.BioimageioConfig(
-                reproducibility_tolerance=[
-                    spec.ReproducibilityTolerance(
-                        absolute_tolerance=TOLERANCE, relative_tolerance=1e-3
-                    )
-                ]
-            )
-        ),
     )
 
 
