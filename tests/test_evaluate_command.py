@@ -126,6 +126,13 @@ def test_a_perfect_result_has_full_marks(truth, result, capsys):
     ]
 
 
+def test_whole_numbers_in_floats_are_labels(truth, result, capsys):
+    expected = evaluate(capsys, truth, result)
+    for path in (truth / "SEG" / "man_seg001.tif", result / "mask001.tif", result / "mask003.tif"):
+        write(path, tifffile.imread(path).astype(np.float32))
+    assert evaluate(capsys, truth, result) == expected
+
+
 def test_the_table_for_people(truth, result, capsys):
     text = evaluate(capsys, truth, result, "--cells")
     lines = text.splitlines()
@@ -402,10 +409,10 @@ def test_bad_results_get_one_sentence(truth, result, tmp_path, capsys):
     (result / "mask0001.tif").unlink()
 
     for bad, message in (
-        (CELLS.astype(np.float32), "mask001.tif holds float32 values"),
+        (CELLS / np.float32(2), "mask001.tif: labels hold fractions"),
         (CELLS[:-1], "mask001.tif has the shape 39x60, but its reference"),
         (np.stack([CELLS.astype(np.uint8)] * 3, -1), "has 3 channels"),
-        (CELLS.astype(np.int16) - 1, "holds the label -1"),
+        (CELLS.astype(np.int16) - 1, "mask001.tif: labels hold the negative value -1"),
     ):
         write(mask, bad)
         assert message in fails(capsys, truth, result)
@@ -441,6 +448,8 @@ def test_em_measures_of_a_probability_map(membranes, tmp_path, capsys):
     write(tmp_path / "p.tif", probability.astype(np.float32))
     found = evaluate_json(capsys, membranes, tmp_path / "p.tif", "--em")
     assert found["pixel_error"] == {"value": 0, "threshold": 0.5}
+    write(tmp_path / "f.tif", tifffile.imread(membranes).astype(np.float32))
+    assert evaluate_json(capsys, tmp_path / "f.tif", tmp_path / "p.tif", "--em") == found
     assert found["v_rand"] == {"value": 1, "threshold": 0.5}
     arguments = (membranes, tmp_path / "p.tif", "--em", "--thresholds", "0.4")
     found = evaluate_json(capsys, *arguments)
@@ -471,6 +480,8 @@ def test_em_mistakes_get_one_sentence(membranes, tmp_path, capsys):
     assert "from 0 to 255: probabilities lie" in fails(
         capsys, membranes, tmp_path / "f.tif", "--em"
     )
+    write(tmp_path / "n.tif", np.full((2, 20, 30), np.nan, np.float32))
+    assert "n.tif holds NaN" in fails(capsys, membranes, tmp_path / "n.tif", "--em")
     write(tmp_path / "s.tif", np.zeros((3, 20, 30), np.uint8))
     assert "has the shape 3x20x30" in fails(capsys, membranes, tmp_path / "s.tif", "--em")
     assert "thresholds 1.5" in fails(capsys, membranes, membranes, "--em", "--thresholds", "1.5")

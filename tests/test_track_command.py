@@ -99,6 +99,20 @@ def test_tracking_twice_changes_nothing(tmp_path):
         np.testing.assert_array_equal(tifffile.imread(path), mask)
 
 
+def test_whole_numbers_in_floats_are_labels(tmp_path):
+    frames = list(sequence(np.random.default_rng(3), 4))
+    expected = write_masks(tmp_path / "01_RES", frames)
+    floats = write_masks(tmp_path / "02_RES", [frame.astype(np.float64) for frame in frames])
+    stack = tmp_path / "stack.tif"
+    write_image(stack, np.stack(frames).astype(np.float32), "TYX")
+    for path in (expected, floats):
+        command.run(command.Options(path))
+    command.run(command.Options(stack, tmp_path / "03_RES"))
+    for path in expected.iterdir():
+        for other in (floats, tmp_path / "03_RES"):
+            assert (other / path.name).read_bytes() == path.read_bytes()
+
+
 def test_names_keep_their_digits_and_get_the_challenge_s_suffix(tmp_path):
     result = tmp_path / "01_RES"
     result.mkdir()
@@ -219,7 +233,7 @@ def test_mistakes_get_one_sentence_and_leave_everything_as_it_was(tmp_path, caps
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (np.ones((60, 80), np.float32), "holds float32 values"),
+        (np.full((60, 80), 0.5, np.float32), "mask002.tif: labels hold fractions"),
         (np.ones((60, 81), np.uint16), "frame 2 has shape (60, 81)"),
         (np.ones((60, 80, 3), np.uint8), "convert colours to labels"),
         (np.ones((5, 60, 80), np.uint8), "one file for each frame"),

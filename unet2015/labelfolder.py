@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .errors import InputError
 from .images import IMAGE_SUFFIXES, Image, open_image
 from .images.opening import image_files, is_zarr
+from .weightmap import as_labels
 
 logger = logging.getLogger(__name__)
 
@@ -186,26 +187,35 @@ def warn_of_a_picture(path: Path, labels: NDArray[Any]) -> None:
 
 
 def open_labels(path: Path) -> Image:
-    """Open a label image and check that it can be one.
+    """Open a label image and check that it can be one; its planes are for `integer_labels`.
 
     Raises
     ------
     InputError
-        If the file is not readable, does not hold whole numbers or has several channels.
+        If the file is not readable or has several channels.
     """
     image = open_image(path)
-    if image.dtype.kind in "bui" and image.channels == 1:
+    if image.channels == 1:
         return image
     image.close()
-    if image.channels > 1:
-        raise InputError(
-            f"{path} has {image.channels} channels: a label image has one number per pixel, "
-            "so convert colours to labels first."
-        )
     raise InputError(
-        f"{path} holds {image.dtype} values: label images hold whole numbers, "
-        "0 for background and one number per cell."
+        f"{path} has {image.channels} channels: a label image has one number per pixel, "
+        "so convert colours to labels first."
     )
+
+
+def integer_labels(name: Path | str, labels: NDArray[Any]) -> NDArray[Any]:
+    """Check that an array is one plane of whole, non-negative numbers; `name` is for messages."""
+    try:
+        labels = as_labels(labels)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    if labels.ndim != 2:
+        raise InputError(
+            f"{name}: the labels have the shape {_by(labels.shape)}: "
+            "give one plane with one number per pixel."
+        )
+    return labels
 
 
 def read_labels(path: Path) -> NDArray[Any]:
@@ -217,7 +227,7 @@ def read_labels(path: Path) -> NDArray[Any]:
         As `open_labels`, or if the file holds several planes.
     """
     with open_labels(path) as image:
-        return image.read_single()[0]
+        return integer_labels(path, image.read_single()[0])
 
 
 def planes(pair: FramePair) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
@@ -226,7 +236,11 @@ def planes(pair: FramePair) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
         check_shapes(pair, reference.shape, result.shape)
         for number, plane in enumerate(reference.planes):
             name = pair.name if len(reference.planes) == 1 else f"{pair.name}[{number}]"
-            yield name, reference.read(plane)[0], result.read(plane)[0]
+            yield (
+                name,
+                integer_labels(pair.reference, reference.read(plane)[0]),
+                integer_labels(pair.result, result.read(plane)[0]),
+            )
 
 
 def check_shapes(pair: FramePair, reference: Sequence[int], result: Sequence[int]) -> None:

@@ -10,6 +10,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image as pillow
 
 from unet2015 import InputError
 from unet2015.images import open_image, read_image, write_image
@@ -197,6 +198,15 @@ def test_png(tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             image.read((), slice(1, 3)), colour.transpose(2, 0, 1)[:, 1:3]
         )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 8])
+def test_a_png_with_a_palette_gives_the_indices(tmp_path: Path, bits: int) -> None:
+    labels = np.random.default_rng(0).integers(0, 2**bits, (5, 6)).astype(np.uint8)
+    image = pillow.fromarray(labels).convert("P")
+    image.putpalette(np.random.default_rng(1).integers(0, 256, 768).astype(np.uint8).tobytes())
+    image.save(tmp_path / "a.png", bits=bits)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), labels)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "absent.tif", "text.tif", "empty.tif", "folder"])

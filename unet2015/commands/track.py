@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..images import IMAGE_SUFFIXES, PixelSize, write_image
 from ..labelfolder import (
     frame_digits,
+    integer_labels,
     is_one_image,
     labels_home,
     numbered_images,
@@ -120,7 +121,7 @@ class _Frame(NamedTuple):
 def _read_masks(masks: Sequence[Path]) -> Iterator[_Frame]:
     for path in Progress(masks, "tracking", unit="frame", disable=None):
         with open_labels(path) as image:
-            labels, size = image.read_single()[0], image.pixel_size
+            labels, size = integer_labels(path, image.read_single()[0]), image.pixel_size
         yield _Frame(path, frame_digits(path), labels, size)
 
 
@@ -129,7 +130,8 @@ def _read_stack(stack: Path) -> Iterator[_Frame]:
         digits = max(3, len(str(len(image.planes) - 1)))
         size = {axis: step for axis, step in image.pixel_size.items() if axis in "YX"}
         for plane in Progress(image.planes, "tracking", unit="frame", disable=None):
-            yield _Frame(stack, f"{plane[0]:0{digits}d}", image.read(plane)[0], size)
+            labels = integer_labels(stack, image.read(plane)[0])
+            yield _Frame(stack, f"{plane[0]:0{digits}d}", labels, size)
 
 
 def _check_stack(stack: Path, target: Path) -> None:

@@ -18,11 +18,10 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..images import read_image
-from ..labelfolder import frame_digits, numbered_images
+from ..labelfolder import frame_digits, integer_labels, numbered_images
 from .frames import (
     AnnotatedFrame,
     annotated_frame,
-    integer_labels,
     read_frame,
     require_cells,
 )

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..images import open_image
-from ..weightmap import as_labels
+from ..labelfolder import integer_labels
 
 SURROUNDINGS = 8
 """Pixels around an annotated cell that are taken for background outside the field of interest, so
@@ -113,20 +113,6 @@ def smallest_cell(frames: Sequence[AnnotatedFrame]) -> int:
     """Pixels of the smallest annotated cell, 0 if there is none."""
     sizes = [np.unique(f.labels[f.labels > 0], return_counts=True)[1] for f in frames]
     return int(min((size.min() for size in sizes if size.size), default=0))
-
-
-def integer_labels(name: Path | str, labels: NDArray[Any]) -> NDArray[Any]:
-    """Check that an array is one plane of whole, non-negative numbers; `name` is for messages."""
-    try:
-        labels = as_labels(labels)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
-    if labels.ndim != 2:
-        raise InputError(
-            f"{name}: the labels have the shape {_times(labels.shape)}: "
-            "give one plane with one number per pixel."
-        )
-    return labels
 
 
 def require_cells(frames: list[AnnotatedFrame], where: Path | str) -> None:

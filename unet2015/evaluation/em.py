@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..images import read_image
-from ..labelfolder import FramePair, check_shapes, open_labels, pair_frames
+from ..labelfolder import FramePair, check_shapes, integer_labels, open_labels, pair_frames
 from ..metrics import AtThreshold, best_over_thresholds, em_score
 from ..progress import Progress
 
@@ -67,10 +67,10 @@ def score_stack(
 
 
 def _read_pair(pair: FramePair) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-    with open_labels(pair.reference):  # for its checks
-        truth = read_image(pair.reference)
     found = read_image(pair.result)
-    check_shapes(pair, truth.shape, found.shape)
+    with open_labels(pair.reference) as image:
+        check_shapes(pair, image.shape, found.shape)
+        truth = np.stack([integer_labels(image.path, image.read(at)[0]) for at in image.planes])
     size = (-1, *truth.shape[-2:])
     return (truth > 0).reshape(size), found.reshape(size)
 
@@ -89,7 +89,9 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
                 "other number."
             )
         return image / np.float32(one)
-    if not (image.dtype.kind == "f" and image.min() >= 0 and image.max() <= 1):
+    if np.isnan(image).any():
+        raise InputError(f"{path} holds NaN: probabilities lie between 0 and 1.")
+    if image.min() < 0 or image.max() > 1:
         raise InputError(
             f"{path} holds {image.dtype} values from {image.min():g} to {image.max():g}: "
             "probabilities lie between 0 and 1."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,15 @@ from numpy.typing import NDArray
 
 from .source import Image, damaged
 
+COLOUR_TYPE = 25
+"""Where in the file the byte is that says what its samples mean."""
+PALETTE = 3
+
 
 class PngImage(Image):
     """A PNG file: grey, or with its samples (RGB, alpha) as channels.
+
+    One with a palette gives the indices, as such TIFF files do: labels are often stored so.
 
     Parameters
     ----------
@@ -28,7 +35,10 @@ class PngImage(Image):
 
     def __init__(self, path: Path) -> None:
         try:
-            pixels = np.asarray(imagecodecs.png_decode(path.read_bytes()))
+            data = path.read_bytes()
+            pixels = np.asarray(imagecodecs.png_decode(data))
+            if data[COLOUR_TYPE] == PALETTE:
+                pixels = _indices(data)
         except (imagecodecs.PngError, ValueError) as error:
             raise damaged(path, error) from error
         self._pixels = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
@@ -43,3 +53,14 @@ class PngImage(Image):
 
     def close(self) -> None:
         """Do nothing: the file was read whole."""
+
+
+def _indices(data: bytes) -> NDArray[Any]:
+    """Decode what imagecodecs turns into colours."""
+    from PIL import Image as pillow
+
+    try:
+        with pillow.open(io.BytesIO(data), formats=["PNG"]) as image:
+            return np.asarray(image)
+    except pillow.DecompressionBombError as error:
+        raise ValueError(error) from error
