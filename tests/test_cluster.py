@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +71,14 @@ def test_workers_give_the_same_file_even_if_one_is_killed(files):
 
         assert predict("one.tif", cluster=cluster, progress=kill_one) == expected
         assert sum(done) == 2 * 300 * 320
+
+
+def test_dask_s_own_messages_do_not_show(files):
+    words = ["image.tif", "-m", "model.safetensors", "-o", "out.tif", "--workers", "1"]
+    command = [sys.executable, "-m", "unet2015", "--quiet", "predict", *words]
+    done = subprocess.run(command, cwd=files, capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
+    assert (files / "out.tif").exists()
 
 
 def test_threads_of_a_worker_take_turns(monkeypatch):

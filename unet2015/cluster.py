@@ -85,12 +85,7 @@ class Cluster:
     def __init__(
         self, model: Path, scheduler: str | None = None, workers: int | None = None
     ) -> None:
-        try:
-            distributed: Any = importlib.import_module("distributed")
-        except ImportError as error:
-            raise InputError(
-                'Dask is not installed: run `pip install "unet2015[dask]"`.'
-            ) from error
+        distributed = _import_distributed()
         self._model = find_model(model).resolve()
         self._distributed = distributed
         self._local = None
@@ -178,6 +173,17 @@ def compute_batch(recipe: Recipe, statistics: dict[str, Any], works: list[Work])
     with ONE_AT_A_TIME:
         task, pixels = _opened(recipe)
         compute(task, works, pixels, dict(statistics))
+
+
+def _import_distributed() -> Any:
+    """Dask's package, which tells every step of its workers unless its settings say otherwise."""
+    try:
+        config = importlib.import_module("dask.config")
+        if config.get("logging", None) is None:
+            config.set({"logging": {"distributed": "warning"}})
+        return importlib.import_module("distributed")
+    except ImportError as error:
+        raise InputError('Dask is not installed: run `pip install "unet2015[dask]"`.') from error
 
 
 @lru_cache(maxsize=1)

@@ -16,8 +16,8 @@ Scheme = Literal["standard", "minmax", "range"]
 """``standard``: mean 0 and standard deviation 1 for each image and channel (our default: phase
 contrast images use a few of the 256 grey levels, and with them scaled as in 2015 the network hardly
 starts to learn). ``minmax``: darkest 0, brightest 1, for each image and channel, as in the authors'
-later plugin. ``range``: integer type to [0, 1], floats as they are, as in the code released in
-2015."""
+later plugin. ``range``: integer type to [0, 1], as in the code released in 2015; floats must lie
+there already."""
 
 
 REGION = (1024, 4096)
@@ -157,7 +157,8 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any], name: str = "th
     Raises
     ------
     InputError
-        If there is no such scheme, or float32 does not hold what it makes of the grey values.
+        If there is no such scheme, float32 does not hold what it makes of the grey values, or
+        ``range`` gets floats outside [0, 1].
     """
     if scheme not in get_args(Scheme):
         known = ", ".join(get_args(Scheme))
@@ -167,6 +168,7 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any], name: str = "th
     elif scheme == "minmax":
         affine = Affine(found.least, _inverse(found.greatest - found.least, found))
     else:
+        _check_range(found, dtype, name)
         greatest = float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
         affine = Affine(np.zeros_like(found.mean), np.full_like(found.mean, 1 / greatest))
     if not _fits(affine, found, dtype):
@@ -180,6 +182,16 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any], name: str = "th
 def normalise(image: NDArray[Any], scheme: Scheme, name: str = "the image") -> NDArray[np.float32]:
     """Normalise a whole image of shape (channels, height, width); `name` is for messages."""
     return fit(scheme, statistics(image, name), image.dtype, name)(image)
+
+
+def _check_range(found: Statistics, dtype: np.dtype[Any], name: str) -> None:
+    """Refuse floats whose range is not that of their type."""
+    least, greatest = found.least.min(), found.greatest.max()
+    if np.issubdtype(dtype, np.floating) and not 0 <= least <= greatest <= 1:
+        raise InputError(
+            f"{name} holds {dtype} values from {least:g} to {greatest:g}: the normalisation "
+            "'range' takes floating-point numbers from 0 to 1, so scale them, or take another."
+        )
 
 
 def _fits(affine: Affine, found: Statistics, dtype: np.dtype[Any]) -> bool:
