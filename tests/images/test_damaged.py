@@ -209,6 +209,13 @@ def test_a_png_with_a_palette_gives_the_indices(tmp_path: Path, bits: int) -> No
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), labels)
 
 
+def test_a_link_to_nothing_in_a_folder_is_told(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", STACK[0])
+    (tmp_path / "b.tif").symlink_to("gone.tif")
+    with pytest.raises(InputError, match=r"b\.tif \(gone\.tif, to which it links\) does not exist"):
+        open_image(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "absent.tif", "text.tif", "empty.tif", "folder"])
 def test_no_image(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").write_text("not an image")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,7 +49,8 @@ def open_image(path: Path | str) -> Image:
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path} does not exist: give the path of an image file or folder.")
+        link = f" ({os.readlink(path)}, to which it links)" if path.is_symlink() else ""
+        raise InputError(f"{path}{link} does not exist: give the path of an image file or folder.")
     if path.is_dir():
         if is_zarr(path):
             from .omezarr import open_zarr  # importing zarr takes half a second
@@ -92,7 +94,9 @@ def images_beside(folder: Path, taken: Iterable[Path]) -> list[str]:
 
 
 def _is_image_file(path: Path) -> bool:
-    return not _is_hidden(path) and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    """Whether a path is an image by its name; a link to nothing too, which must not be missed."""
+    named = not _is_hidden(path) and path.suffix.lower() in IMAGE_SUFFIXES
+    return named and (path.is_file() or not path.exists())
 
 
 def _is_hidden(path: Path) -> bool:
