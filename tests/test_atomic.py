@@ -19,6 +19,14 @@ def test_a_file_appears_only_when_it_is_complete(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_names_may_be_as_long_as_the_disk_allows(tmp_path):
+    target = tmp_path / f"{'n' * 247}.ome.tif"
+    with atomic_path(target) as temporary:
+        temporary.write_text("new")
+        assert temporary.suffixes[-2:] == [".ome", ".tif"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")

@@ -214,6 +214,9 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
     cut = tmp_path / "cut.tif"
     cut.write_bytes(image.read_bytes()[:-500])
     write_image(tmp_path / "nan.tif", np.full((64, 64), np.nan, np.float32))
+    pngs = tmp_path / "pngs"
+    pngs.mkdir()
+    write_image(pngs / "a.png", np.eye(64, dtype=np.uint8))
     before = image.read_bytes()
     for inputs, target, extra, message in [
         ([tmp_path / "no.tif"], out, (), "does not exist"),
@@ -230,6 +233,7 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
         ([image], out, ("--labels", "--neck-depth", -1), "at least 0 pixels"),
         ([image], image, (), "is the input"),
         ([image, image], tmp_path / "two", (), "would both become"),
+        ([pngs], pngs, (), "pngs is the input"),
         ([image, cut], out, (), "cannot become one file"),
         ([image], tmp_path / "no" / "out.tif", (), "does not exist"),
     ]:

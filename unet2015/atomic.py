@@ -21,6 +21,9 @@ scanner or a viewer, has the file open."""
 PARTIAL = ".????????.partial.*"
 """Pattern for the temporary names: what a process that was killed while it wrote has left."""
 
+LONGEST = 32
+"""Characters of a name that are in its temporary one."""
+
 
 def check_writable(path: Path) -> None:
     """Refuse now a name under which no file could be written later; folders may be missing.
@@ -117,7 +120,8 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 
 def _partial(folder: Path, name: str) -> Path:
-    return folder / f".{uuid.uuid4().hex[:8]}.partial.{name}"
+    """A hidden name with the same suffixes, but not so long that the disk has none like it."""
+    return folder / f".{uuid.uuid4().hex[:8]}.partial.{name[-LONGEST:]}"
 
 
 @contextmanager

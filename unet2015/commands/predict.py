@@ -29,6 +29,7 @@ from .. import __version__
 from ..allocation import keep_memory
 from ..atomic import name_on_disk
 from ..checkpoint import Model, load_model
+from ..datasets.ctc import is_sequence
 from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
 from ..errors import InputError
 from ..fileprediction import digest, explained_full_disk, predict_file, scratch_folder
@@ -283,6 +284,9 @@ def plan(options: Options) -> list[Job]:
             f"{out} has no suffix of an image: use .tif, .png or .zarr, or make the folder first, "
             "if it is to be one."
         )
+    for folder in filter(Path.is_dir, options.images):
+        if out.exists() and out.samefile(folder) and not is_sequence(folder):
+            raise InputError(f"{out} is the input: give another folder for the results.")
     jobs = [Job(source, out / name, _result(options, is_frame)) for source, name, is_frame in found]
     taken: dict[str, Path] = {}
     for job in jobs:

@@ -49,8 +49,10 @@ def open_image(path: Path | str) -> Image:
     """
     path = Path(path)
     if not path.exists():
-        link = f" ({os.readlink(path)}, to which it links)" if path.is_symlink() else ""
-        raise InputError(f"{path}{link} does not exist: give the path of an image file or folder.")
+        why = "give the path of an image file or folder."
+        if path.is_symlink():
+            why = f"it is a link to {os.readlink(path)}, where nothing is."
+        raise InputError(f"{path} does not exist: {why}")
     if path.is_dir():
         if is_zarr(path):
             from .omezarr import open_zarr  # importing zarr takes half a second
