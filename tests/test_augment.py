@@ -126,11 +126,17 @@ def test_without_elasticdeform_it_warns_once_and_works(monkeypatch, caplog):
         ([np.zeros((4, 4))], (3, 3), [1]),
         ([np.zeros((4, 4))], (2, 1, 3), [1]),
         ([np.zeros((4, 4))], (2, 3, 3), [1, 0]),
+        ([np.zeros((4, 4))], (2, 3, 3), [6]),
     ],
 )
 def test_what_does_not_fit_together_is_refused(images, nodes, orders):
     with pytest.raises(InputError):
         deform(images, np.zeros(nodes), orders)
+
+
+def test_a_displacement_that_is_not_finite_is_refused():
+    with pytest.raises(InputError, match="NaN or infinity"):
+        deform([np.zeros((4, 4))], np.full((2, 3, 3), np.nan), [1])
 
 
 def test_a_tile_without_rotation_is_deformed_like_an_array_of_its_size():

@@ -51,6 +51,12 @@ def test_large_jobs_in_the_bfloat16_of_amx_are_compiled(monkeypatch):
         choose_backend(CPU, "compile", 1)
 
 
+@pytest.mark.parametrize("names", [("gpu",), ("cpu", "float16")])
+def test_unknown_devices_and_precisions_are_refused(names):
+    with pytest.raises(InputError, match=f"no '{names[-1]}' here: choose one of auto, "):
+        choose_engine(*names)
+
+
 def test_a_gpu_is_so_fast_that_compiling_pays_for_larger_jobs_only(monkeypatch):
     monkeypatch.setattr(device, "can_compile", lambda _device: True)
     gpu = Engine(torch.device("cuda"), torch.bfloat16)

@@ -6,6 +6,7 @@ from hypothesis.extra import numpy as hnp
 
 from unet2015.errors import InputError
 from unet2015.instances import foreground, label_cells
+from unet2015.necks import part_at_necks
 
 
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)), st.integers(0, 6))
@@ -52,6 +53,16 @@ def test_an_empty_mask_has_no_cell(shape):
 def test_a_stack_is_refused():
     with pytest.raises(InputError, match=r"shape \(2, 3, 4\): give \(height, width\)"):
         label_cells(np.zeros((2, 3, 4), bool))
+
+
+@pytest.mark.parametrize("function", [label_cells, lambda mask: part_at_necks(mask, 3)])
+def test_probabilities_are_no_mask(function):
+    for values in (0.3, np.nan):
+        with pytest.raises(InputError, match="such as probability > 0"):
+            function(np.full((3, 4), values))
+    whole = np.array([[0, 255], [0, 255]])
+    for dtype in (np.uint8, np.float32):
+        assert np.array_equal(function(whole.astype(dtype)) > 0, whole > 0)
 
 
 def test_holes_are_filled_before_sizes_are_counted():

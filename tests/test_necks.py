@@ -106,6 +106,11 @@ def test_a_component_in_a_huge_box_stays_whole_and_this_is_said(monkeypatch, cap
     assert "stay whole: 1" in caplog.text
 
 
+@pytest.mark.parametrize("shape", [(0, 5), (3, 4)])
+def test_an_empty_mask_stays_as_it_is(shape):
+    assert np.array_equal(part_at_necks(np.zeros(shape, bool), 3), np.zeros(shape, bool))
+
+
 @pytest.mark.parametrize("depth", [-1, float("nan"), float("inf")])
 def test_a_depth_that_is_no_width_is_refused(depth):
     with pytest.raises(InputError, match="at least 0 pixels"):

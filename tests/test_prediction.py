@@ -103,14 +103,30 @@ def test_a_padded_network_with_a_halo_gives_no_seams():
         ({"border": 1, "halo": 1}, "either"),
         ({"border": 1}, "expected"),
         ({"border": 2, "tile": 4}, "larger tile"),
-        ({"border": 2, "step": 0}, "steps of 0"),
-        ({"halo": 2, "step": 0}, "steps of 0"),
+        ({"border": 2, "step": 0}, "the border is 2 and the step 0: give at least 0 and 1"),
+        ({"halo": 2, "step": 0}, "the step 0"),
+        ({"border": -2}, "the border is -2"),
         ({"halo": 6, "step": 4}, "a multiple of 4, such as 8"),
     ],
 )
 def test_a_network_that_does_not_fit_its_description_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         list(predict_tiles(np.zeros((20, 20)), nn.Conv2d(1, 2, 5), **{"tile": 16, **arguments}))
+
+
+@pytest.mark.parametrize(("give", "found"), [(tuple, "tuple"), (lambda x: x[0], r"\(1, 16, 16\)")])
+def test_a_network_that_gives_something_else_is_refused(give, found):
+    class Network(nn.Module):
+        def forward(self, image):
+            return give(image)
+
+    with pytest.raises(InputError, match=f"the network gives {found}: wrap it"):
+        list(predict_tiles(np.zeros((20, 20)), Network(), halo=2, tile=16))
+
+
+def test_complex_images_are_refused():
+    with pytest.raises(InputError, match="complex128 values: give real numbers"):
+        predict(np.zeros((30, 30), complex), model(4))
 
 
 def test_files_of_either_byte_order_can_be_tiled():

@@ -344,6 +344,8 @@ def test_what_is_no_label_image(labels, what, function):
         ({"sigma": np.nan}, "sigma is nan"),
         ({"w0": -1}, "w0 is -1"),
         ({"w0": np.inf}, "w0 is inf"),
+        ({"w0": 1e39}, "w0 is 1e\\+39"),
+        ({"spacing": 2.0}, "spacing is 2.0"),
         ({"spacing": (1.0, 0.0)}, "spacing is"),
         ({"spacing": (1.0,)}, "spacing is"),
         ({"class_weights": "inverse"}, "'inverse'"),

@@ -130,8 +130,12 @@ def deform(
         raise InputError(
             f"displacement has the shape {nodes.shape}: give (2, nodes, nodes), at least 2 nodes."
         )
-    if len(orders) != len(arrays):
-        raise InputError(f"{len(orders)} orders for {len(arrays)} arrays: give one for each.")
+    if not np.isfinite(nodes).all():
+        raise InputError("displacement holds NaN or infinity: give finite numbers.")
+    if len(orders) != len(arrays) or not set(orders) <= set(range(6)):
+        raise InputError(
+            f"the orders are {list(orders)} for {len(arrays)} arrays: give one for each, 0 to 5."
+        )
     # elasticdeform fills lines with zeros.
     deformer = _deformer() if min(arrays[0].shape) > 1 else deform_with_scipy
     floats = [_as_float(array) for array in arrays]

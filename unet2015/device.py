@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from numpy.typing import NDArray
@@ -122,8 +122,11 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
     Raises
     ------
     InputError
-        If a GPU is asked for and there is none.
+        If a GPU is asked for and there is none, or a name is unknown.
     """
+    for name, names in ((device, DeviceName), (precision, Precision)):
+        if name not in get_args(names):
+            raise InputError(f"no {name!r} here: choose one of {', '.join(get_args(names))}.")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("there is no CUDA device here: use --device cpu or auto.")
     if device == "auto":

@@ -35,7 +35,7 @@ def label_cells(
     Parameters
     ----------
     foreground : ndarray of bool
-        Shape (height, width).
+        Shape (height, width); numbers count as foreground where they are not 0.
     min_size : int
         Components of fewer pixels become background.
     fill_holes : bool
@@ -50,7 +50,7 @@ def label_cells(
     Raises
     ------
     InputError
-        If the mask has other than two axes.
+        If the mask has other than two axes, or holds fractions, as probabilities do.
 
     Examples
     --------
@@ -77,9 +77,14 @@ def as_mask(foreground: ArrayLike) -> NDArray[np.bool_]:
     Raises
     ------
     InputError
-        If it has other than two axes.
+        If it has other than two axes, or holds fractions or NaN.
     """
-    mask = np.asarray(foreground, bool)
+    mask = np.asarray(foreground)
     if mask.ndim != 2:
         raise InputError(f"the mask has the shape {mask.shape}: give (height, width).")
-    return mask
+    if mask.dtype.kind not in "bui" and not (mask == np.rint(mask)).all():
+        raise InputError(
+            f"the mask holds {mask.dtype} values that are not whole: give one of bool, such as "
+            "probability > 0.5."
+        )
+    return mask.astype(bool, copy=False)

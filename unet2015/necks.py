@@ -51,7 +51,7 @@ def part_at_necks(foreground: NDArray[np.bool_], depth: float) -> NDArray[np.boo
     Raises
     ------
     InputError
-        If `depth` is negative or not finite, or the mask has other than two axes.
+        If `depth` is negative or not finite, or the mask is none, see `label_cells`.
 
     Examples
     --------
@@ -63,8 +63,9 @@ def part_at_necks(foreground: NDArray[np.bool_], depth: float) -> NDArray[np.boo
     """
     check_depth(depth)
     parted, too_large = as_mask(foreground).copy(), 0
-    components, _ = ndimage.label(parted, EIGHT_NEIGHBOURS)
-    for number, (rows, columns) in enumerate(ndimage.find_objects(components), 1):
+    components, count = ndimage.label(parted, EIGHT_NEIGHBOURS)
+    found = ndimage.find_objects(components) if count else []
+    for number, (rows, columns) in enumerate(found, 1):
         around = _with_margin((rows.start, columns.start, rows.stop, columns.stop), parted.shape)
         if around is None:
             too_large += 1

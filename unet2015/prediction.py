@@ -33,6 +33,8 @@ class ArraySource:
             raise InputError(
                 f"the image has the shape {image.shape}: give (channels, height, width)."
             )
+        if image.dtype.kind not in "buif":
+            raise InputError(f"the image holds {image.dtype} values: give real numbers.")
         self.image = image
 
     @property
@@ -96,7 +98,7 @@ def predict_tiles(
     ------
     InputError
         If not exactly one of `border` and `halo` is given, the halo is no multiple of `step`, the
-        tile is too small, or the network's output has another size than it should.
+        tile is too small, or the network's output is no tensor of the size that it should have.
 
     Examples
     --------
@@ -175,9 +177,15 @@ def run_network(
         # Files may have the other byte order, which PyTorch does not take.
         pixels = engine.send(torch.from_numpy(np.asarray(image, np.float32))[None])
         with torch.inference_mode(), engine.autocast():
-            output = call(pixels)[0]
+            output = call(pixels)
+        if not (isinstance(output, Tensor) and output.ndim == 4):
+            found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise InputError(
+                f"the network gives {found}: wrap it so that it gives one tensor of shape "
+                "(1, classes, height, width)."
+            )
         with torch.inference_mode():
-            return finish(output.float())
+            return finish(output[0].float())
 
     begun = ((key, engine.fetch(begin(image))) for key, image in inputs)
     for key, result in lagging(begun, engine.ahead):

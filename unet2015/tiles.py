@@ -68,7 +68,11 @@ class TileGrid:
     def __post_init__(self) -> None:
         if min(self.shape) < 1:
             raise InputError(f"the image has {self.shape} pixels: there is nothing to predict.")
-        if not 1 <= self.step <= min(self.output) or self.border < 0:
+        if self.border < 0 or self.step < 1:
+            raise InputError(
+                f"the border is {self.border} and the step {self.step}: give at least 0 and 1."
+            )
+        if self.step > min(self.output):
             raise InputError(
                 f"a tile with an output of {self.output} pixels and a border of {self.border} "
                 f"cannot move in steps of {self.step}: take a larger tile."

@@ -168,7 +168,7 @@ def border_weight_map(
     labels = np.asarray(labels)
     ignored = None if ignore is None else ignored_pixels(labels, ignore)
     cells = as_labels(labels, ignore if isinstance(ignore, (int, np.integer)) else None)
-    if not (math.isfinite(w0) and w0 >= 0):
+    if not 0 <= w0 <= float(np.finfo(np.float32).max):
         raise InputError(
             f"w0 is {w0}: it must be a finite number of at least 0, as the paper's 10."
         )
@@ -197,9 +197,10 @@ def _check_sigma(sigma: float) -> float:
 def _check_spacing(spacing: tuple[float, float] | None) -> tuple[float, float]:
     if spacing is None:
         return 1.0, 1.0
-    if len(spacing) != 2 or not all(math.isfinite(size) and size > 0 for size in spacing):
+    sizes = np.asarray(spacing)
+    if sizes.shape != (2,) or not (np.isfinite(sizes) & (sizes > 0)).all():
         raise InputError(f"spacing is {spacing}: it must be two numbers above 0, rows and columns.")
-    return spacing
+    return float(sizes[0]), float(sizes[1])
 
 
 def _reach(sigma: float) -> float:
