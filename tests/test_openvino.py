@@ -1,5 +1,7 @@
 """Prediction through OpenVINO: the same as through PyTorch, chosen where it pays."""
 
+import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -187,3 +189,11 @@ def test_networks_of_others_are_taken_as_they_are(image):
     for (part, found), (same_part, expected) in zip(through, plain, strict=True):
         assert part == same_part
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@needs_openvino
+def test_intel_is_not_told(tmp_path):
+    program = "from unet2015.openvino_engine import is_installed; assert is_installed()"
+    homes = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], env=os.environ | homes, check=True)
+    assert not (tmp_path / "intel").exists()

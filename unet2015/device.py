@@ -172,7 +172,7 @@ def choose_backend(
         return engine._replace(backend=backend)
     with_amx = engine.dtype == torch.bfloat16 and _has_amx()
     openvino_pays = OPENVINO_PAYS_WITH_AMX if with_amx else OPENVINO_PAYS
-    if _can_use_openvino(engine) and _work(pixels, base_channels) >= openvino_pays:
+    if _work(pixels, base_channels) >= openvino_pays and _can_use_openvino(engine):
         return engine._replace(backend="openvino")
     if engine.compiling_pays(pixels, base_channels):
         return engine._replace(backend="compile")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 import threading
 import warnings
 from typing import Any
@@ -23,13 +24,19 @@ SHAPES_KEPT = 4
 def is_installed() -> bool:
     """Whether OpenVINO can be imported (the extra ``[openvino]``)."""
     try:
-        importlib.import_module("openvino")
+        _import_openvino()
     except ModuleNotFoundError:
         return False
     except Exception as error:  # whatever a library of another machine or version raises
         logger.warning("OpenVINO is installed but cannot be imported (%s).", error)
         return False
     return True
+
+
+def _import_openvino() -> Any:
+    """Import it without the package by which it tells Intel of every use, over the network."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return importlib.import_module("openvino")
 
 
 class OpenVinoNetwork:
@@ -62,7 +69,7 @@ class OpenVinoNetwork:
             return torch.from_numpy(compiled(image.contiguous().numpy())[0])
 
     def _compile(self, image: Tensor) -> Any:
-        openvino: Any = importlib.import_module("openvino")
+        openvino = _import_openvino()
         logger.debug("compiling the network for tiles of %d x %d.", *image.shape[-2:])
         # The precision is asked for below; what autocast traces cannot be converted. Traced here
         # the network runs once, by OpenVINO itself several times.
