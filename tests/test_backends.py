@@ -129,6 +129,17 @@ def test_from_the_first_failure_on_the_network_itself_runs(caplog):
     ]
 
 
+def test_of_a_compiler_s_long_complaint_the_errors_are_told(caplog):
+    def fast(_image):
+        command = "g++ " + "-I/usr/include/torch " * 99
+        raise RuntimeError(
+            f"C++ compile error:\n{command}\na.cpp:1:10: fatal error: no header\n1 |"
+        )
+
+    WithFallback(fast, nn.Identity(), "the fast way")(torch.ones(3))
+    assert "(C++ compile error: a.cpp:1:10: fatal error: no header):" in caplog.messages[0]
+
+
 def test_threads_that_fail_together_all_go_on(caplog):
     together = threading.Barrier(3)
 

@@ -28,7 +28,7 @@ Run = Callable[[Tensor], Tensor]
 
 
 REASON_LENGTH = 300
-"""Characters of a compiler's complaint that are told; the first line alone often says nothing."""
+"""Characters of a compiler's complaint that are told."""
 
 
 class WithFallback:
@@ -63,10 +63,16 @@ class WithFallback:
         if self._plain or isinstance(error, torch.OutOfMemoryError):
             return False
         if self._run is not self._network:
-            reason = " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__
-            logger.warning("%s fails (%s): going on without it.", self._name, reason)
+            logger.warning("%s fails (%s): going on without it.", self._name, _reason(error))
             self._run = self._network
         return True
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, or those of its lines that tell errors: a compiler's command is long."""
+    lines = str(error).splitlines()
+    telling = [line for line in lines if "error:" in line.lower()] or lines
+    return " ".join(" ".join(telling).split())[:REASON_LENGTH] or type(error).__name__
 
 
 def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> WithFallback:

@@ -25,7 +25,7 @@ from . import exchange, normalisation
 from .atomic import atomic_path
 from .checkpoint import Model
 from .errors import InputError
-from .exchange import INPUT, OPSET, OUTPUT, require
+from .exchange import INPUT, OPSET, OUTPUT, quiet, require
 from .pictures import to_grey
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,8 @@ def write_package(model: Model, path: Path | str, about: About, sample: NDArray[
         except ValueError as error:  # pydantic's
             raise InputError(f"the package cannot be described: {_first(str(error))}") from error
         spec.save_bioimageio_package(described, output_path=home / "package.zip")
-        summary = core.test_model(str(home / "package.zip"))
+        with quiet():
+            summary = core.test_model(str(home / "package.zip"))
         if summary.status != "passed":
             logger.debug("%s", summary.format())
             errors = [error.msg for detail in summary.details for error in detail.errors]

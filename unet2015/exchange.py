@@ -93,7 +93,7 @@ def write_onnx(model: Model, path: Path | str) -> None:
     logger.info("exporting and checking; this takes about a minute.")
     network = Probabilities(model.network)
     example = example_input(model, 2, 3)
-    with _quiet():
+    with quiet():
         exported = torch.onnx.export(
             network,
             (example,),
@@ -125,7 +125,7 @@ def write_torchscript(model: Model, path: Path | str) -> None:
     least, step = model.network.valid_input_size(1), model.network.step
     facts = {f"{name}.txt": text for name, text in metadata(model).items()}
     written = io.BytesIO()  # PyTorch cannot be stopped by a full disk without crashing
-    with _quiet():
+    with quiet():
         traced = torch.jit.trace(network, example_input(model, 2, 3))  # type: ignore[no-untyped-call]
         checked = torch.jit.script(SizeChecked(traced, least, step))
         torch.jit.save(checked, written, _extra_files=facts)
@@ -210,8 +210,8 @@ def _atomic(path: Path | str) -> AbstractContextManager[Path]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporters' warnings: checks of shapes are not traced, rightly."""
+def quiet() -> Iterator[None]:
+    """Without warnings of PyTorch: checks of shapes are not traced, rightly; TorchScript is old."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)
