@@ -115,6 +115,10 @@ def test_exchanged_images_and_labels_are_noticed(tmp_path):
     write_image(tmp_path / "labels" / "a.tif", noise)
     with pytest.raises(InputError, match=r"labels.a.tif: most pixels differ from the pixel beside"):
         load_pairs(tmp_path)
+    soft = np.rint(np.clip(np.hypot(*np.ogrid[-15:15, -20:20]) * -120 + 1500, 0, 255))
+    write_image(tmp_path / "labels" / "a.tif", soft.astype(np.uint8))
+    with pytest.raises(InputError, match=r"labels.a.tif: 255 covers .* a mask with soft edges"):
+        load_pairs(tmp_path)
 
 
 def test_pieces_of_masks_become_cells_with_a_warning(tmp_path, caplog):

@@ -149,6 +149,30 @@ def test_a_mask_without_connected_components_is_pointed_out(tmp_path, caplog):
     assert "--connected-components" in caplog.text
 
 
+def soft_mask():
+    """Discs of 255 whose edges are smoothed."""
+    hard = np.zeros((60, 80), np.float32)
+    hard[10:40, 10:30] = hard[15:50, 45:70] = 255
+    return np.rint(ndimage.gaussian_filter(hard, 1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "told"),
+    [
+        (soft_mask(), [], True),
+        (np.where(soft_mask() > 127, np.uint8(255), np.uint8(0)), [], False),
+        (np.where(soft_mask() > 127, np.uint8(255), np.uint8(3)), [], False),
+        (soft_mask().astype(np.uint16), [], False),
+        (soft_mask(), ["--ignore", "255"], False),
+    ],
+)
+def test_a_mask_with_soft_edges_is_pointed_out(tmp_path, caplog, labels, options, told):
+    write_image(tmp_path / "labels.tif", labels)
+    words = [str(tmp_path / "labels.tif"), "-o", str(tmp_path / "w.tif")]
+    assert main(["weightmap", *words, *options]) == 0
+    assert ("a mask with soft edges" in caplog.text) == told
+
+
 @pytest.mark.parametrize("picture", [True, False])
 def test_a_microscope_s_image_instead_of_labels_is_pointed_out(tmp_path, caplog, picture):
     labels = np.kron(np.arange(16).reshape(4, 4), np.ones((10, 10), int)).astype(np.uint8)

@@ -29,6 +29,12 @@ NOT_LABELS = (
 )
 
 
+SOFT_EDGES = (
+    "255 covers more than any other number, as in a mask with soft edges; each number means a "
+    "cell, so make it hard first: labels > 127."
+)
+
+
 class FramePair(NamedTuple):
     """A reference file and the result file to compare it with.
 
@@ -180,10 +186,25 @@ def looks_like_a_picture(labels: NDArray[Any]) -> bool:
     return bool(2 * unlike > pairs > max(FEW_PAIRS, inside.size / 10))
 
 
-def warn_of_a_picture(path: Path, labels: NDArray[Any]) -> None:
-    """Warn if the labels of a file look like a microscope's image."""
+def has_soft_edges(labels: NDArray[Any]) -> bool:
+    """Tell a mask of 0 and 255 with grey values between, as drawing programs and scaling leave."""
+    if labels.dtype != np.uint8:
+        return False
+    counts = np.bincount(labels.ravel(), minlength=256)
+    return bool(np.count_nonzero(counts[1:255]) > 1 and counts[255] > 2 * counts[1:255].max())
+
+
+def doubt(labels: NDArray[Any]) -> str | None:
+    """Say why an image may not be the labels that it is taken for; None if it looks like some."""
     if looks_like_a_picture(labels):
-        logger.warning("%s: %s", path, NOT_LABELS)
+        return NOT_LABELS
+    return SOFT_EDGES if has_soft_edges(labels) else None
+
+
+def warn_of_doubt(path: Path, labels: NDArray[Any]) -> None:
+    """Warn if the labels of a file do not look like labels."""
+    if why := doubt(labels):
+        logger.warning("%s: %s", path, why)
 
 
 def open_labels(path: Path) -> Image:

@@ -27,7 +27,7 @@ from ..labelfolder import (
     labels_home,
     numbered_images,
     open_labels,
-    warn_of_a_picture,
+    warn_of_doubt,
 )
 from ..progress import Progress
 from ..trackfile import write_tracks
@@ -151,7 +151,7 @@ def _write_draft(
     tracker = Tracker(config)
     for number, frame in enumerate(frames):
         if number == 0:
-            warn_of_a_picture(frame.source, frame.labels)
+            warn_of_doubt(frame.source, frame.labels)
         try:
             numbered = tracker.link(frame.labels)
         except InputError as error:

@@ -23,7 +23,7 @@ from ..atomic import name_on_disk
 from ..errors import InputError
 from ..images import Image, check_output, open_image, write_regions
 from ..images.opening import images_beside, is_zarr
-from ..labelfolder import NOT_LABELS, label_images, labels_home, looks_like_a_picture
+from ..labelfolder import doubt, label_images, labels_home
 from ..progress import Progress
 from ..weightmap import (
     FREIBURG,
@@ -217,20 +217,21 @@ def _check_same(labels: Image, image: Image) -> None:
 def _look(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> LabelSummary:
     """Check and count all pixels."""
     summary = LabelSummary(0, ClassCounts(0, 0), None)
-    pictures = []
+    doubted: dict[str, list[Path]] = {}
     with Progress(
         total=pixels, desc="checking labels", unit="px", unit_scale=True, delay=1, leave=False
     ) as bar:
         for job in jobs:
             with open_image(job.labels) as image:
-                if looks_like_a_picture(image.read(image.planes[0], slice(0, LOOK))[0]):
-                    pictures.append(job.labels)
+                top = image.read(image.planes[0], slice(0, LOOK))[0]
+                if why := doubt(np.where(top == reading.ignore, top.dtype.type(0), top)):
+                    doubted.setdefault(why, []).append(job.labels)
                 for part in summarise(image, reading):
                     summary = summary.join(part)
                     bar.update(part.pixels)
-    if pictures:
-        which = f"{pictures[0]}" + f" and {len(pictures) - 1} more" * (len(pictures) > 1)
-        logger.warning("%s: %s", which, NOT_LABELS)
+    for why, paths in doubted.items():
+        which = f"{paths[0]}" + f" and {len(paths) - 1} more" * (len(paths) > 1)
+        logger.warning("%s: %s", which, why)
     if summary.names is None:
         logger.warning("there is no cell in %s.", jobs[0].labels)
     elif summary.names[0] == summary.names[1] and not reading.connected_components:

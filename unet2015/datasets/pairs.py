@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..images import read_image
 from ..images.opening import image_files
 from ..instances import label_cells
-from ..labelfolder import NOT_LABELS, looks_like_a_picture
+from ..labelfolder import doubt
 from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells, smallest_cell
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
     Raises
     ------
     InputError
-        If an image has no labels or the other way round, shapes differ, labels look like an image,
-        or there is no cell.
+        If an image has no labels or the other way round, shapes differ, labels look like an image
+        or a mask with soft edges, or there is no cell.
     """
     data = Path(data)
     images, labels = _by_stem(data / "images"), _by_stem(data / "labels")
@@ -44,8 +44,8 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
         for stem in sorted(images)
     ]
     for frame, stem in zip(frames, sorted(images), strict=True):
-        if looks_like_a_picture(frame.labels):
-            raise InputError(f"{labels[stem]}: {NOT_LABELS}")
+        if why := doubt(frame.labels):
+            raise InputError(f"{labels[stem]}: {why}")
     require_cells(frames, data)
     return _numbered(frames, data)
 

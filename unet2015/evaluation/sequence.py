@@ -18,7 +18,7 @@ from ..labelfolder import (
     pair_frames,
     planes,
     read_labels,
-    warn_of_a_picture,
+    warn_of_doubt,
 )
 from ..metrics import (
     GraphErrors,
@@ -162,8 +162,8 @@ def _score_frames(
         marker_file = markers.get(int(pair.name)) if pair.name.isdecimal() else None
         for name, reference, result in planes(pair):
             if not frames:
-                warn_of_a_picture(pair.reference, reference)
-                warn_of_a_picture(pair.result, result)
+                warn_of_doubt(pair.reference, reference)
+                warn_of_doubt(pair.result, result)
             table = overlap_table(reference, result, margin)
             unknown: NDArray[Any] = np.array([])
             if marker_file is not None:
