@@ -280,6 +280,13 @@ def test_a_marker_in_the_margin_of_a_cell_that_reaches_in_is_found(truth, tmp_pa
     assert evaluate_json(capsys, truth, result, "--margin", "16")["DET"] == 0
 
 
+def test_a_reference_without_cells_is_told(tmp_path, capsys):
+    for folder in ("a", "b"):
+        write_result(tmp_path / folder, [0 * CELLS])
+    found = evaluate_json(capsys, tmp_path / "a", tmp_path / "b")
+    assert found["notes"][0] == "No reference image has a cell: SEG is not defined."
+
+
 def test_a_frame_without_cells_is_null_in_json(tmp_path, capsys):
     write(tmp_path / "a.tif", np.zeros((4, 4), np.uint8))
     found = evaluate_json(capsys, tmp_path / "a.tif", tmp_path / "a.tif")

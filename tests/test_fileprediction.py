@@ -358,6 +358,9 @@ def test_a_folder_goes_on_with_the_image_where_it_stopped(model, tmp_path, monke
 @pytest.mark.usefixtures("large")
 def test_mistakes_are_told_before_anything_is_computed(model, image, capsys):
     write_image(image.with_name("nan.tif"), np.full((64, 64), np.nan, np.float32))
+    bad = np.zeros((3, 64, 64), np.float32)
+    bad[2, 5, 5] = np.nan
+    write_image(image.with_name("stack.tif"), bad, "TYX")
     positions = zarr.create_array(image.with_name("p.zarr"), shape=(2, 9, 9), dtype="uint8",
                                   chunks=(1, 9, 9), dimension_names=("p", "y", "x"))  # fmt: skip
     positions[:] = 1
@@ -365,6 +368,7 @@ def test_mistakes_are_told_before_anything_is_computed(model, image, capsys):
         (image, "out.png", (), "--dtype uint8"),
         (image, "out.tif", ("--labels", "--classes"), "exclude each other"),
         (image.with_name("nan.tif"), "out.tif", (), "nan.tif has pixels that are NaN"),
+        (image.with_name("stack.tif"), "t.tif", (), "stack.tif (T 2) has pixels that are NaN"),
         (image.with_name("p.zarr"), "out.tif", (), "cannot be written"),
     ]:
         words = ("predict", source, "-m", model, "-o", image.with_name(target), *extra)

@@ -296,7 +296,7 @@ def test_unusable_labels(tmp_path, capsys, make, what):
         (["--class-weights", "1", "-1"], "class weights are"),
         (["-o", "labels.tif"], "labels.tif is the input"),
         (["-o", "weights.png"], "as .tif or .zarr"),
-        (["-o", "weights"], "no suffix"),
+        (["-o", "weights"], "weights is no name for one weight map: end it in .tif, "),
         (["-o", "nowhere/out.tif"], "nowhere does not exist"),
         (["--dtype", "float16", "--w0", "1e6"], "up to 1e+06"),
         (["--target", "labels.tif"], "labels.tif is the input"),

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_FILE = "checkpoint.safetensors"
 LOG_FILE = "log.csv"
 FORMAT = "unet2015 checkpoint 2"
+DATA = "data"
+"""Name of what, among the settings, identifies the training set."""
 LEFT_AFTER = 3600
 """Seconds after which a file is no longer being written, but was left by a killed process."""
 
@@ -169,9 +171,12 @@ def _require_equal(folder: Path, before: dict[str, Any], now: dict[str, Any]) ->
     flat_before, flat_now = dict(_flat(before)), dict(_flat(now))
     for name in sorted(flat_before.keys() | flat_now.keys()):
         if flat_before.get(name) != flat_now.get(name):
+            other = f"{name} = {flat_before.get(name)}, not {flat_now.get(name)}"
+            if name == DATA:
+                other = "other images or labels"
             raise InputError(
-                f"the run in {folder} was begun with {name} = {flat_before.get(name)}, not "
-                f"{flat_now.get(name)}: resume it with the same settings, or choose another folder."
+                f"the run in {folder} was begun with {other}: resume it with the same, or choose "
+                "another folder."
             )
 
 

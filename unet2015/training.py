@@ -30,7 +30,7 @@ from .instances import SMALLEST
 from .loss import weighted_cross_entropy
 from .prefetch import in_thread
 from .progress import Progress
-from .runs import LogLine, Run
+from .runs import DATA, LogLine, Run
 from .samples import TrainingFrame, prepare, random_sample
 from .schedule import TrainingConfig, learning_rate, momentum
 from .unet import UNet, UNetConfig
@@ -108,7 +108,7 @@ def train(
     engine.place(network, training=True)
     prepared, classes = prepare(frames, config, settings.weight_map)
     logger.info("class weights: foreground %.3g, background %.3g", *classes)
-    known = {"precision": engine.precision, "data": digest(frames)}
+    known = {"precision": engine.precision, DATA: digest(frames)}
     run = Run(Path(folder), {**dataclasses.asdict(settings), **known}, resume)
 
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=config.momentum)

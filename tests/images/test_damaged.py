@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,13 @@ def test_a_png_with_a_palette_gives_the_indices(tmp_path: Path, bits: int) -> No
     image.putpalette(np.random.default_rng(1).integers(0, 256, 768).astype(np.uint8).tobytes())
     image.save(tmp_path / "a.png", bits=bits)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), labels)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="neither a file nor a folder"):
+        open_image(tmp_path / "a.tif")
 
 
 def test_a_link_to_nothing_in_a_folder_is_told(tmp_path: Path) -> None:

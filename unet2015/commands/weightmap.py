@@ -129,6 +129,10 @@ def plan(options: Options) -> list[Job]:
         if path is not None and path.suffix.lower() == ".png":
             raise InputError(f"{path}: weight maps and targets are written as .tif or .zarr.")
     if not options.labels.is_dir() or is_zarr(options.labels):
+        if options.out.suffix.lower() not in SUFFIXES:
+            raise InputError(
+                f"{options.out} is no name for one weight map: end it in {', '.join(SUFFIXES)}."
+            )
         return [Job(options.labels, options.out, options.target)]
     found = list(label_images(options.labels).values())
     if others := images_beside(labels_home(options.labels), found):

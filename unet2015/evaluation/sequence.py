@@ -120,7 +120,9 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
     markers = numbered_images(truth) if truth.is_dir() else {}
     frames = _score_frames(pairs, markers, margin)
     notes = []
-    if all(len(frame.seg.values) <= 1 for frame in frames):
+    if not any(len(frame.seg.values) for frame in frames):
+        notes.append("No reference image has a cell: SEG is not defined.")
+    elif all(len(frame.seg.values) <= 1 for frame in frames):
         notes.append(
             "No reference image has more than one cell: if these are masks, number the cells first."
         )

@@ -59,6 +59,8 @@ def open_image(path: Path | str) -> Image:
 
             return open_zarr(path)
         return FolderImage(path, image_files(path), open_image)
+    if not path.is_file():  # a pipe would be waited for
+        raise InputError(f"{path} is neither a file nor a folder: give the path of an image.")
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
         return TiffImage(path)
