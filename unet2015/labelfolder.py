@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
@@ -16,23 +14,8 @@ from .images import IMAGE_SUFFIXES, Image, open_image
 from .images.opening import image_files, is_zarr
 from .weightmap import as_labels
 
-logger = logging.getLogger(__name__)
-
 _Key = TypeVar("_Key", int, str)
 _NUMBERED = re.compile(r"(?:mask|man_seg|man_track)(\d{3,})")
-
-FEW_PAIRS = 100
-"""Of neighbouring pixels in cells, from which nothing can be told."""
-NOT_LABELS = (
-    "most pixels differ from the pixel beside them, as in a microscope's image; labels are 0 in "
-    "the background and have one number throughout each cell."
-)
-
-
-SOFT_EDGES = (
-    "255 covers more than any other number, as in a mask with soft edges; each number means a "
-    "cell, so make it hard first: labels > 127."
-)
 
 
 class FramePair(NamedTuple):
@@ -172,39 +155,6 @@ def find_image(folder: Path, name: str) -> Path | None:
     stems = (name, f"t{name}") if not name.isdecimal() else (f"t{name}", f"t{int(name):04d}", name)
     candidates = (folder / f"{stem}{suffix}" for stem in stems for suffix in IMAGE_SUFFIXES)
     return next((path for path in candidates if path.is_file()), None)
-
-
-def looks_like_a_picture(labels: NDArray[Any]) -> bool:
-    """Tell a microscope's image from labels: most pixels there are unlike their neighbours.
-
-    Few pixels, such as those of cells marked by single ones, are too little to tell.
-    """
-    left, right = labels[:, :-1], labels[:, 1:]
-    inside = (left > 0) & (right > 0)
-    pairs = np.count_nonzero(inside)
-    unlike = np.count_nonzero(inside & (left != right))
-    return bool(2 * unlike > pairs > max(FEW_PAIRS, inside.size / 10))
-
-
-def has_soft_edges(labels: NDArray[Any]) -> bool:
-    """Tell a mask of 0 and 255 with grey values between, as drawing programs and scaling leave."""
-    if labels.dtype != np.uint8:
-        return False
-    counts = np.bincount(labels.ravel(), minlength=256)
-    return bool(np.count_nonzero(counts[1:255]) > 1 and counts[255] > 2 * counts[1:255].max())
-
-
-def doubt(labels: NDArray[Any]) -> str | None:
-    """Say why an image may not be the labels that it is taken for; None if it looks like some."""
-    if looks_like_a_picture(labels):
-        return NOT_LABELS
-    return SOFT_EDGES if has_soft_edges(labels) else None
-
-
-def warn_of_doubt(path: Path, labels: NDArray[Any]) -> None:
-    """Warn if the labels of a file do not look like labels."""
-    if why := doubt(labels):
-        logger.warning("%s: %s", path, why)
 
 
 def open_labels(path: Path) -> Image:

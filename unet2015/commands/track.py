@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ..atomic import check_writable, put, temporary_folder
+from ..doubt import warn_of_doubt
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES, PixelSize, write_image
 from ..labelfolder import (
@@ -27,7 +28,6 @@ from ..labelfolder import (
     labels_home,
     numbered_images,
     open_labels,
-    warn_of_doubt,
 )
 from ..progress import Progress
 from ..trackfile import write_tracks

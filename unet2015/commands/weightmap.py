@@ -20,10 +20,11 @@ import numpy as np
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from ..atomic import name_on_disk
+from ..doubt import doubt
 from ..errors import InputError
 from ..images import Image, check_output, open_image, write_regions
 from ..images.opening import images_beside, is_zarr
-from ..labelfolder import doubt, label_images, labels_home
+from ..labelfolder import label_images, labels_home
 from ..progress import Progress
 from ..weightmap import (
     FREIBURG,

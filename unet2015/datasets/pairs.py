@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..doubt import doubt
 from ..errors import InputError
 from ..images import read_image
 from ..images.opening import image_files
 from ..instances import label_cells
-from ..labelfolder import doubt
 from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells, smallest_cell
 
 logger = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..doubt import warn_of_doubt
 from ..errors import InputError
 from ..labelfolder import (
     FramePair,
@@ -18,7 +19,6 @@ from ..labelfolder import (
     pair_frames,
     planes,
     read_labels,
-    warn_of_doubt,
 )
 from ..metrics import (
     GraphErrors,
