@@ -202,12 +202,15 @@ def test_a_reference_track_beyond_the_last_frame_is_refused(truth, result, capsy
     assert f"until frame {end}, but the last frame with markers is 3" in message
 
 
-def test_a_mask_as_reference_is_told(tmp_path, capsys):
+def test_a_mask_as_reference_or_result_is_told(tmp_path, capsys):
     for name, cells in (("mask", (CELLS > 0).astype(np.uint8)), ("cells", CELLS)):
         write(tmp_path / name / "a.tif", cells)
-    words = "if these are masks, number the cells first"
-    assert words in evaluate(capsys, tmp_path / "mask", tmp_path / "cells")
-    assert words not in evaluate(capsys, tmp_path / "cells", tmp_path / "mask")
+    words = "No {} image has more than one cell: if these are masks, number the cells first"
+    told = evaluate(capsys, tmp_path / "mask", tmp_path / "cells")
+    assert words.format("reference") in told
+    told = evaluate(capsys, tmp_path / "cells", tmp_path / "mask")
+    assert words.format("result") in told
+    assert "more than one cell" not in evaluate(capsys, tmp_path / "cells", tmp_path / "cells")
 
 
 def test_without_the_lineage_of_the_reference_all_but_tra_is_scored(truth, result, capsys):

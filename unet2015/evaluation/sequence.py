@@ -119,13 +119,7 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
     truth = reference / "TRA"
     markers = numbered_images(truth) if truth.is_dir() else {}
     frames = _score_frames(pairs, markers, margin)
-    notes = []
-    if not any(len(frame.seg.values) for frame in frames):
-        notes.append("No reference image has a cell: SEG is not defined.")
-    elif all(len(frame.seg.values) <= 1 for frame in frames):
-        notes.append(
-            "No reference image has more than one cell: if these are masks, number the cells first."
-        )
+    notes = _notes_on_numbers(frames)
     unjudged = sum(frame.unjudged for frame in frames)
     if unjudged:
         notes.append(
@@ -154,6 +148,21 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
         tracked,
         notes,
     )
+
+
+def _notes_on_numbers(frames: Sequence[FrameScore]) -> list[str]:
+    """Tell references without cells, and what looks like masks whose cells are not numbered."""
+    cells = max((len(frame.seg.values) for frame in frames), default=0)
+    objects = max((frame.counts.segmented for frame in frames), default=0)
+    if cells == 0:
+        return ["No reference image has a cell: SEG is not defined."]
+    for what, most in (("reference", cells), ("result", objects)):
+        if most == 1:
+            return [
+                f"No {what} image has more than one cell: if these are masks, number the cells "
+                "first."
+            ]
+    return []
 
 
 def _score_frames(
