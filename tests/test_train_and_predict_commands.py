@@ -233,7 +233,8 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
         ([image], out, ("--labels", "--neck-depth", -1), "at least 0 pixels"),
         ([image], image, (), "is the input"),
         ([image, image], tmp_path / "two", (), "would both become"),
-        ([pngs], pngs, (), "pngs is the input"),
+        ([pngs], pngs, (), "pngs is where a.png is, and may hold another a.tif"),
+        ([pngs / "a.png"], pngs, (), "give another folder for the results"),
         ([image, cut], out, (), "cannot become one file"),
         ([image], tmp_path / "no" / "out.tif", (), "does not exist"),
     ]:

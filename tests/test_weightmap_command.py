@@ -151,9 +151,16 @@ def test_a_mask_without_connected_components_is_pointed_out(tmp_path, caplog):
 
 def soft_mask():
     """Discs of 255 whose edges are smoothed."""
-    hard = np.zeros((60, 80), np.float32)
-    hard[10:40, 10:30] = hard[15:50, 45:70] = 255
-    return np.rint(ndimage.gaussian_filter(hard, 1)).astype(np.uint8)
+    rows, columns = np.mgrid[:60, :80]
+    hard = np.hypot(rows - 25, columns - 20) < 15
+    hard |= np.hypot(rows - 32, columns - 60) < 16
+    return np.rint(ndimage.gaussian_filter(np.where(hard, 255.0, 0.0), 0.7)).astype(np.uint8)
+
+
+def with_void(dtype):
+    """Numbered cells within borders of 255, as in the VOC data."""
+    labels = np.kron(np.arange(1, 13).reshape(3, 4), np.ones((20, 20), int)).astype(dtype)
+    return np.where((np.indices(labels.shape) % 20 < 4).any(axis=0), dtype(255), labels)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +169,10 @@ def soft_mask():
         (soft_mask(), [], True),
         (np.where(soft_mask() > 127, np.uint8(255), np.uint8(0)), [], False),
         (np.where(soft_mask() > 127, np.uint8(255), np.uint8(3)), [], False),
-        (soft_mask().astype(np.uint16), [], False),
+        (soft_mask().astype(np.float32), [], True),
         (soft_mask(), ["--ignore", "255"], False),
+        (with_void(np.uint8), [], False),
+        (np.where(soft_mask() > 127, np.uint8(255), 0), ["--connected-components"], False),
     ],
 )
 def test_a_mask_with_soft_edges_is_pointed_out(tmp_path, caplog, labels, options, told):
@@ -171,6 +180,13 @@ def test_a_mask_with_soft_edges_is_pointed_out(tmp_path, caplog, labels, options
     words = [str(tmp_path / "labels.tif"), "-o", str(tmp_path / "w.tif")]
     assert main(["weightmap", *words, *options]) == 0
     assert ("a mask with soft edges" in caplog.text) == told
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_numbers_that_connected_components_ignore_are_pointed_out(tmp_path, caplog, numbered):
+    write_image(tmp_path / "labels.tif", cells() if numbered else (cells() > 0).astype(np.uint8))
+    assert run(tmp_path / "labels.tif", "-o", tmp_path / "w.tif", "--connected-components") == 0
+    assert ("have several numbers" in caplog.text) == numbered
 
 
 @pytest.mark.parametrize("picture", [True, False])

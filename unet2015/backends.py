@@ -69,9 +69,9 @@ class WithFallback:
 
 
 def _reason(error: Exception) -> str:
-    """What an error says, or those of its lines that tell errors: a compiler's command is long."""
+    """What an error says, but for lines as long as a compiler's command."""
     lines = str(error).splitlines()
-    telling = [line for line in lines if "error:" in line.lower()] or lines
+    telling = [line for line in lines if len(line) <= REASON_LENGTH] or lines
     return " ".join(" ".join(telling).split())[:REASON_LENGTH] or type(error).__name__
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from contextlib import nullcontext
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -179,9 +180,9 @@ def _import_distributed() -> Any:
     """Dask's package, which tells every step of its workers unless its settings say otherwise."""
     try:
         config = importlib.import_module("dask.config")
-        if config.get("logging", None) is None:
-            config.set({"logging": {"distributed": "warning"}})
-        return importlib.import_module("distributed")
+        told = {"logging", "logging-file-config"} & config.config.keys()
+        with nullcontext() if told else config.set({"logging": {"distributed": "warning"}}):
+            return importlib.import_module("distributed")
     except ImportError as error:
         raise InputError('Dask is not installed: run `pip install "unet2015[dask]"`.') from error
 

@@ -124,16 +124,20 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
     InputError
         If a GPU is asked for and there is none, or a name is unknown.
     """
-    for name, names in ((device, DeviceName), (precision, Precision)):
-        if name not in get_args(names):
-            raise InputError(f"no {name!r} here: choose one of {', '.join(get_args(names))}.")
+    if precision not in get_args(Precision):
+        known = ", ".join(get_args(Precision))
+        raise InputError(f"no precision {precision!r}: choose one of {known}.")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("there is no CUDA device here: use --device cpu or auto.")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(device) else "float32"
-    return Engine(torch.device(device), getattr(torch, precision))
+    try:
+        return Engine(torch.device(device), getattr(torch, precision))
+    except RuntimeError as error:
+        known = ", ".join(get_args(DeviceName))
+        raise InputError(f"no device {device!r}: choose one of {known}.") from error
 
 
 def choose_backend(

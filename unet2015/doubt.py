@@ -18,8 +18,8 @@ NOT_LABELS = (
     "the background and have one number throughout each cell."
 )
 SOFT_EDGES = (
-    "255 covers more than any other number, as in a mask with soft edges; each number means a "
-    "cell, so make it hard first: labels > 127."
+    "most pixels that are neither 0 nor 255 differ from all beside them, as in a mask with soft "
+    "edges; each number means a cell, so make it hard first: labels > 127."
 )
 
 
@@ -36,11 +36,18 @@ def looks_like_a_picture(labels: NDArray[Any]) -> bool:
 
 
 def has_soft_edges(labels: NDArray[Any]) -> bool:
-    """Tell a mask of 0 and 255 with grey values between, as drawing programs and scaling leave."""
-    if labels.dtype != np.uint8:
+    """Tell a mask of 0 and 255 with grey values between, as drawing programs and scaling leave.
+
+    Between, most pixels differ from the four beside them, as those of numbered cells do not.
+    """
+    between = (labels > 0) & (labels < 255)
+    full = np.count_nonzero(labels == 255)
+    if labels.max(initial=0) != 255 or not 0 < np.count_nonzero(between) < 4 * full:
         return False
-    counts = np.bincount(labels.ravel(), minlength=256)
-    return bool(np.count_nonzero(counts[1:255]) > 1 and counts[255] > 2 * counts[1:255].max())
+    around = np.pad(labels, 1)
+    beside = around[1:-1, :-2], around[1:-1, 2:], around[:-2, 1:-1], around[2:, 1:-1]
+    alone = np.logical_and.reduce([between, *(labels != other for other in beside)])
+    return bool(2 * np.count_nonzero(alone) > np.count_nonzero(between))
 
 
 def doubt(labels: NDArray[Any]) -> str | None:

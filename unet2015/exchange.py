@@ -145,7 +145,7 @@ def metadata(model: Model) -> dict[str, str]:
         "unet2015": model.version,
         "normalisation": model.normalisation,
         "classes": ", ".join(model.class_names),
-        "smallest cell": f"{model.min_size} pixels",
+        "least size": f"{model.min_size} pixels, smaller objects are no cells",
         "border": str(network.border),
         "sizes": f"{smallest} + n * {network.step}, n = 0, 1, 2, ...",
     }

@@ -82,7 +82,7 @@ def as_mask(foreground: ArrayLike) -> NDArray[np.bool_]:
     mask = np.asarray(foreground)
     if mask.ndim != 2:
         raise InputError(f"the mask has the shape {mask.shape}: give (height, width).")
-    if mask.dtype.kind not in "bui" and not (mask == np.rint(mask)).all():
+    if mask.dtype.kind in "fc" and not (mask == np.rint(mask)).all():
         raise InputError(
             f"the mask holds {mask.dtype} values that are not whole: give one of bool, such as "
             "probability > 0.5."

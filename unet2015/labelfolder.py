@@ -165,7 +165,7 @@ def open_labels(path: Path) -> Image:
     InputError
         If the file is not readable or has several channels.
     """
-    image = open_image(path)
+    image = open_image(path, indices=True)
     if image.channels == 1:
         return image
     image.close()

@@ -23,6 +23,9 @@ there already."""
 REGION = (1024, 4096)
 """Rows and columns that are in memory at once while the statistics of a file are gathered."""
 
+SLACK = 0.001
+"""By so much floats may leave 0...1, as rounding and interpolation let them."""
+
 
 class Statistics(NamedTuple):
     """What the schemes need to know of an image: how many pixels it has, and for each channel..."""
@@ -187,7 +190,7 @@ def normalise(image: NDArray[Any], scheme: Scheme, name: str = "the image") -> N
 def _check_range(found: Statistics, dtype: np.dtype[Any], name: str) -> None:
     """Refuse floats whose range is not that of their type."""
     least, greatest = found.least.min(), found.greatest.max()
-    if np.issubdtype(dtype, np.floating) and not 0 <= least <= greatest <= 1:
+    if np.issubdtype(dtype, np.floating) and not -SLACK <= least <= greatest <= 1 + SLACK:
         raise InputError(
             f"{name} holds {dtype} values from {least:g} to {greatest:g}: the normalisation "
             "'range' takes floating-point numbers from 0 to 1, so scale them, or take another."

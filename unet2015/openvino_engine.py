@@ -34,7 +34,7 @@ def is_installed() -> bool:
 
 
 def _import_openvino() -> Any:
-    """Import it without the package by which it tells Intel of every use, over the network."""
+    """Import it, if that is still to be done, without what tells Intel of every use."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return importlib.import_module("openvino")
 

@@ -15,6 +15,7 @@ from PIL import Image as pillow
 
 from unet2015 import InputError
 from unet2015.images import open_image, read_image, write_image
+from unet2015.labelfolder import read_labels
 
 STACK = np.random.default_rng(0).integers(0, 99, (5, 40, 50)).astype(np.uint16)
 KINDS: dict[str, dict[str, Any]] = {
@@ -201,13 +202,30 @@ def test_png(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("bits", [1, 2, 8])
-def test_a_png_with_a_palette_gives_the_indices(tmp_path: Path, bits: int) -> None:
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_png_with_a_palette_gives_colours_or_for_labels_the_indices(
+    tmp_path: Path, bits: int
+) -> None:
     labels = np.random.default_rng(0).integers(0, 2**bits, (5, 6)).astype(np.uint8)
     image = pillow.fromarray(labels).convert("P")
-    image.putpalette(np.random.default_rng(1).integers(0, 256, 768).astype(np.uint8).tobytes())
+    palette = np.random.default_rng(1).integers(0, 256, (256, 3)).astype(np.uint8)
+    image.putpalette(palette.tobytes())
     image.save(tmp_path / "a.png", bits=bits)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), labels)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), labels)
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "a.png"), palette[labels].transpose(2, 0, 1)
+    )
+    with open_image(tmp_path, indices=True) as folder:
+        np.testing.assert_array_equal(folder.read((0,))[0], labels)
+
+
+def test_a_damaged_palette_is_told(tmp_path: Path) -> None:
+    pillow.fromarray(STACK[0].astype(np.uint8)).convert("P").save(tmp_path / "a.png", gamma=0.5)
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[data.index(b"IDAT") + 20] ^= 255
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.png"):
+        read_labels(tmp_path / "a.png")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")

@@ -29,7 +29,6 @@ from .. import __version__
 from ..allocation import keep_memory
 from ..atomic import name_on_disk
 from ..checkpoint import Model, load_model
-from ..datasets.ctc import is_sequence
 from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
 from ..errors import InputError
 from ..fileprediction import digest, explained_full_disk, predict_file, scratch_folder
@@ -284,9 +283,12 @@ def plan(options: Options) -> list[Job]:
             f"{out} has no suffix of an image: use .tif, .png or .zarr, or make the folder first, "
             "if it is to be one."
         )
-    for folder in filter(Path.is_dir, options.images):
-        if out.exists() and out.samefile(folder) and not is_sequence(folder):
-            raise InputError(f"{out} is the input: give another folder for the results.")
+    for source, name, is_frame in found:
+        if out.exists() and out.samefile(source.parent) and not is_frame:
+            raise InputError(
+                f"{out} is where {source.name} is, and may hold another {name}: give another "
+                "folder for the results."
+            )
     jobs = [Job(source, out / name, _result(options, is_frame)) for source, name, is_frame in found]
     taken: dict[str, Path] = {}
     for job in jobs:
@@ -313,8 +315,9 @@ def _check(job: Job, model: Model, options: Options) -> tuple[int, tuple[int, ..
         check_axes(axes, shape)
         fits = axes == "YX" and job.result.stored == np.uint8 and prod(shape) < STREAMED_FROM
         if job.target.suffix.lower() == ".png" and not fits:
+            fitting = " or choose --dtype uint8," if job.result.kind == "probability" else ""
             raise InputError(
-                f"{job.target}: a PNG holds one small plane of integers; write a .tif, or choose "
-                "--dtype uint8."
+                f"{job.target}: a PNG holds one small plane of integers, not {image.describe()} of "
+                f"{job.result.stored};{fitting} write a .tif."
             )
         return prod(shape), (options.tile,) if options.tile else image.shape[-2:]

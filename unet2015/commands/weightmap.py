@@ -24,7 +24,7 @@ from ..doubt import doubt
 from ..errors import InputError
 from ..images import Image, check_output, open_image, write_regions
 from ..images.opening import images_beside, is_zarr
-from ..labelfolder import label_images, labels_home
+from ..labelfolder import label_images, labels_home, open_labels
 from ..progress import Progress
 from ..weightmap import (
     FREIBURG,
@@ -52,6 +52,11 @@ SUFFIXES = (".tif", ".tiff", ".zarr")
 LOOK = 512
 """Rows of a label image that are looked at to find out whether it is one."""
 
+NUMBERED = (
+    "the pixels of cells have several numbers, at which --connected-components does not look: "
+    "cells that touch become one."
+)
+
 
 @dataclass(frozen=True)
 class Options:
@@ -69,7 +74,8 @@ class Options:
     """With --preview: the microscope's image, for one label image."""
     weight_map: OmitArgPrefixes[WeightMapConfig] = field(default_factory=WeightMapConfig)
     class_weights: Literal["balanced", "freiburg", "none"] | tuple[float, float] = "balanced"
-    """w_c: inverse class frequency with mean 1; 1 and 0.1; 0; or your own, foreground first."""
+    """w_c: inverse to the class frequencies, with a mean of 1 over all pixels; 1 and 0.1; 0; or
+    your own, foreground first."""
     ignore: int | None = None
     """Value of pixels that are neither cell nor background: they get weight 0."""
     connected_components: FlagCreatePairsOff[bool] = False
@@ -102,7 +108,7 @@ def run(options: Options) -> None:
     classes = _class_weights(options, _look(jobs, reading, pixels))
     best: tuple[Job, Peak] | None = None
     for job in Progress(jobs, desc="weight maps", unit="image", delay=1, disable=len(jobs) == 1):
-        with open_image(job.labels) as image:
+        with open_labels(job.labels) as image:
             if job.target is not None:
                 _write(job.target, TargetRegions(image, reading), image, labels=True)
             weights = _weights(image, reading, classes, options)
@@ -130,10 +136,6 @@ def plan(options: Options) -> list[Job]:
         if path is not None and path.suffix.lower() == ".png":
             raise InputError(f"{path}: weight maps and targets are written as .tif or .zarr.")
     if not options.labels.is_dir() or is_zarr(options.labels):
-        if options.out.suffix.lower() not in SUFFIXES:
-            raise InputError(
-                f"{options.out} is no name for one weight map: end it in {', '.join(SUFFIXES)}."
-            )
         return [Job(options.labels, options.out, options.target)]
     found = list(label_images(options.labels).values())
     if others := images_beside(labels_home(options.labels), found):
@@ -170,7 +172,7 @@ def _check_inputs(jobs: Sequence[Job], options: Options) -> int:
     """Raise for images that cannot be used, before pixels are read; return how many there are."""
     pixels = 0
     for job in jobs:
-        with open_image(job.labels) as image:
+        with open_labels(job.labels) as image:
             _check_axes(image)
             microscope = options.image or frame_of_mask(job.labels)
             if options.preview is not None and microscope is not None:
@@ -188,6 +190,11 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
                 raise InputError(f"{folder} is the input: give another folder for the results.")
             folder.mkdir(parents=True, exist_ok=True)
     outputs = [(path, job.labels) for job in jobs for path in job[1:] if path is not None]
+    for path, _ in outputs:
+        if path.suffix.lower() not in SUFFIXES:
+            raise InputError(
+                f"{path} is no name for one weight map: end it in {', '.join(SUFFIXES)}."
+            )
     if options.preview is not None:
         if options.preview.suffix.lower() != ".png":
             raise InputError(f"{options.preview}: the preview is written as .png.")
@@ -199,11 +206,6 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
 
 
 def _check_axes(image: Image) -> None:
-    if image.channels > 1:
-        raise InputError(
-            f"{image.path} has {image.channels} channels: a label image has one number for each "
-            "pixel, so convert colours or choose one channel first."
-        )
     if not set(image.plane_axes) <= set("TZ"):
         raise InputError(
             f"{image.path} has the axes {image.axes}: label images have Y and X, and T and Z "
@@ -227,9 +229,13 @@ def _look(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> LabelSumma
         total=pixels, desc="checking labels", unit="px", unit_scale=True, delay=1, leave=False
     ) as bar:
         for job in jobs:
-            with open_image(job.labels) as image:
+            with open_labels(job.labels) as image:
                 top = image.read(image.planes[0], slice(0, LOOK))[0]
-                if why := doubt(np.where(top == reading.ignore, top.dtype.type(0), top)):
+                top = np.where(top == reading.ignore, top.dtype.type(0), top)
+                why = doubt(top)
+                if reading.connected_components and np.unique(top[top > 0]).size > 1:
+                    why = NUMBERED
+                if why is not None:
                     doubted.setdefault(why, []).append(job.labels)
                 for part in summarise(image, reading):
                     summary = summary.join(part)

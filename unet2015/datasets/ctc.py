@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import InputError
-from ..images import read_image
-from ..labelfolder import frame_digits, integer_labels, numbered_images
+from ..labelfolder import frame_digits, numbered_images, read_labels
 from .frames import (
     AnnotatedFrame,
     annotated_frame,
@@ -89,7 +88,7 @@ def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list
     masks = [found[number] for number in sorted(found)]
     if not masks:
         raise InputError(f"{truth / 'SEG'} holds no man_segNNN.tif: there is nothing to learn.")
-    labels = [integer_labels(path, read_image(path)) for path in masks]
+    labels = [read_labels(path) for path in masks]
     reach = REACH_OF_MISSING_CELL * _typical_radius(labels)
     frames = [
         _read_frame(data, sequence, mask, cells, reach)
@@ -106,7 +105,7 @@ def _read_frame(
     markers = data / f"{sequence}_GT" / "TRA" / f"man_track{number}.tif"
     ignore = None
     if markers.is_file():
-        ignore = unannotated(labels, integer_labels(markers, read_image(markers)), reach)
+        ignore = unannotated(labels, read_labels(markers), reach)
     image = read_frame(data / sequence / f"t{number}.tif")
     return annotated_frame(f"{data.name}/{sequence}/t{number}", image, labels, ignore)
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..doubt import doubt
 from ..errors import InputError
-from ..images import read_image
 from ..images.opening import image_files
 from ..instances import label_cells
+from ..labelfolder import read_labels
 from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells, smallest_cell
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
             "is in only one of images/ and labels/: give each image labels of the same name."
         )
     frames = [
-        annotated_frame(f"{data.name}/{stem}", read_frame(images[stem]), read_image(labels[stem]))
+        annotated_frame(f"{data.name}/{stem}", read_frame(images[stem]), read_labels(labels[stem]))
         for stem in sorted(images)
     ]
     for frame, stem in zip(frames, sorted(images), strict=True):

@@ -93,7 +93,7 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
         raise InputError(f"{path} holds NaN: probabilities lie between 0 and 1.")
     if image.min() < 0 or image.max() > 1:
         raise InputError(
-            f"{path} holds {image.dtype} values from {image.min():g} to {image.max():g}: "
+            f"{path} holds {image.dtype} values from {image.min():.9g} to {image.max():.9g}: "
             "probabilities lie between 0 and 1."
         )
     return image

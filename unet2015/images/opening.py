@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png")
 """Suffixes of image files, in lower case; Zarr images are folders."""
 
 
-def open_image(path: Path | str) -> Image:
+def open_image(path: Path | str, indices: bool = False) -> Image:
     """Open an image without reading its pixels.
 
     Parameters
@@ -30,6 +31,9 @@ def open_image(path: Path | str) -> Image:
         A TIFF (BigTIFF, OME-TIFF, ImageJ stack, ...) or PNG file; a Zarr array or OME-Zarr folder,
         version 2 or 3; or a folder of frames (TIFF or PNG of equal shape), which become axis T in
         natural order of their names.
+    indices : bool
+        Whether a PNG file with a palette gives the indices, as labels are stored, instead of the
+        colours. A TIFF file always does.
 
     Returns
     -------
@@ -58,14 +62,14 @@ def open_image(path: Path | str) -> Image:
             from .omezarr import open_zarr  # importing zarr takes half a second
 
             return open_zarr(path)
-        return FolderImage(path, image_files(path), open_image)
+        return FolderImage(path, image_files(path), partial(open_image, indices=indices))
     if not path.is_file():  # a pipe would be waited for
         raise InputError(f"{path} is neither a file nor a folder: give the path of an image.")
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
         return TiffImage(path)
     if suffix == ".png":
-        return PngImage(path)
+        return PngImage(path, indices)
     raise InputError(
         f"{path} is no image that can be read: use {', '.join(IMAGE_SUFFIXES)}, or a Zarr folder."
     )

@@ -20,12 +20,13 @@ PALETTE = 3
 class PngImage(Image):
     """A PNG file: grey, or with its samples (RGB, alpha) as channels.
 
-    One with a palette gives the indices, as such TIFF files do: labels are often stored so.
-
     Parameters
     ----------
     path : Path
         An existing file.
+    indices : bool
+        Whether a file with a palette gives the indices, by which labels are often stored, instead
+        of the colours.
 
     Raises
     ------
@@ -33,11 +34,11 @@ class PngImage(Image):
         If it is truncated or damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, indices: bool = False) -> None:
         try:
             data = path.read_bytes()
             pixels = np.asarray(imagecodecs.png_decode(data))
-            if data[COLOUR_TYPE] == PALETTE:
+            if indices and data[COLOUR_TYPE] == PALETTE:
                 pixels = _indices(data)
         except (imagecodecs.PngError, ValueError) as error:
             raise damaged(path, error) from error
@@ -57,10 +58,10 @@ class PngImage(Image):
 
 def _indices(data: bytes) -> NDArray[Any]:
     """Decode what imagecodecs turns into colours."""
-    from PIL import Image as pillow
+    from PIL.PngImagePlugin import PngImageFile  # without the limit of `Image.open`
 
     try:
-        with pillow.open(io.BytesIO(data), formats=["PNG"]) as image:
+        with PngImageFile(io.BytesIO(data)) as image:
             return np.asarray(image)
-    except pillow.DecompressionBombError as error:
+    except (OSError, SyntaxError) as error:
         raise ValueError(error) from error

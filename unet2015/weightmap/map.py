@@ -39,7 +39,8 @@ def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
 
     In raster order, a pixel becomes background if one of its four 8-neighbours that were visited
     before it (W, NW, N, NE) belongs to another cell, as that neighbour stands after its own visit.
-    So the cut is one pixel wide, and no two cells are 8-connected afterwards.
+    So the cut is one pixel wide, and no two cells are 8-connected afterwards. A cell of few pixels
+    among others may lose them all.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ def border_weight_map(
     cells = as_labels(labels, ignore if isinstance(ignore, (int, np.integer)) else None)
     if not 0 <= w0 <= float(np.finfo(np.float32).max):
         raise InputError(
-            f"w0 is {w0}: it must be a finite number of at least 0, as the paper's 10."
+            f"w0 is {w0}: it must be at least 0, and such that float32 holds it, as the paper's 10."
         )
     _check_sigma(sigma)
     pixel = _check_spacing(spacing)
