@@ -315,9 +315,9 @@ def _check(job: Job, model: Model, options: Options) -> tuple[int, tuple[int, ..
         check_axes(axes, shape)
         fits = axes == "YX" and job.result.stored == np.uint8 and prod(shape) < STREAMED_FROM
         if job.target.suffix.lower() == ".png" and not fits:
-            fitting = " or choose --dtype uint8," if job.result.kind == "probability" else ""
+            smaller = axes == "YX" and job.result.kind == "probability"
             raise InputError(
                 f"{job.target}: a PNG holds one small plane of integers, not {image.describe()} of "
-                f"{job.result.stored};{fitting} write a .tif."
+                f"{job.result.stored}: write a .tif{', or choose --dtype uint8' * smaller}."
             )
         return prod(shape), (options.tile,) if options.tile else image.shape[-2:]
