@@ -50,7 +50,7 @@ def arrays(seed, shape=(23, 31)):
 
 
 @given(st.integers(0, 10**6), st.floats(0, 12))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_deforming_equals_the_definition(seed, sigma):
     displacement = np.random.default_rng(seed).normal(0, sigma, (2, 3, 3))
     image = arrays(seed)[0]
@@ -59,7 +59,7 @@ def test_deforming_equals_the_definition(seed, sigma):
 
 
 @given(st.integers(0, 10**6), st.integers(2, 5), st.integers(2, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_scipy_twin_gives_what_elasticdeform_gives(seed, down, across):
     pytest.importorskip("elasticdeform")
     displacement = np.random.default_rng(seed).normal(0, 4, (2, down, across))

@@ -131,7 +131,7 @@ def test_seg_equals_the_literal_double_loop(reference, segmented):
 
 
 @given(label_images, label_images)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_seg_equals_py_ctcmetrics(reference, segmented):
     representations = pytest.importorskip("ctc_metrics.utils.representations")
     seg = pytest.importorskip("ctc_metrics.metrics").seg
@@ -402,7 +402,7 @@ def test_the_worst_results_do_not_go_below_zero():
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_det_and_tra_equal_py_ctcmetrics(seed):
     representations = pytest.importorskip("ctc_metrics.utils.representations")
     metrics = pytest.importorskip("ctc_metrics.metrics")

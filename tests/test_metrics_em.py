@@ -94,7 +94,7 @@ def slow_turn(state, target, kind):
 
 
 @given(masks, masks)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_warping_equals_turning_one_point_at_a_time(reference, target):
     assert_array_equal(warp(reference, target), slow_warp(reference, target))
 
@@ -208,7 +208,6 @@ def singletons(segmented):
 
 
 @given(label_images, label_images)
-@settings(deadline=None)
 def test_rand_equals_counting_all_pairs_of_pixels(reference, segmented):
     a = reference[reference > 0].tolist()
     b = singletons(segmented)[reference > 0].tolist()

@@ -86,7 +86,7 @@ def peaks(distance, depth):
     seed=st.integers(0, 10**6),
 )
 @example(smoothing=1.0, share=0.40625, depth=1.0, seed=542875)  # whose largest piece is slim
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_peak_gets_a_part_of_its_own(smoothing, share, depth, seed):
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).random((50, 50)), smoothing)
     mask = noise <= np.quantile(noise, share)

@@ -46,7 +46,7 @@ def whole(image, model):
     steps=st.integers(2, 8),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_tiles_give_the_whole_image_result(height, width, depth, steps, seed):
     image = np.random.default_rng(seed).integers(0, 255, (1, height, width), dtype=np.uint8)
     net = model(depth, seed=seed)

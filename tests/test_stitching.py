@@ -29,7 +29,7 @@ def whole(cells):
     fill_holes=st.booleans(),
     seed=st.integers(0, 10**6),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_blocks_give_the_whole_image_labels(
     height, width, block, share, coarse, min_size, fill_holes, seed
 ):
@@ -53,7 +53,7 @@ def test_blocks_give_the_whole_image_labels(
     fill_holes=st.booleans(),
     seed=st.integers(0, 10**6),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_blocks_give_the_whole_image_parts(
     size, block, smoothing, share, depth, min_size, fill_holes, seed
 ):

@@ -107,7 +107,7 @@ def test_large_labels_do_not_need_large_memory():
         np.uint8, st.tuples(st.integers(1, 6), st.just(5), st.just(6)), elements=st.integers(0, 4)
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_output_obeys_the_format_and_keeps_the_objects(tmp_path_factory, frames):
     masks, tracks = track(frames)
     for frame, mask in zip(frames, masks, strict=True):

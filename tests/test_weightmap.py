@@ -80,7 +80,7 @@ def discs(count, size, radius, seed=0, dtype=np.uint32):
 
 
 @given(label_images(), st.sampled_from([0.1, 0.5, 2.0, 5.0, 300.0]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_border_term_is_the_formula(labels, sigma):
     weights = border_weight_map(labels, 10.0, sigma, class_weights=None)
     assert weights.dtype == np.float32
@@ -90,7 +90,7 @@ def test_border_term_is_the_formula(labels, sigma):
 
 
 @given(label_images(), st.tuples(*[st.sampled_from([0.2, 0.5, 1.0, 1.7])] * 2))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_distances_respect_the_spacing(labels, spacing):
     weights = border_weight_map(labels, 10.0, 2.0, None, spacing=spacing)
     expected = border_term(cut_pixel_by_pixel(labels), 10.0, 2.0, spacing)
@@ -98,7 +98,7 @@ def test_distances_respect_the_spacing(labels, spacing):
 
 
 @given(label_images(70))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_seams_between_tiles_do_not_show(labels):
     whole = border_weight_map(labels, sigma=1.0)
     with pytest.MonkeyPatch.context() as patch:
@@ -176,7 +176,7 @@ def test_the_input_stays_as_it_is():
 
 
 @given(label_images())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_ridge_is_cut_as_pixel_by_pixel(labels):
     cut = separate_touching(labels)
     assert cut.dtype == labels.dtype
@@ -196,7 +196,7 @@ def test_ridge_is_one_pixel_wide():
 
 
 @given(label_images(), st.sampled_from([3, 5]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_wider_ridge_takes_the_pixels_around_the_cut(labels, width):
     cut = (labels != 0) & (separate_touching(labels) == 0)
     around = width // 2

@@ -108,7 +108,7 @@ def check_regions(path: Path, expected: np.ndarray, axes: str, seed: int) -> Non
 
 
 @pytest.mark.parametrize("samples", ["none", "together", "apart"])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data(), st.integers(0, 1000))
 def test_regions_of_any_tiff(samples: str, data: st.DataObject, seed: int) -> None:
     written = data.draw(tiffs(samples))

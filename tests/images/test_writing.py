@@ -20,7 +20,7 @@ SIZES = {"T": (60.0, "s"), "Z": (2.0, "µm"), "Y": (0.25, "µm"), "X": (0.5, "µ
 DTYPES = ("u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     axes=st.sampled_from(["YX", "TYX", "ZYX", "CYX", "TZCYX", "TCYX"]),
     dtype=st.sampled_from(DTYPES),

@@ -16,7 +16,7 @@ from unet2015 import InputError
 from unet2015.images import open_image, read_image
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.permutations("TZCYX"),
     st.integers(0, 3),
