@@ -6,6 +6,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image as pillow
 from scipy import ndimage
 
 from unet2015 import border_weight_map, separate_touching
@@ -236,6 +237,19 @@ def test_preview(tmp_path, monkeypatch, with_image):
     picture = imagecodecs.png_decode(preview.read_bytes())
     assert picture.shape[1] > picture.shape[0] * (2.5 if with_image else 2)
     assert len(np.unique(picture[..., :3] @ [1, 256, 65536])) > 100
+
+
+def test_labels_may_be_the_indices_of_a_palette(tmp_path):
+    write_image(tmp_path / "a.tif", cells())
+    picture = pillow.fromarray(cells().astype(np.uint8)).convert("P")
+    picture.putpalette(np.random.default_rng(0).integers(0, 256, 768).astype(np.uint8).tobytes())
+    picture.save(tmp_path / "a.png")
+    for suffix in ("tif", "png"):
+        words = ("-o", tmp_path / f"{suffix}.tif", "--preview", tmp_path / f"{suffix}.png")
+        assert run(tmp_path / f"a.{suffix}", *words) == 0
+    for name in ("{}.tif", "{}.png"):
+        found, expected = (read_image(tmp_path / name.format(kind)) for kind in ("png", "tif"))
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_an_image_without_a_preview_is_refused(tmp_path, capsys):

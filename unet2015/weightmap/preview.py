@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..images import Image, open_image
-from ..labelfolder import find_image, folder_of_images
+from ..labelfolder import find_image, folder_of_images, open_labels
 from .regions import CellRows, LabelReading, Peak, TargetRegions, WeightRegions
 
 WINDOW = 1024
@@ -40,7 +40,7 @@ def draw_peak(
     """
     from .picture import draw_weights  # importing matplotlib takes a second
 
-    with open_image(labels) as image:
+    with open_labels(labels) as image:
         rows, columns = (
             _window(centre, size)
             for centre, size in zip((peak.row, peak.column), image.shape[-2:], strict=True)
