@@ -158,7 +158,7 @@ def find_image(folder: Path, name: str) -> Path | None:
 
 
 def open_labels(path: Path) -> Image:
-    """Open a label image and check that it can be one; its planes are for `integer_labels`.
+    """Open a label image and check that it can be one; its planes are for `read_plane`.
 
     Raises
     ------
@@ -189,6 +189,17 @@ def integer_labels(name: Path | str, labels: NDArray[Any]) -> NDArray[Any]:
     return labels
 
 
+def read_plane(image: Image, plane: Sequence[int]) -> NDArray[Any]:
+    """Read a plane of an opened label image, (H, W); whole numbers in floats become integers.
+
+    Raises
+    ------
+    InputError
+        If it holds anything but whole, non-negative numbers, or is damaged.
+    """
+    return integer_labels(image.path, image.read(plane)[0])
+
+
 def read_labels(path: Path) -> NDArray[Any]:
     """Read a label image of one plane, (H, W).
 
@@ -207,11 +218,7 @@ def planes(pair: FramePair) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
         check_shapes(pair, reference.shape, result.shape)
         for number, plane in enumerate(reference.planes):
             name = pair.name if len(reference.planes) == 1 else f"{pair.name}[{number}]"
-            yield (
-                name,
-                integer_labels(pair.reference, reference.read(plane)[0]),
-                integer_labels(pair.result, result.read(plane)[0]),
-            )
+            yield name, read_plane(reference, plane), read_plane(result, plane)
 
 
 def check_shapes(pair: FramePair, reference: Sequence[int], result: Sequence[int]) -> None:

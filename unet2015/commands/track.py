@@ -28,6 +28,7 @@ from ..labelfolder import (
     labels_home,
     numbered_images,
     open_labels,
+    read_plane,
 )
 from ..progress import Progress
 from ..trackfile import write_tracks
@@ -130,8 +131,7 @@ def _read_stack(stack: Path) -> Iterator[_Frame]:
         digits = max(3, len(str(len(image.planes) - 1)))
         size = {axis: step for axis, step in image.pixel_size.items() if axis in "YX"}
         for plane in Progress(image.planes, "tracking", unit="frame", disable=None):
-            labels = integer_labels(stack, image.read(plane)[0])
-            yield _Frame(stack, f"{plane[0]:0{digits}d}", labels, size)
+            yield _Frame(stack, f"{plane[0]:0{digits}d}", read_plane(image, plane), size)
 
 
 def _check_stack(stack: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..images import read_image
-from ..labelfolder import FramePair, check_shapes, integer_labels, open_labels, pair_frames
+from ..labelfolder import FramePair, check_shapes, open_labels, pair_frames, read_plane
 from ..metrics import AtThreshold, best_over_thresholds, em_score
 from ..progress import Progress
 
@@ -70,7 +70,7 @@ def _read_pair(pair: FramePair) -> tuple[NDArray[np.bool_], NDArray[Any]]:
     found = read_image(pair.result)
     with open_labels(pair.reference) as image:
         check_shapes(pair, image.shape, found.shape)
-        truth = np.stack([integer_labels(image.path, image.read(at)[0]) for at in image.planes])
+        truth = np.stack([read_plane(image, plane) for plane in image.planes])
     size = (-1, *truth.shape[-2:])
     return (truth > 0).reshape(size), found.reshape(size)
 
