@@ -232,7 +232,7 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
         ([image], out.with_suffix(".jpg"), (), "no suffix of an image"),
         ([image], out, ("--labels", "--neck-depth", -1), "at least 0 pixels"),
         ([image], image, (), "is the input"),
-        ([image, image], tmp_path / "two", (), "would both become"),
+        ([image, image], tmp_path / "two", (), "is given twice"),
         ([pngs], pngs, (), "pngs is where a.png is, and may hold another a.tif"),
         ([pngs / "a.png"], pngs, (), "give another folder for the results"),
         ([image, cut], out, (), "cannot become one file"),

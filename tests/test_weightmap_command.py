@@ -199,6 +199,13 @@ def test_a_microscope_s_image_instead_of_labels_is_pointed_out(tmp_path, caplog,
     assert ("as in a microscope's image" in caplog.text) == picture
 
 
+@pytest.mark.parametrize(("value", "told"), [(1, False), (77, True)])
+def test_an_ignored_value_that_no_pixel_has_is_pointed_out(tmp_path, caplog, value, told):
+    write_image(tmp_path / "labels.tif", cells())
+    assert run(tmp_path / "labels.tif", "-o", tmp_path / "w.tif", "--ignore", value) == 0
+    assert (f"no pixel has the value {value}" in caplog.text) == told
+
+
 def test_flags_reach_the_computation(tmp_path):
     labels = cells()
     labels[:9, :9] = 99
@@ -325,8 +332,9 @@ def test_unusable_labels(tmp_path, capsys, make, what):
         (["--spacing", "0", "1"], "spacing is"),
         (["--class-weights", "1", "-1"], "class weights are"),
         (["-o", "labels.tif"], "labels.tif is the input"),
-        (["-o", "weights.png"], "as .tif or .zarr"),
-        (["-o", "weights"], "weights is no name for one weight map: end it in .tif, "),
+        (["-o", "weights.png"], "weights.png is no name for a weight map"),
+        (["-o", "weights"], "weights is no name for a weight map or target: end it in .tif, "),
+        (["--target", "target.png"], "target.png is no name for a weight map or target"),
         (["-o", "nowhere/out.tif"], "nowhere does not exist"),
         (["--dtype", "float16", "--w0", "1e6"], "up to 1e+06"),
         (["--target", "labels.tif"], "labels.tif is the input"),
@@ -362,8 +370,18 @@ def test_unusable_folders(tmp_path, capsys):
     assert_one_sentence(capsys, "is the input")
     assert run(folder, "-o", tmp_path / "out.tif") == 2
     assert_one_sentence(capsys, "2 label images cannot become one file")
+    assert run(folder, "-o", tmp_path / "out", "--target", tmp_path / "t.png") == 2
+    assert_one_sentence(capsys, "2 label images cannot become one file")
     assert run(folder, "-o", tmp_path / "out", "--target", tmp_path / "out") == 2
     assert_one_sentence(capsys, "same file")
+
+
+def test_the_unusable_plane_of_a_stack_is_named(tmp_path, capsys):
+    stack = np.stack([cells(), cells()]).astype(np.int16)
+    stack[1, 0, 0] = -3
+    write_image(tmp_path / "stack.tif", stack, axes="TYX")
+    assert run(tmp_path / "stack.tif", "-o", tmp_path / "w.tif") == 2
+    assert_one_sentence(capsys, "stack.tif (T 1): labels hold the negative value -3")
 
 
 def assert_one_sentence(capsys, *parts):

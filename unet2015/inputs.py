@@ -5,15 +5,87 @@ from __future__ import annotations
 import glob
 import logging
 import platform
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from .atomic import name_on_disk
 from .datasets.ctc import frame_number, is_sequence, sequence_frames
 from .errors import InputError
 from .images import IMAGE_SUFFIXES
 from .images.opening import image_files, images_beside, is_zarr
 
 logger = logging.getLogger(__name__)
+
+
+def plan_results(paths: Sequence[Path], out: Path | None) -> list[tuple[Path, Path, bool]]:
+    """Decide which image becomes which file.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Images, folders of images, sequences of the challenge and, on Windows, patterns.
+    out : Path, optional
+        The result, of one image, or a folder for all results.
+
+    Returns
+    -------
+    list of (Path, Path, bool)
+        Image, file for its result, and whether it is a frame of a sequence of the challenge.
+
+    Raises
+    ------
+    InputError
+        If there is no image, two images would give one result, or a result might replace an image.
+    """
+    found = [image for path in paths for image in expand(path)]
+    if not found:
+        raise InputError("no image given: name at least one file or folder.")
+    if out is None:
+        if len(found) > 1:
+            raise InputError(f"{len(found)} images give as many results: name a folder by --out.")
+        out = result_beside(*found[0][:2])
+    is_file = out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
+    if is_file or out.suffix.lower() == ".zarr":
+        if len(found) > 1:
+            raise InputError(f"{len(found)} images cannot become one file, {out}: give a folder.")
+        source, _, is_frame = found[0]
+        return [(source, out, is_frame)]
+    to_file = len(paths) == 1 and paths[0].is_file() and not out.is_dir()
+    if to_file and out.suffix and not re.fullmatch(r"\.v?\d+", out.suffix):  # results.v2
+        raise InputError(
+            f"{out} has no suffix of an image: use .tif, .png or .zarr, or make the folder first, "
+            "if it is to be one."
+        )
+    planned = [(source, out / name, is_frame) for source, name, is_frame in found]
+    _refuse_home(planned, out)
+    _refuse_same(planned)
+    return planned
+
+
+def _refuse_home(planned: Sequence[tuple[Path, Path, bool]], out: Path) -> None:
+    """Refuse to write results among the images, where they may replace others."""
+    for source, target, is_frame in planned:
+        if out.exists() and out.samefile(source.parent) and not is_frame:
+            raise InputError(
+                f"{out} is where {source.name} is, and may hold another {target.name}: give "
+                "another folder for the results."
+            )
+
+
+def _refuse_same(planned: Sequence[tuple[Path, Path, bool]]) -> None:
+    """Refuse to write two results to one file."""
+    taken: dict[str, Path] = {}
+    for source, target, _ in planned:
+        name = name_on_disk(target)
+        if name in taken and taken[name].resolve() == source.resolve():
+            raise InputError(f"{source} is given twice: name it once.")
+        if name in taken:
+            raise InputError(
+                f"{taken[name]} and {source} would both become {target}: "
+                "predict them into different folders."
+            )
+        taken[name] = source
 
 
 def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .images import IMAGE_SUFFIXES, Image, open_image
+from .images import IMAGE_SUFFIXES
 from .images.opening import image_files, is_zarr
-from .weightmap import as_labels
+from .labelimages import open_labels, read_plane
 
 _Key = TypeVar("_Key", int, str)
 _NUMBERED = re.compile(r"(?:mask|man_seg|man_track)(\d{3,})")
@@ -155,61 +155,6 @@ def find_image(folder: Path, name: str) -> Path | None:
     stems = (name, f"t{name}") if not name.isdecimal() else (f"t{name}", f"t{int(name):04d}", name)
     candidates = (folder / f"{stem}{suffix}" for stem in stems for suffix in IMAGE_SUFFIXES)
     return next((path for path in candidates if path.is_file()), None)
-
-
-def open_labels(path: Path) -> Image:
-    """Open a label image and check that it can be one; its planes are for `read_plane`.
-
-    Raises
-    ------
-    InputError
-        If the file is not readable or has several channels.
-    """
-    image = open_image(path, indices=True)
-    if image.channels == 1:
-        return image
-    image.close()
-    raise InputError(
-        f"{path} has {image.channels} channels: a label image has one number per pixel, "
-        "so convert colours to labels first."
-    )
-
-
-def integer_labels(name: Path | str, labels: NDArray[Any]) -> NDArray[Any]:
-    """Check that an array is one plane of whole, non-negative numbers; `name` is for messages."""
-    try:
-        labels = as_labels(labels)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
-    if labels.ndim != 2:
-        raise InputError(
-            f"{name}: the labels have the shape {_by(labels.shape)}: "
-            "give one plane with one number per pixel."
-        )
-    return labels
-
-
-def read_plane(image: Image, plane: Sequence[int]) -> NDArray[Any]:
-    """Read a plane of an opened label image, (H, W); whole numbers in floats become integers.
-
-    Raises
-    ------
-    InputError
-        If it holds anything but whole, non-negative numbers, or is damaged.
-    """
-    return integer_labels(image.path, image.read(plane)[0])
-
-
-def read_labels(path: Path) -> NDArray[Any]:
-    """Read a label image of one plane, (H, W).
-
-    Raises
-    ------
-    InputError
-        As `open_labels`, or if the file holds several planes.
-    """
-    with open_labels(path) as image:
-        return integer_labels(path, image.read_single()[0])
 
 
 def planes(pair: FramePair) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:

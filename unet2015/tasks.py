@@ -96,7 +96,7 @@ def compute(
     def normalise(plane: tuple[int, ...]) -> Affine:
         found = plane_statistics(task, plane, ledger)
         scheme, image = task.model.normalisation, task.image
-        return normalisation.fit(scheme, found, image.dtype, _name(image, plane))
+        return normalisation.fit(scheme, found, image.dtype, image.plane_name(plane))
 
     def read(work: Work) -> NDArray[np.float32]:
         source = PlaneSource(task.image, work.plane, task.channels)
@@ -130,12 +130,6 @@ def unfinished(
             yield work
 
 
-def _name(image: Image, plane: tuple[int, ...]) -> str:
-    """An image and which of its planes, if it has several, for messages."""
-    places = [f"{axis} {at}" for axis, at in zip(image.plane_axes, plane, strict=True)]
-    return f"{image.path} ({', '.join(places)})" if places else str(image.path)
-
-
 def plane_statistics(
     task: Task, plane: tuple[int, ...], ledger: MutableMapping[str, Any]
 ) -> Statistics:
@@ -143,7 +137,7 @@ def plane_statistics(
     key = statistics_key(plane)
     if key not in ledger:
         source = PlaneSource(task.image, plane, task.channels)
-        found = normalisation.gather_statistics(source, name=_name(task.image, plane))
+        found = normalisation.gather_statistics(source, name=task.image.plane_name(plane))
         # Through JSON numbers come back the same to the last bit.
         ledger[key] = [found.pixels, *(values.tolist() for values in found[1:])]
     pixels, *values = ledger[key]

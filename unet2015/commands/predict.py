@@ -13,7 +13,6 @@ needs for that is in hidden folders beside the results, .*unet2015.
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -27,13 +26,11 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .. import __version__
 from ..allocation import keep_memory
-from ..atomic import name_on_disk
 from ..checkpoint import Model, load_model
 from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
 from ..errors import InputError
 from ..fileprediction import digest, explained_full_disk, predict_file, scratch_folder
 from ..images import (
-    IMAGE_SUFFIXES,
     STREAMED_FROM,
     check_output,
     fingerprint,
@@ -41,7 +38,7 @@ from ..images import (
     select_channels,
 )
 from ..images.writing import check_axes
-from ..inputs import expand, result_beside
+from ..inputs import plan_results
 from ..progress import Progress
 from ..results import ProbabilityType, Result
 from ..scratch import Scratch
@@ -119,7 +116,10 @@ def run(options: Options) -> None:
     asked = options
     if options.min_size is None:
         options = replace(options, min_size=model.min_size)
-    jobs = plan(options)
+    jobs = [
+        Job(source, target, _result(options, is_frame))
+        for source, target, is_frame in plan_results(options.images, options.out)
+    ]
     _check_kinds(asked, jobs)
     pixels, sizes = zip(*(_check(job, model, options) for job in jobs), strict=True)
     engines = _engines(engine, options.backend, pixels, sizes, model)
@@ -253,53 +253,6 @@ def _result(options: Options, is_frame: bool = False) -> Result:
         options.fill_holes,
         options.neck_depth,
     )
-
-
-def plan(options: Options) -> list[Job]:
-    """Decide which file becomes which result.
-
-    Raises
-    ------
-    InputError
-        If there is no image or two images would give one result.
-    """
-    found = [pair for path in options.images for pair in expand(path)]
-    if not found:
-        raise InputError("no image given: name at least one file or folder.")
-    out = options.out
-    if out is None:
-        if len(found) > 1:
-            raise InputError(f"{len(found)} images give as many results: name a folder by --out.")
-        out = result_beside(*found[0][:2])
-    is_file = out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
-    if is_file or out.suffix.lower() == ".zarr":
-        if len(found) > 1:
-            raise InputError(f"{len(found)} images cannot become one file, {out}: give a folder.")
-        source, _, is_frame = found[0]
-        return [Job(source, out, _result(options, is_frame))]
-    to_file = len(options.images) == 1 and options.images[0].is_file() and not out.is_dir()
-    if to_file and out.suffix and not re.fullmatch(r"\.v?\d+", out.suffix):  # results.v2
-        raise InputError(
-            f"{out} has no suffix of an image: use .tif, .png or .zarr, or make the folder first, "
-            "if it is to be one."
-        )
-    for source, name, is_frame in found:
-        if out.exists() and out.samefile(source.parent) and not is_frame:
-            raise InputError(
-                f"{out} is where {source.name} is, and may hold another {name}: give another "
-                "folder for the results."
-            )
-    jobs = [Job(source, out / name, _result(options, is_frame)) for source, name, is_frame in found]
-    taken: dict[str, Path] = {}
-    for job in jobs:
-        name = name_on_disk(job.target)
-        if name in taken:
-            raise InputError(
-                f"{taken[name]} and {job.source} would both become {job.target}: "
-                "predict them into different folders."
-            )
-        taken[name] = job.source
-    return jobs
 
 
 def _check(job: Job, model: Model, options: Options) -> tuple[int, tuple[int, ...]]:

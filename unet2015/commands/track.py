@@ -21,15 +21,8 @@ from ..atomic import check_writable, put, temporary_folder
 from ..doubt import warn_of_doubt
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES, PixelSize, write_image
-from ..labelfolder import (
-    frame_digits,
-    integer_labels,
-    is_one_image,
-    labels_home,
-    numbered_images,
-    open_labels,
-    read_plane,
-)
+from ..labelfolder import frame_digits, is_one_image, labels_home, numbered_images
+from ..labelimages import integer_labels, open_labels, read_plane
 from ..progress import Progress
 from ..trackfile import write_tracks
 from ..tracking import Tracker, TrackingConfig

@@ -24,7 +24,8 @@ from ..doubt import doubt
 from ..errors import InputError
 from ..images import Image, check_output, open_image, write_regions
 from ..images.opening import images_beside, is_zarr
-from ..labelfolder import label_images, labels_home, open_labels
+from ..labelfolder import label_images, labels_home
+from ..labelimages import open_labels
 from ..progress import Progress
 from ..weightmap import (
     FREIBURG,
@@ -132,9 +133,6 @@ def plan(options: Options) -> list[Job]:
     InputError
         If there is no label image, or several would become one file.
     """
-    for path in (options.out, options.target):
-        if path is not None and path.suffix.lower() == ".png":
-            raise InputError(f"{path}: weight maps and targets are written as .tif or .zarr.")
     if not options.labels.is_dir() or is_zarr(options.labels):
         return [Job(options.labels, options.out, options.target)]
     found = list(label_images(options.labels).values())
@@ -143,7 +141,7 @@ def plan(options: Options) -> list[Job]:
     if len(found) == 1 and options.out.suffix.lower() in SUFFIXES:
         return [Job(found[0], options.out, options.target)]
     for path in (options.out, options.target):
-        if path is not None and path.suffix.lower() in SUFFIXES:
+        if path is not None and path.suffix.lower() in (*SUFFIXES, ".png"):
             raise InputError(
                 f"{len(found)} label images cannot become one file, {path}: "
                 "give the name of a folder."
@@ -193,7 +191,7 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
     for path, _ in outputs:
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(
-                f"{path} is no name for one weight map: end it in {', '.join(SUFFIXES)}."
+                f"{path} is no name for a weight map or target: end it in {', '.join(SUFFIXES)}."
             )
     if options.preview is not None:
         if options.preview.suffix.lower() != ".png":
@@ -243,6 +241,8 @@ def _look(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> LabelSumma
     for why, paths in doubted.items():
         which = f"{paths[0]}" + f" and {len(paths) - 1} more" * (len(paths) > 1)
         logger.warning("%s: %s", which, why)
+    if reading.ignore is not None and sum(summary.counts) == summary.pixels:
+        logger.warning("no pixel has the value %d, which --ignore names.", reading.ignore)
     if summary.names is None:
         logger.warning("there is no cell in %s.", jobs[0].labels)
     elif summary.names[0] == summary.names[1] and not reading.connected_components:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import InputError
-from ..labelfolder import frame_digits, numbered_images, read_labels
+from ..labelfolder import frame_digits, numbered_images
+from ..labelimages import read_labels
 from .frames import (
     AnnotatedFrame,
     annotated_frame,

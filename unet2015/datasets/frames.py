@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..images import open_image
-from ..labelfolder import integer_labels
+from ..labelimages import integer_labels
 
 SURROUNDINGS = 8
 """Pixels around an annotated cell that are taken for background outside the field of interest, so

@@ -11,7 +11,7 @@ from ..doubt import doubt
 from ..errors import InputError
 from ..images.opening import image_files
 from ..instances import label_cells
-from ..labelfolder import read_labels
+from ..labelimages import read_labels
 from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells, smallest_cell
 
 logger = logging.getLogger(__name__)

@@ -11,15 +11,8 @@ from numpy.typing import NDArray
 
 from ..doubt import warn_of_doubt
 from ..errors import InputError
-from ..labelfolder import (
-    FramePair,
-    check_shapes,
-    labels_home,
-    numbered_images,
-    pair_frames,
-    planes,
-    read_labels,
-)
+from ..labelfolder import FramePair, check_shapes, labels_home, numbered_images, pair_frames, planes
+from ..labelimages import read_labels
 from ..metrics import (
     GraphErrors,
     MatchCounts,

@@ -98,6 +98,11 @@ class Image(ABC):
         """The index of each plane over `plane_axes`, the last axis fastest; ``[()]`` for one."""
         return list(product(*map(range, self.plane_shape)))
 
+    def plane_name(self, plane: Sequence[int]) -> str:
+        """The path and, if there are several planes, which one, for messages."""
+        places = [f"{axis} {at}" for axis, at in zip(self.plane_axes, plane, strict=True)]
+        return f"{self.path} ({', '.join(places)})" if places else str(self.path)
+
     def read(
         self,
         plane: Sequence[int] = (),

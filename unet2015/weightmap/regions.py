@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..errors import InputError
 from ..images import Image
+from ..labelimages import read_plane
 from ..pieces import Plane
 from ..stitching import number_cells
 from .classes import ClassCounts, ClassWeights, add_counts, count_classes
-from .labels import as_labels
 from .map import WeightMapConfig, border_weight_map, halo, separate_touching
 
 BAND = 512
@@ -100,11 +99,7 @@ class CellRows:
         return self._image.read(self._plane, rows, columns)[0] == self._reading.ignore
 
     def _labels(self, rows: slice) -> NDArray[Any]:
-        pixels = self._image.read(self._plane, rows)[0]
-        try:
-            return as_labels(pixels, self._reading.ignore)
-        except InputError as error:
-            raise InputError(f"{self._image.path}: {error}") from error
+        return read_plane(self._image, self._plane, rows, self._reading.ignore)
 
 
 class LabelSummary(NamedTuple):
