@@ -485,6 +485,16 @@ def test_em_results_of_integers_and_without_grey_values(membranes, tmp_path, cap
         assert found["pixel_error"]["value"] == pytest.approx(error)
 
 
+def test_em_probabilities_may_be_off_by_rounding(membranes, tmp_path, capsys):
+    probability = tifffile.imread(membranes) / np.float32(255)
+    probability[0, 0, 0] = np.nextafter(np.float32(1), np.float32(2))
+    write(tmp_path / "p.tif", probability.astype(np.float32))
+    assert evaluate_json(capsys, membranes, tmp_path / "p.tif", "--em")["pixel_error"]["value"] == 0
+    probability[0, 0, 0] = 1.00001
+    write(tmp_path / "p.tif", probability.astype(np.float32))
+    assert "to 1.00001" in fails(capsys, membranes, tmp_path / "p.tif", "--em")
+
+
 def test_em_mistakes_get_one_sentence(membranes, tmp_path, capsys):
     write(tmp_path / "f.tif", tifffile.imread(membranes).astype(np.float32))
     assert "from 0 to 255: probabilities lie" in fails(

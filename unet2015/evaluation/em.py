@@ -92,7 +92,8 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
         return image / np.float32(one)
     if np.isnan(image).any():
         raise InputError(f"{path} holds NaN: probabilities lie between 0 and 1.")
-    if image.min() < 0 or image.max() > 1:
+    rounding = 4 * float(np.finfo(image.dtype).eps)  # of a softmax
+    if image.min() < -rounding or image.max() > 1 + rounding:
         raise InputError(
             f"{path} holds {image.dtype} values from {image.min():.9g} to {image.max():.9g}: "
             "probabilities lie between 0 and 1."
