@@ -63,6 +63,24 @@ def test_a_sequence_gives_its_annotated_frames(tmp_path):
     assert np.array_equal(frame.ignore, near & (labels == 0))
 
 
+def test_names_of_a_sequence_may_differ_in_zeros_and_suffix(tmp_path):
+    labels = np.zeros((30, 40), np.uint16)
+    labels[4:16, 4:16] = 7
+    markers = np.zeros_like(labels)
+    markers[20:22, 30:32] = 1
+    write_ctc(tmp_path, labels, markers)
+    (expected,) = load_sequence(tmp_path, "01")
+    truth = tmp_path / "01_GT"
+    (truth / "TRA/man_track003.tif").rename(truth / "TRA/man_track0003.tiff")
+    (tmp_path / "01/t003.tif").rename(tmp_path / "01/t003.TIF")
+    (found,) = load_sequence(tmp_path, "01")
+    assert np.array_equal(found.image, expected.image)
+    assert np.array_equal(found.ignore, expected.ignore)
+    (tmp_path / "01/t003.TIF").unlink()
+    with pytest.raises(InputError, match=r"no image t003.tif for .*man_seg003.tif"):
+        load_sequence(tmp_path, "01")
+
+
 def test_a_broken_sequence_is_refused_in_one_sentence(tmp_path):
     labels = np.zeros((30, 40), np.uint16)
     with pytest.raises(InputError, match="does not exist"):
@@ -75,7 +93,7 @@ def test_a_broken_sequence_is_refused_in_one_sentence(tmp_path):
     labels[3:9, 3:9] = 1
     tifffile.imwrite(tmp_path / "01_GT/SEG/man_seg003.tif", labels[:20])
     (tmp_path / "01_GT/TRA/man_track003.tif").unlink()
-    with pytest.raises(InputError, match="30 x 40 and its labels are 20 x 40"):
+    with pytest.raises(InputError, match="30x40 and its labels are 20x40"):
         load_sequence(tmp_path, "01")
     (tmp_path / "01_GT/SEG/man_seg003.tif").unlink()
     with pytest.raises(InputError, match=r"holds no man_segNNN\.tif"):

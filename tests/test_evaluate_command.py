@@ -183,8 +183,8 @@ def test_known_damage_has_known_values(truth, tmp_path, capsys):
         (("--thresholds", "0.5"), "--thresholds are for probabilities: give --em too"),
         (("--images", "."), "--images are for --picture"),
         (("--picture", "a.xyz"), "no suffix of a picture"),
-        (("--picture", "nowhere/a.png"), "Folder nowhere does not exist"),
-        (("--csv", __file__), "is a file: give --csv the name of a folder"),
+        (("--picture", f"{__file__}/a.png"), "is no folder that can be written to"),
+        (("--csv", __file__), "is no folder that can be written to"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_the_scoring(
@@ -200,6 +200,12 @@ def test_a_reference_track_beyond_the_last_frame_is_refused(truth, result, capsy
     track_file.write_text(track_file.read_text().replace("4 0 3", f"4 0 {end}"))
     message = fails(capsys, truth, result)
     assert f"until frame {end}, but the last frame with markers is 3" in message
+
+
+def test_a_frame_without_markers_is_told(truth, result, capsys):
+    (truth / "TRA" / "man_track002.tif").unlink()
+    message = fails(capsys, truth, result)
+    assert "has markers of 3 frames, the last of frame 3: all frames from 0 on" in message
 
 
 def test_a_mask_as_reference_or_result_is_told(tmp_path, capsys):
@@ -496,6 +502,9 @@ def test_em_probabilities_may_be_off_by_rounding(membranes, tmp_path, capsys):
 
 
 def test_em_mistakes_get_one_sentence(membranes, tmp_path, capsys):
+    numbered = np.array([0, 1, 2, 3], np.uint8)[np.arange(1200).reshape(2, 20, 30) % 4]
+    write(tmp_path / "cells.tif", numbered)
+    assert "numbers up to 3, as" in fails(capsys, membranes, tmp_path / "cells.tif", "--em")
     write(tmp_path / "f.tif", tifffile.imread(membranes).astype(np.float32))
     assert "from 0 to 255: probabilities lie" in fails(
         capsys, membranes, tmp_path / "f.tif", "--em"

@@ -369,7 +369,7 @@ def test_mistakes_are_told_before_anything_is_computed(model, image, capsys):
         (image, "out.tif", ("--labels", "--classes"), "exclude each other"),
         (image.with_name("nan.tif"), "out.tif", (), "nan.tif has pixels that are NaN"),
         (image.with_name("stack.tif"), "t.tif", (), "stack.tif (T 2) has pixels that are NaN"),
-        (image.with_name("p.zarr"), "out.tif", (), "cannot be written"),
+        (image.with_name("p.zarr"), "out.tif", (), "p.zarr has the axes PYX"),
     ]:
         words = ("predict", source, "-m", model, "-o", image.with_name(target), *extra)
         assert cli(*words) == 2

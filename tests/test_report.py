@@ -219,6 +219,13 @@ def test_large_images_are_reduced_alike():
     assert weights_uri(np.ones(shape), factor).startswith("data:image/png;base64,iVBOR")
 
 
+def test_an_image_thinner_than_its_reduction_is_shown():
+    shape = (LARGEST_SIDE * 3, 2)
+    factor = reduction(shape)
+    assert reduce_labels(np.ones(shape, np.uint8), factor).any()
+    assert grey_uri(np.zeros(shape), factor).startswith("data:image/jpeg")
+
+
 def test_a_histogram_counts_every_cell_once_and_names_the_mean():
     drawn = histogram(np.array([0.0, 0.5, 0.51, 1.0]), "SEG")
     assert [int(n) for n in re.findall(r"(\d+) cells with SEG", drawn)] == [1, 2, 1]

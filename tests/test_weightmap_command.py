@@ -1,5 +1,7 @@
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -13,6 +15,7 @@ from unet2015 import border_weight_map, separate_touching
 from unet2015.cli import main
 from unet2015.images import open_image, read_image, stream_image, write_image
 from unet2015.instances import label_cells
+from unet2015.labelimages import open_labels, read_plane
 from unet2015.weightmap import WeightMapConfig, balanced_class_weights, regions
 from unet2015.weightmap.regions import CellRows, LabelReading, WeightRegions
 
@@ -257,6 +260,30 @@ def test_labels_may_be_the_indices_of_a_palette(tmp_path):
     for name in ("{}.tif", "{}.png"):
         found, expected = (read_image(tmp_path / name.format(kind)) for kind in ("png", "tif"))
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_labels_may_be_a_png_of_few_bits(tmp_path, bits):
+    labels = np.kron(np.arange(8).reshape(2, 4) % 2**bits, np.ones((8, 8), int)).astype(np.uint8)
+    each = 8 // bits
+    shifts = np.arange(each)[::-1] * bits
+    packed = (labels.reshape(len(labels), -1, each) << shifts).sum(axis=2).astype(np.uint8)
+    rows = np.pad(packed, [(0, 0), (1, 0)])  # filter 0 before each row
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", *labels.shape[::-1], bits, 0, 0, 0, 0),
+        b"IDAT": zlib.compress(rows.tobytes()),
+        b"IEND": b"",
+    }
+    (tmp_path / "few.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks.items()
+        )
+    )
+    with open_labels(tmp_path / "few.png") as image:
+        np.testing.assert_array_equal(read_plane(image, ()), labels)
+    assert read_image(tmp_path / "few.png").max() == labels.max() * 255 // (2**bits - 1)
 
 
 def test_an_image_without_a_preview_is_refused(tmp_path, capsys):

@@ -1,5 +1,9 @@
 """The one exception that tells users what to change."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
@@ -7,3 +11,8 @@ class InputError(ValueError):
     The message is one sentence that names what was wrong, what is allowed and how to fix it;
     the command line prints it and exits with status 2.
     """
+
+
+def by(shape: Sequence[int]) -> str:
+    """Write a shape as messages do, ``512x696``."""
+    return "x".join(map(str, shape))

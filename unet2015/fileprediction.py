@@ -85,7 +85,7 @@ def predict_file(
     """
     state = fingerprint(source)
     with open_image(source) as image:
-        chosen = select_channels(image, channels or None, model.network.config.in_channels)
+        chosen = select_channels(image, channels, model.network.config.in_channels)
         processes = 1 if cluster is None else cluster.processes
         grid = tile_grid(image.shape[-2:], model.network, tile, engine.device, processes)
         task = Task(image, chosen, model, engine, grid, result)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import InputError, by
 from .images import IMAGE_SUFFIXES
 from .images.opening import image_files, is_zarr
 from .labelimages import open_labels, read_plane
@@ -170,8 +170,8 @@ def check_shapes(pair: FramePair, reference: Sequence[int], result: Sequence[int
     """Refuse a result whose shape is not that of its reference."""
     if tuple(reference) != tuple(result):
         raise InputError(
-            f"{pair.result} has the shape {_by(result)}, but its reference {pair.reference} "
-            f"{_by(reference)}: give a result of the reference's size."
+            f"{pair.result} has the shape {by(result)}, but its reference {pair.reference} "
+            f"{by(reference)}: give a result of the reference's size."
         )
 
 
@@ -189,7 +189,3 @@ def _unique(folder: Path, found: Iterable[tuple[_Key, Path]]) -> dict[_Key, Path
 def _some(names: list[str], what: str) -> str:
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return f"{what}{'s' if len(names) > 1 else ''} {shown}"
-
-
-def _by(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import InputError, by
 from .images import Image, open_image
 from .weightmap import as_labels
 
@@ -41,7 +41,7 @@ def integer_labels(
         raise InputError(f"{name}: {error}") from error
     if labels.ndim != 2:
         raise InputError(
-            f"{name}: the labels have the shape {'x'.join(map(str, labels.shape))}: "
+            f"{name}: the labels have the shape {by(labels.shape)}: "
             "give one plane with one number per pixel."
         )
     return labels

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 from tqdm import tqdm
 
 LOG_SECONDS = 10
-"""Seconds between two states of a bar in a file, such as the log of a cluster."""
+"""Seconds before and between the states of a bar in a file, such as the log of a cluster."""
 
 
 class Progress(tqdm):  # type: ignore[misc]  # tqdm is untyped
-    """A progress bar of tqdm, with all its parameters; one that no terminal shows comes rarely."""
+    """A progress bar of tqdm, with all its parameters; without a terminal it comes late, rarely."""
 
     hidden: ClassVar[bool] = False
     """Whether no bar is shown, not even those that are asked for."""
@@ -23,7 +23,7 @@ class Progress(tqdm):  # type: ignore[misc]  # tqdm is untyped
         if Progress.hidden:
             options["disable"] = True
         if sys.stderr is None or not sys.stderr.isatty():
-            options.setdefault("mininterval", LOG_SECONDS)
+            options |= {"mininterval": LOG_SECONDS, "delay": LOG_SECONDS}
         super().__init__(*arguments, **options)
 
 

@@ -77,6 +77,16 @@ def test_ome_description(tmp_path: Path) -> None:
         assert image.channel_names == tuple(names)
 
 
+def test_a_pixel_size_that_tags_cannot_hold_is_in_the_description_alone(tmp_path: Path) -> None:
+    sizes = {"X": (6.5e-7, "µm"), "Y": (6.5e-7, "µm")}  # metres without a unit
+    for name in ("a.ome.tif", "a.tif"):
+        write_image(tmp_path / name, np.zeros((8, 9), np.uint32), "YX", sizes)
+        with open_image(tmp_path / name) as image:
+            assert image.pixel_size == sizes
+    write_image(tmp_path / "imagej.tif", np.zeros((8, 9), np.uint8), "YX", sizes)
+    assert read_image(tmp_path / "imagej.tif").shape == (8, 9)
+
+
 def test_mask_is_written_as_zeros_and_ones(tmp_path: Path) -> None:
     mask = np.eye(9, dtype=bool)
     write_image(tmp_path / "a.tif", mask)
@@ -117,8 +127,11 @@ def test_output_checks(tmp_path: Path) -> None:
         check_output(tmp_path / "." / "in.tif", [source])
     zarr.create_array(str(tmp_path / "in.zarr"), shape=(5, 6), dtype="uint8")
     (tmp_path / "in.zarr" / "labels").mkdir()
-    with pytest.raises(InputError, match="lies in the input"):
+    with pytest.raises(InputError, match="lies in the Zarr"):
         check_output(tmp_path / "in.zarr" / "labels" / "out.zarr", [tmp_path / "in.zarr"])
+    zarr.create_group(str(tmp_path / "group.zarr"))
+    with pytest.raises(InputError, match="lies in the Zarr"):
+        check_output(tmp_path / "group.zarr" / "0-predicted.tif", [tmp_path / "group.zarr" / "0"])
     (tmp_path / "folder.tif").mkdir()
     with pytest.raises(InputError, match="is a folder"):
         check_output(tmp_path / "folder.tif")

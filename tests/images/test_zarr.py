@@ -47,7 +47,8 @@ def test_regions_of_any_order(
         order = sorted(range(len(axes)), key=lambda i: "TZCYX".index(axes[i]))
         expected = array.transpose(order)
         with open_image(path) as image:
-            assert image.axes == "".join(axes[i] for i in order)
+            kept = [axes[i] for i in order if axes[i] in "YX" or shape[i] > 1]
+            assert image.axes == "".join(kept)
             assert image.dtype == np.dtype(dtype).newbyteorder("=")
             top, bottom = sorted(rng.integers(0, expected.shape[-2] + 1, 2))
             left, right = sorted(rng.integers(0, expected.shape[-1] + 1, 2))
@@ -125,12 +126,26 @@ def test_ome_zarr(tmp_path: Path, version: str, zarr_format: Any, nested: bool) 
     np.testing.assert_array_equal(read_image(path), array.transpose(0, 2, 1, 3, 4))
 
 
+def test_axes_of_length_one_are_left_out_as_from_a_tiff(tmp_path: Path) -> None:
+    array = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 1, 1, 5, 6)
+    stored = zarr.create_array(
+        str(tmp_path / "a.zarr"),
+        shape=array.shape,
+        dtype=array.dtype,
+        dimension_names=["t", "c", "z", "y", "x"],
+    )
+    stored[...] = array
+    assert read_image(tmp_path / "a.zarr").shape == (4, 5, 6)
+    with open_image(tmp_path / "a.zarr") as image:
+        assert (image.axes, image.channels) == ("TYX", 1)
+
+
 def test_old_ome_zarr_without_axes(tmp_path: Path) -> None:
     group = zarr.create_group(str(tmp_path / "old.zarr"), zarr_format=2)
     group.attrs.update({"multiscales": [{"version": "0.1", "datasets": [{"path": "0"}]}]})
     group.create_array("0", data=np.ones((1, 2, 3, 5, 6), np.uint8))
     with open_image(tmp_path / "old.zarr") as image:
-        assert image.describe() == "T 1, Z 3, C 2, Y 5, X 6"
+        assert image.describe() == "Z 3, C 2, Y 5, X 6"
 
 
 def test_group_of_images(tmp_path: Path) -> None:

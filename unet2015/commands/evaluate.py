@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tyro.conf import FlagCreatePairsOff, Positional
 
+from ..atomic import check_writable
 from ..errors import InputError
 from ..evaluation import SequenceScore, score_sequence, tables
 from ..evaluation.em import score_stack
@@ -95,9 +96,7 @@ def _check_outputs(options: Options) -> None:
         check_page(options.report)
         folder_of_images(options.reference, options.images)
     if options.csv is not None:
-        if options.csv.exists() and not options.csv.is_dir():
-            raise InputError(f"{options.csv} is a file: give --csv the name of a folder.")
-        options.csv.mkdir(parents=True, exist_ok=True)
+        check_writable(options.csv / "frames.csv")
 
 
 def _write_page(page: Path, options: Options, score: SequenceScore) -> None:

@@ -37,7 +37,7 @@ from ..images import (
     open_image,
     select_channels,
 )
-from ..images.writing import check_axes
+from ..images.writing import check_planes
 from ..inputs import plan_results
 from ..progress import Progress
 from ..results import ProbabilityType, Result
@@ -261,11 +261,11 @@ def _check(job: Job, model: Model, options: Options) -> tuple[int, tuple[int, ..
     Returns the number of its pixels, and the height and width that determine its tiles.
     """
     with open_image(job.source) as image:
-        select_channels(image, options.channels or None, model.network.config.in_channels)
+        check_planes(image)
+        select_channels(image, options.channels, model.network.config.in_channels)
         tile_grid(image.shape[-2:], model.network, options.tile)
         axes = image.plane_axes + "YX"
         shape = (*image.plane_shape, *image.shape[-2:])
-        check_axes(axes, shape)
         fits = axes == "YX" and job.result.stored == np.uint8 and prod(shape) < STREAMED_FROM
         if job.target.suffix.lower() == ".png" and not fits:
             smaller = axes == "YX" and job.result.kind == "probability"

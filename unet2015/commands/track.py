@@ -113,7 +113,7 @@ class _Frame(NamedTuple):
 
 
 def _read_masks(masks: Sequence[Path]) -> Iterator[_Frame]:
-    for path in Progress(masks, "tracking", unit="frame", disable=None):
+    for path in Progress(masks, "tracking", unit="frame"):
         with open_labels(path) as image:
             labels, size = integer_labels(path, image.read_single()[0]), image.pixel_size
         yield _Frame(path, frame_digits(path), labels, size)
@@ -123,7 +123,7 @@ def _read_stack(stack: Path) -> Iterator[_Frame]:
     with open_labels(stack) as image:
         digits = max(3, len(str(len(image.planes) - 1)))
         size = {axis: step for axis, step in image.pixel_size.items() if axis in "YX"}
-        for plane in Progress(image.planes, "tracking", unit="frame", disable=None):
+        for plane in Progress(image.planes, "tracking", unit="frame"):
             yield _Frame(stack, f"{plane[0]:0{digits}d}", read_plane(image, plane), size)
 
 

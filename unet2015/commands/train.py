@@ -26,7 +26,8 @@ from ..datasets.pairs import load_pairs
 from ..device import DeviceName, Engine, Precision, choose_engine
 from ..errors import InputError
 from ..instances import foreground, label_cells
-from ..metrics import seg_score, sequence_seg, within_margin
+from ..metrics import seg_score, sequence_seg
+from ..metrics.overlap import check_margin
 from ..pictures import draw_loss
 from ..prediction import predict
 from ..report import Report, check_page, write_page
@@ -90,7 +91,7 @@ def run(options: Options) -> None:
     ]
     margin = options.training.margin
     for frame in validation:
-        within_margin(frame.labels, margin)  # refuses one that leaves no field
+        check_margin(margin, frame.labels.shape, frame.name)
     engine = choose_engine(options.device, options.precision)
     s = "s" * (len(frames) > 1)
     logger.info("%d annotated frame%s; computing on %s.", len(frames), s, engine)

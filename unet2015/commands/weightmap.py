@@ -24,6 +24,7 @@ from ..doubt import doubt
 from ..errors import InputError
 from ..images import Image, check_output, open_image, write_regions
 from ..images.opening import images_beside, is_zarr
+from ..images.writing import check_planes
 from ..labelfolder import label_images, labels_home
 from ..labelimages import open_labels
 from ..progress import Progress
@@ -171,7 +172,7 @@ def _check_inputs(jobs: Sequence[Job], options: Options) -> int:
     pixels = 0
     for job in jobs:
         with open_labels(job.labels) as image:
-            _check_axes(image)
+            check_planes(image)
             microscope = options.image or frame_of_mask(job.labels)
             if options.preview is not None and microscope is not None:
                 with open_image(microscope) as other:
@@ -201,14 +202,6 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
         check_output(path, [labels, *([] if options.image is None else [options.image])])
     if len({name_on_disk(path.resolve()) for path, _ in outputs}) < len(outputs):
         raise InputError("two results would go to the same file: give them different names.")
-
-
-def _check_axes(image: Image) -> None:
-    if not set(image.plane_axes) <= set("TZ"):
-        raise InputError(
-            f"{image.path} has the axes {image.axes}: label images have Y and X, and T and Z "
-            "at most, so split it first."
-        )
 
 
 def _check_same(labels: Image, image: Image) -> None:

@@ -1,1 +1,1 @@
-"""Data sets: annotated frames in, training samples out."""
+"""Data sets: files in, annotated frames out."""

@@ -9,6 +9,7 @@ A data set folder holds, for sequence 01: the images ``01/tNNN.tif``; the gold t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import InputError
-from ..labelfolder import frame_digits, numbered_images
+from ..labelfolder import numbered_images
 from ..labelimages import read_labels
-from .frames import (
-    AnnotatedFrame,
-    annotated_frame,
-    read_frame,
-    require_cells,
-)
+from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells
 
 REACH_OF_MISSING_CELL = 2.0
 """An unannotated cell is assumed to lie within this many typical radii of its marker."""
 
-_FRAME = re.compile(r"t(\d{3,4})\.tiff?$")
+_FRAME = re.compile(r"t(\d{3,4})\.tiff?$", re.IGNORECASE)
 
 
 def is_sequence(folder: Path) -> bool:
@@ -86,29 +82,25 @@ def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list
     found: dict[int, Path] = {}
     for folder in reversed(masks_in):  # gold masks take the place of silver ones
         found |= numbered_images(folder)
-    masks = [found[number] for number in sorted(found)]
-    if not masks:
+    if not found:
         raise InputError(f"{truth / 'SEG'} holds no man_segNNN.tif: there is nothing to learn.")
-    labels = [read_labels(path) for path in masks]
-    reach = REACH_OF_MISSING_CELL * _typical_radius(labels)
-    frames = [
-        _read_frame(data, sequence, mask, cells, reach)
-        for mask, cells in zip(masks, labels, strict=True)
-    ]
+    images = {int(frame_number(path)): path for path in sequence_frames(data / sequence)}
+    markers = numbered_images(truth / "TRA") if (truth / "TRA").is_dir() else {}
+    masks = {number: read_labels(found[number]) for number in sorted(found)}
+    reach = REACH_OF_MISSING_CELL * _typical_radius(masks.values())
+    frames = []
+    for number, labels in masks.items():
+        if number not in images:
+            raise InputError(
+                f"{data / sequence} holds no image t{number:03d}.tif for {found[number]}."
+            )
+        ignore = None
+        if number in markers:
+            ignore = unannotated(labels, read_labels(markers[number]), reach)
+        name = f"{data.name}/{sequence}/{images[number].stem}"
+        frames.append(annotated_frame(name, read_frame(images[number]), labels, ignore))
     require_cells(frames, truth / "SEG")
     return frames
-
-
-def _read_frame(
-    data: Path, sequence: str, mask: Path, labels: NDArray[Any], reach: float
-) -> AnnotatedFrame:
-    number = frame_digits(mask)
-    markers = data / f"{sequence}_GT" / "TRA" / f"man_track{number}.tif"
-    ignore = None
-    if markers.is_file():
-        ignore = unannotated(labels, read_labels(markers), reach)
-    image = read_frame(data / sequence / f"t{number}.tif")
-    return annotated_frame(f"{data.name}/{sequence}/t{number}", image, labels, ignore)
 
 
 def unannotated(labels: NDArray[Any], markers: NDArray[Any], reach: float) -> NDArray[np.bool_]:
@@ -142,7 +134,7 @@ def unannotated(labels: NDArray[Any], markers: NDArray[Any], reach: float) -> ND
     return (far <= reach) & (labels == 0)
 
 
-def _typical_radius(label_images: list[NDArray[Any]]) -> float:
+def _typical_radius(label_images: Iterable[NDArray[Any]]) -> float:
     """Radius in pixels of a disc with the median area of the cells, 0 if there are none."""
     areas = np.concatenate(
         [np.unique(labels[labels > 0], return_counts=True)[1] for labels in label_images]

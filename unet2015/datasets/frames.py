@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..errors import InputError
+from ..errors import InputError, by
 from ..images import open_image
 from ..labelimages import integer_labels
+from ..metrics.overlap import check_margin
 
 SURROUNDINGS = 8
 """Pixels around an annotated cell that are taken for background outside the field of interest, so
@@ -61,8 +62,8 @@ def annotated_frame(
         image = image[None]
     if image.ndim != 3 or image.shape[1:] != labels.shape:
         raise InputError(
-            f"{name}: the image is {_times(image.shape[-2:])} and its labels are "
-            f"{_times(labels.shape)} pixels: they must be of one size."
+            f"{name}: the image is {by(image.shape[-2:])} and its labels are "
+            f"{by(labels.shape)} pixels: they must be of one size."
         )
     if ignore is None:
         ignore = np.zeros(labels.shape, dtype=bool)
@@ -94,12 +95,7 @@ def in_field(frame: AnnotatedFrame, margin: int) -> AnnotatedFrame:
     InputError
         If the margin is negative or leaves no field.
     """
-    height, width = frame.labels.shape
-    if not 0 <= 2 * margin < min(height, width):
-        raise InputError(
-            f"margin is {margin}: {frame.name} of {height} x {width} pixels needs one from 0 to "
-            f"{(min(height, width) - 1) // 2}."
-        )
+    check_margin(margin, frame.labels.shape, frame.name)
     if margin == 0:
         return frame
     outside = np.ones(frame.labels.shape, dtype=bool)
@@ -122,7 +118,3 @@ def require_cells(frames: list[AnnotatedFrame], where: Path | str) -> None:
             f"{where}: none of the {len(frames)} label images contains a cell: "
             "a network that sees background alone learns nothing else."
         )
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

@@ -17,7 +17,7 @@ from ..metrics import AtThreshold, best_over_thresholds, em_score
 from ..progress import Progress
 
 LEAST_PROBABLE = 1 / 16
-"""Integers of two bytes or more, none of which is more of the largest, are numbered cells."""
+"""Integers none of which is more of the largest are numbered cells."""
 
 
 def score_stack(
@@ -62,7 +62,7 @@ def score_stack(
     # A result that is already binary is the same at every threshold.
     if ((probability == 0) | (probability == 1)).all():
         thresholds = [min(thresholds)]
-    bar = Progress(thresholds, "thresholds", disable=None, leave=False)
+    bar = Progress(thresholds, "thresholds", leave=False)
     scores = [em_score(truth, probability > threshold) for threshold in bar]
     return best_over_thresholds(scores, thresholds)
 
@@ -83,7 +83,7 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
         return (image > 0).astype(np.float32)  # a mask, whatever number stands for cell
     if image.dtype.kind in "ui":
         one = np.iinfo(image.dtype).max
-        if image.dtype.itemsize > 1 and image.max() <= one * LEAST_PROBABLE:
+        if image.max() <= one * LEAST_PROBABLE:
             raise InputError(
                 f"{path} holds whole numbers up to {image.max()}, as numbered cells do, while "
                 f"{one} stands for a probability of 1: give probabilities, or a mask of 0 and one "

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
 
-from ..atomic import atomic_path, is_writable
+from ..atomic import atomic_path, check_writable
 from ..errors import InputError
 from ..labelfolder import find_image, folder_of_images, pair_frames
 from ..pictures import aspect, to_grey
@@ -76,6 +76,7 @@ def draw_mistakes(
     handles.append(Patch(facecolor="white", edgecolor=RESULT_OUTLINE, label="result"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9)
     figure.set_layout_engine("constrained")
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
@@ -86,14 +87,13 @@ def check_picture(path: Path, reference: Path, result: Path, images: Path | None
     Raises
     ------
     InputError
-        If the suffix is none of a picture, its folder cannot be written to, it would replace what
+        If the suffix is none of a picture, its place cannot be written to, it would replace what
         is scored or shown, or the folder of images does not exist.
     """
     formats = Figure().canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
         raise InputError(f"{path} has no suffix of a picture: choose one of {', '.join(formats)}.")
-    if not is_writable(path.parent):
-        raise InputError(f"Folder {path.parent} does not exist or is not writable: choose another.")
+    check_writable(path)
     images = folder_of_images(reference, images)
     for pair in pair_frames(reference, result):
         shown = None if images is None else find_image(images, pair.name)

@@ -120,6 +120,11 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
             "right nor wrong: AP, PQ and IoU leave them out."
         )
     graph, tracked = None, False
+    if sorted(markers) != list(range(len(markers))):
+        raise InputError(
+            f"{truth} has markers of {len(markers)} frames, the last of frame {max(markers)}: all "
+            "frames from 0 on need them."
+        )
     if markers:
         masks = numbered_images(labels_home(result)) if result.is_dir() else {}
         has_lineage = (truth / "man_track.txt").is_file()
@@ -162,7 +167,7 @@ def _score_frames(
     pairs: Sequence[FramePair], markers: Mapping[int, Path], margin: int
 ) -> list[FrameScore]:
     frames: list[FrameScore] = []
-    for pair in Progress(pairs, "segmentation", unit="frame", disable=None, leave=False):
+    for pair in Progress(pairs, "segmentation", unit="frame", leave=False):
         marker_file = markers.get(int(pair.name)) if pair.name.isdecimal() else None
         for name, reference, result in planes(pair):
             if not frames:
@@ -217,8 +222,6 @@ def _score_tracks(
     tracked: bool,
     margin: int,
 ) -> GraphErrors:
-    if sorted(markers) != list(range(len(markers))):
-        raise InputError(f"{truth} does not hold the markers of every frame from 0 on.")
     lineage = truth / "man_track.txt"
     reference_tracks = read_tracks(lineage) if lineage.is_file() else NO_TRACKS
     last = int(reference_tracks[:, 2].max(initial=0))
@@ -231,7 +234,7 @@ def _score_tracks(
     result_tracks = read_tracks(tracks_file) if tracked else NO_TRACKS
     tables: list[Overlaps] = []
     present = []
-    for frame in Progress(sorted(markers), "tracking", unit="frame", disable=None, leave=False):
+    for frame in Progress(sorted(markers), "tracking", unit="frame", leave=False):
         pair = FramePair(f"{frame:03d}", markers[frame], masks[frame])
         marked, labels = read_labels(pair.reference), read_labels(pair.result)
         check_shapes(pair, marked.shape, labels.shape)

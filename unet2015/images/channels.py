@@ -8,18 +8,16 @@ from ..errors import InputError
 from .source import Image, warn_once
 
 
-def select_channels(
-    image: Image, requested: Sequence[int | str] | None, wanted: int
-) -> tuple[int, ...]:
+def select_channels(image: Image, requested: Sequence[int | str], wanted: int) -> tuple[int, ...]:
     """Find the channels of an image that a model reads.
 
     Parameters
     ----------
     image : Image
         The image.
-    requested : sequence of int or str, or None
-        What the user asked for: numbers counted from 0, or names, where both fit numbers; None if
-        nothing.
+    requested : sequence of int or str
+        What the user asked for: numbers counted from 0, or names, where both fit numbers; empty
+        for all channels.
     wanted : int
         How many channels the model takes.
 
@@ -36,7 +34,7 @@ def select_channels(
     """
     names = f" ({', '.join(image.channel_names)})" if image.channel_names else ""
     have = f"{image.path} has {_count(image.channels)}{names}, axes {image.describe()}"
-    if requested is None:
+    if not requested:
         if image.channels != wanted:
             raise InputError(
                 f"{have}, but the model takes {wanted}: choose with --channels, counting from 0."

@@ -41,7 +41,7 @@ def fingerprint(path: Path | str) -> str:
                     continue
                 file = Path(folder, name)
                 state = file.stat()
-                digest.update(f"{file.relative_to(path)}\0{_state(state)}\n".encode())
+                digest.update(os.fsencode(f"{file.relative_to(path)}\0{_state(state)}\n"))
         return digest.hexdigest()
     with open(path, "rb") as stream:
         state = os.fstat(stream.fileno())

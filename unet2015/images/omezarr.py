@@ -71,6 +71,7 @@ class ZarrImage(Image):
         The pixels.
     axes : sequence of str
         A letter for each of its dimensions, in any order; I and Q for those without a meaning.
+        Those of length 1 are left out but for Y and X, as from a TIFF.
     pixel_size, channel_names
         As in `Image`.
     """
@@ -91,9 +92,10 @@ class ZarrImage(Image):
             )
         self._array = array
         self._cache = BlockCache()
-        self._channel_axis = axes.index("C") if "C" in axes else None
+        has_channels = "C" in axes and array.shape[axes.index("C")] > 1
+        self._channel_axis = axes.index("C") if has_channels else None
         self._rows_axis, self._columns_axis = axes.index("Y"), axes.index("X")
-        others = [i for i, axis in enumerate(axes) if axis not in "CYX"]
+        others = [i for i, axis in enumerate(axes) if axis not in "CYX" and array.shape[i] > 1]
         names = canonical_axes([axes[i] for i in others])
         order = plane_order(names)
         self._plane_axes = [others[i] for i in order]
@@ -104,7 +106,7 @@ class ZarrImage(Image):
         ]
         super().__init__(
             path,
-            "".join(names[i] for i in order) + "C" * ("C" in axes) + "YX",
+            "".join(names[i] for i in order) + "C" * has_channels + "YX",
             [array.shape[i] for i in presented if i is not None],
             np.dtype(array.dtype),
             pixel_size,

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from .source import Image, damaged
 
-COLOUR_TYPE = 25
-"""Where in the file the byte is that says what its samples mean."""
-PALETTE = 3
+DEPTH, COLOUR_TYPE = 24, 25
+"""Where in the file the bytes are that say how many bits a sample has and what it means."""
+GREY, PALETTE = 0, 3
 
 
 class PngImage(Image):
@@ -25,8 +25,8 @@ class PngImage(Image):
     path : Path
         An existing file.
     indices : bool
-        Whether a file with a palette gives the indices, by which labels are often stored, instead
-        of the colours.
+        Whether the numbers in the file are given, as is right for labels, instead of the colours of
+        a palette, or of grey values of less than 8 bits spread over 0...255.
 
     Raises
     ------
@@ -40,6 +40,8 @@ class PngImage(Image):
             pixels = np.asarray(imagecodecs.png_decode(data))
             if indices and data[COLOUR_TYPE] == PALETTE:
                 pixels = _indices(data)
+            elif indices and data[COLOUR_TYPE] == GREY and data[DEPTH] < 8:
+                pixels //= 255 // (2 ** data[DEPTH] - 1)  # decoding spreads them over 0...255
         except (imagecodecs.PngError, ValueError) as error:
             raise damaged(path, error) from error
         self._pixels = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)

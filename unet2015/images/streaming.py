@@ -93,7 +93,6 @@ def stream_image(
         desc=f"writing {path.name}",
         delay=1,
         leave=False,
-        disable=None,
     )
     try:
         with _named_errors(path), progress:

@@ -81,7 +81,10 @@ class TiffImage(Image):
         super().__init__(path, axes, shape, np.dtype(series.dtype), pixel_size, channel_names)
         images = sum(not other.keyframe.is_reduced for other in self._tiff.series)
         if images > 1:
-            warn_once(f"{path} holds {images} images of different kinds; the first is used.")
+            warn_once(
+                f"{path} holds {images} images, of which only the first is used: save the others "
+                "as files of their own."
+            )
         self._check_length()
 
     def _check_length(self) -> None:

@@ -16,7 +16,7 @@ from ..atomic import atomic_path, is_writable
 from ..errors import InputError
 from .metadata import known_sizes, tiff_description
 from .opening import is_zarr
-from .source import PixelSize
+from .source import Image, PixelSize
 
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 OUTPUT_SUFFIXES = (".tif", ".tiff", ".png", ".zarr")
@@ -41,7 +41,7 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
     ------
     InputError
         If the suffix is unknown, the folder does not exist or cannot be written to, the path is a
-        folder other than a Zarr, or it is one of the inputs, holds it or lies in it.
+        folder other than a Zarr, lies in a Zarr, or is one of the inputs or holds it.
     """
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
@@ -63,9 +63,19 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
             raise InputError(f"{path} is the input: give the output another name.")
         if path.resolve() in source.resolve().parents:
             raise InputError(f"{path} holds the input {source}: give the output another name.")
-        if source.resolve() in path.resolve().parents and is_zarr(source):
-            raise InputError(f"{path} lies in the input {source}: write the output beside it.")
+    for parent in path.resolve().parents:
+        if is_zarr(parent):
+            raise InputError(f"{path} lies in the Zarr {parent}: write the output beside it.")
     return path
+
+
+def check_planes(image: Image) -> None:
+    """Refuse an image with planes along other axes than T and Z: no result could have them."""
+    if not set(image.plane_axes) <= set("TZ"):
+        raise InputError(
+            f"{image.path} has the axes {image.axes}: planes are numbered by T and Z at most, so "
+            "split it first."
+        )
 
 
 def check_axes(axes: str, shape: Sequence[int]) -> None:
@@ -157,14 +167,15 @@ def tiff_resolution(pixel_size: PixelSize) -> dict[str, Any]:
     Returns
     -------
     dict
-        Arguments of ``tifffile.TiffWriter.write``: pixels a centimetre along X and Y, or none.
+        Arguments of ``tifffile.TiffWriter.write``: pixels a centimetre along X and Y, or none if
+        the tags cannot hold that many.
     """
     if not {"X", "Y"} <= pixel_size.keys():
         return {}
-    return {
-        "resolution": tuple(1e4 / pixel_size[axis][0] for axis in "XY"),
-        "resolutionunit": "CENTIMETER",
-    }
+    resolution = tuple(1e4 / pixel_size[axis][0] for axis in "XY")
+    if max(resolution) >= 1 << 32:
+        return {}
+    return {"resolution": resolution, "resolutionunit": "CENTIMETER"}
 
 
 def _imagej_can(array: NDArray[Any], sizes: PixelSize) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InputError
+from ..errors import InputError, by
 
 LARGEST_LABEL = 2**32 - 1
 
@@ -87,7 +88,7 @@ def overlap_table(reference: ArrayLike, segmented: ArrayLike, margin: int = 0) -
     reference, segmented = _as_labels(reference, "reference"), _as_labels(segmented, "segmented")
     if reference.shape != segmented.shape:
         raise InputError(
-            f"the reference has shape {_by(reference)} and the result {_by(segmented)}: "
+            f"the reference has shape {by(reference.shape)} and the result {by(segmented.shape)}: "
             "give label images of the same size."
         )
     # Both labels in one 64-bit key, so that a single pass counts every pair. Neighbouring pixels
@@ -145,14 +146,19 @@ def within_margin(labels: NDArray[Any], margin: int) -> NDArray[Any]:
     >>> within_margin(np.array([[1, 1, 2], [1, 3, 3], [0, 0, 0]]), margin=1)
     array([1, 2])
     """
-    if margin < 0 or 2 * margin >= min(labels.shape[-2:]):
-        raise InputError(
-            f"a margin of {margin} pixels leaves no field of interest in an image of "
-            f"{_by(labels)} pixels: choose 0 or more and less than half of the shorter side."
-        )
+    check_margin(margin, labels.shape)
     height, width = labels.shape[-2:]
     field = labels[..., margin : height - margin, margin : width - margin]
     return np.setdiff1d(np.unique(labels), np.append(np.unique(field), 0))
+
+
+def check_margin(margin: int, shape: Sequence[int], name: str = "an image") -> None:
+    """Refuse a negative margin, and one that leaves no field of interest."""
+    if margin < 0 or 2 * margin >= min(shape[-2:]):
+        raise InputError(
+            f"a margin of {margin} pixels leaves no field of interest in {name} of {by(shape)} "
+            "pixels: choose 0 or more and less than half of the shorter side."
+        )
 
 
 def _as_labels(image: ArrayLike, name: str) -> NDArray[Any]:
@@ -173,7 +179,3 @@ def _as_labels(image: ArrayLike, name: str) -> NDArray[Any]:
 def _total(index: NDArray[np.int64], weight: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     # bincount adds in float64, which is exact up to 2**53 pixels.
     return np.bincount(index, weights=weight, minlength=size).astype(np.int64)
-
-
-def _by(image: NDArray[Any]) -> str:
-    return "x".join(map(str, image.shape))

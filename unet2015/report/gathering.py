@@ -173,7 +173,7 @@ def score_result(
     Raises
     ------
     InputError
-        As `evaluation.score_sequence` and `evaluation.worst.folder_of_images`.
+        As `evaluation.score_sequence` and `labelfolder.folder_of_images`.
     """
     folder_of_images(reference, images)  # better to fail before the scoring
     score = score_sequence(reference, result, margin)

@@ -22,7 +22,7 @@ COLOUR_MAP = "turbo"
 
 def reduction(shape: tuple[int, ...]) -> int:
     """By which whole number an image of this shape is reduced to fit the page."""
-    return -(-max(shape) // LARGEST_SIDE)
+    return min(-(-max(shape) // LARGEST_SIDE), *shape)
 
 
 def reduce_labels(labels: NDArray[Any], factor: int) -> NDArray[Any]:
