@@ -283,7 +283,7 @@ def test_labels_may_be_a_png_of_few_bits(tmp_path, bits):
     )
     with open_labels(tmp_path / "few.png") as image:
         np.testing.assert_array_equal(read_plane(image, ()), labels)
-    assert read_image(tmp_path / "few.png").max() == labels.max() * 255 // (2**bits - 1)
+    assert read_image(tmp_path / "few.png").max() == int(labels.max()) * 255 // (2**bits - 1)
 
 
 def test_an_image_without_a_preview_is_refused(tmp_path, capsys):
@@ -381,6 +381,19 @@ def test_unusable_options(tmp_path, monkeypatch, capsys, flags, what):
     assert not Path("out.tif").exists()
 
 
+def test_a_folder_that_is_there_gets_the_results_of_one_image(tmp_path, capsys):
+    write_image(tmp_path / "a.png", cells())
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "targets").mkdir()
+    words = (tmp_path / "a.png", "-o", tmp_path / "maps")
+    assert run(*words, "--target", tmp_path / "targets") == 0
+    np.testing.assert_array_equal(read_image(tmp_path / "maps/a.tif"), border_weight_map(cells()))
+    assert (tmp_path / "targets/a.tif").is_file()
+    capsys.readouterr()
+    assert run(*words, "--target", tmp_path) == 2
+    assert_one_sentence(capsys, "is where the labels are")
+
+
 def test_unusable_folders(tmp_path, capsys):
     folder = tmp_path / "labels"
     folder.mkdir()
@@ -388,13 +401,13 @@ def test_unusable_folders(tmp_path, capsys):
     assert_one_sentence(capsys, "no label image")
     write_image(folder / "a.tif", cells())
     assert run(folder, "-o", folder) == 2
-    assert_one_sentence(capsys, "is the input")
+    assert_one_sentence(capsys, "is where the labels are")
     assert run(folder, "-o", tmp_path / "one") == 0
     assert (tmp_path / "one" / "a.tif").is_file()
     capsys.readouterr()
     write_image(folder / "b.tif", cells())
     assert run(folder, "-o", folder) == 2
-    assert_one_sentence(capsys, "is the input")
+    assert_one_sentence(capsys, "is where the labels are")
     assert run(folder, "-o", tmp_path / "out.tif") == 2
     assert_one_sentence(capsys, "2 label images cannot become one file")
     assert run(folder, "-o", tmp_path / "out", "--target", tmp_path / "t.png") == 2

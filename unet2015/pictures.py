@@ -95,6 +95,12 @@ def to_grey(image: NDArray[Any]) -> NDArray[np.float64]:
     return np.clip((image - low) / max(high - low, 1e-9), 0, 1)
 
 
+def distinct_colours(numbers: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """Colours in 0...1, shape (N, 3), of N numbers, those of neighbours far apart."""
+    hues = numbers * 0.618034 % 1  # the golden ratio
+    return hsv_to_rgb(np.stack([hues, np.full_like(hues, 0.75), np.full_like(hues, 0.95)], axis=-1))
+
+
 def coloured(labels: NDArray[Any], grey: NDArray[Any] | None) -> NDArray[np.float64]:
     """Paint cells, over an image if there is one, in hues that are far apart for neighbours.
 
@@ -111,10 +117,7 @@ def coloured(labels: NDArray[Any], grey: NDArray[Any] | None) -> NDArray[np.floa
         Colours in 0...1, shape (height, width, 3).
     """
     names, number = np.unique(labels, return_inverse=True)
-    golden = 0.618034
-    hues = np.arange(names.size) * golden % 1
-    shades = np.stack([hues, np.full_like(hues, 0.75), np.full_like(hues, 0.95)], axis=-1)
-    colours = hsv_to_rgb(shades)[number.reshape(labels.shape)]
+    colours = distinct_colours(np.arange(names.size))[number.reshape(labels.shape)]
     inside = (labels != 0)[..., np.newaxis]
     if grey is None:
         return np.where(inside, colours, 0)

@@ -2,9 +2,10 @@
 
 LABELS is a label image (TIFF, PNG or Zarr, one plane or a stack of them), a folder of label images,
 or a folder of the Cell Tracking Challenge with a SEG folder in it. Pixels are 0 in background and
-have one number for each cell. OUT is a .tif or .zarr for one image; for a folder it is a folder,
-which gets a .tif of the same name for each image. The classes are balanced over all images. Cells
-that a mask of the challenge misses count as background here; `unet2015 train` gives them weight 0.
+have one number for each cell. OUT is a .tif or .zarr for one image, or a folder, which gets a .tif
+of the same name for each image; for one image it must be there. The classes are balanced over all
+images. Cells that a mask of the challenge misses count as background here; `unet2015 train` gives
+them weight 0.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Options:
     labels: Positional[Path]
     """Label image, stack, Zarr, folder of label images, or CTC folder such as 01_GT."""
     out: Annotated[Path, arg(aliases=["-o"])]
-    """The weight map, .tif or .zarr, or a folder for the weight maps of a folder."""
+    """The weight map, .tif or .zarr, or a folder for weight maps."""
     target: Path | None = None
     """Write the matching target too, 1 in cells, 0 in background and on ridges; named like OUT."""
     preview: Path | None = None
@@ -135,7 +136,8 @@ def plan(options: Options) -> list[Job]:
         If there is no label image, or several would become one file.
     """
     if not options.labels.is_dir() or is_zarr(options.labels):
-        return [Job(options.labels, options.out, options.target)]
+        target = options.target and _in_folder(options.target, options.labels)
+        return [Job(options.labels, _in_folder(options.out, options.labels), target)]
     found = list(label_images(options.labels).values())
     if others := images_beside(labels_home(options.labels), found):
         logger.warning("left out of %s: %s.", options.labels, ", ".join(others))
@@ -157,6 +159,12 @@ def plan(options: Options) -> list[Job]:
         )
         for path in found
     ]
+
+
+def _in_folder(path: Path, labels: Path) -> Path:
+    """The name of a result of one label image, in `path` if that is a folder."""
+    is_folder = path.is_dir() and path.suffix.lower() not in SUFFIXES
+    return path / f"{labels.stem}.tif" if is_folder else path
 
 
 def _check_numbers(options: Options) -> None:
@@ -183,12 +191,11 @@ def _check_inputs(jobs: Sequence[Job], options: Options) -> int:
 
 def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
     """Raise for results that cannot be written or would overwrite what they are made from."""
-    if jobs[0].out != options.out:
-        for folder in {path.parent for job in jobs for path in job[1:] if path is not None}:
-            if folder.exists() and folder.samefile(jobs[0].labels.parent):
-                raise InputError(f"{folder} is the input: give another folder for the results.")
-            folder.mkdir(parents=True, exist_ok=True)
     outputs = [(path, job.labels) for job in jobs for path in job[1:] if path is not None]
+    for folder in {path.parent for path, _ in outputs if path not in (options.out, options.target)}:
+        if folder.exists() and folder.samefile(jobs[0].labels.parent):
+            raise InputError(f"{folder} is where the labels are: give another folder for results.")
+        folder.mkdir(parents=True, exist_ok=True)
     for path, _ in outputs:
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(

@@ -14,7 +14,7 @@ from skimage.segmentation import find_boundaries
 from ..atomic import atomic_path, check_writable
 from ..errors import InputError
 from ..labelfolder import find_image, folder_of_images, pair_frames
-from ..pictures import aspect, to_grey
+from ..pictures import aspect, distinct_colours, to_grey
 from .sequence import FrameScore, SequenceScore
 from .worst import microscope_image, read_frames, worst_first
 
@@ -148,12 +148,6 @@ def paint_mistakes(
 def _coloured(labels: NDArray[Any], cell_of: dict[int, int]) -> NDArray[np.float64]:
     """Give each label a colour; objects that hold a cell get the cell's."""
     present, position = np.unique(labels, return_inverse=True)
-    canvas = np.ones((present.size, 3))
-    for index, label in enumerate(present.tolist()):
-        if label:
-            # The golden ratio spreads consecutive labels over the colour circle.
-            hue = cell_of.get(label, label) * 0.618034 % 1
-            canvas[index] = 0.35 + 0.5 * np.clip(
-                np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1
-            )
-    return canvas[position.reshape(labels.shape)]
+    colours = distinct_colours(np.array([cell_of.get(label, label) for label in present.tolist()]))
+    colours[present == 0] = 1
+    return colours[position.reshape(labels.shape)]
