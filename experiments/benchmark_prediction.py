@@ -41,6 +41,7 @@ import torch
 from fallbacks import refuse_fallbacks
 from numpy.typing import NDArray
 from profiling import shares
+from results_table import HERE
 from torch import Tensor, nn
 
 from unet2015.allocation import keep_memory
@@ -83,7 +84,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="benchmark_prediction[_cuda].json in results/")
     options = parser.parse_args()
     name = "benchmark_prediction" + "_cuda" * (options.device == "cuda")
-    output = options.output or Path(f"experiments/results/{name}.json")
+    output = options.output or HERE / "results" / f"{name}.json"
     precisions = sorted({"float32", choose_engine(options.device).precision}, reverse=True)
     cases = product(zip(options.base_channels, options.sides, strict=True), precisions)
     found: dict[str, Any] = {

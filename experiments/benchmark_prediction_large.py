@@ -40,6 +40,7 @@ import numpy as np
 import tifffile
 import torch
 from numpy.typing import NDArray
+from results_table import HERE
 from scipy import ndimage
 
 from unet2015.checkpoint import Model, save_model
@@ -199,7 +200,7 @@ def measure(side: int, folder: Path, options: argparse.Namespace) -> dict[str, A
             process = started(source, again, options.model or model, folder, options)
             try:
                 process.wait(float(rng.uniform(0.1, 1)) * seconds / 3)
-                raise SystemExit("it had finished before it was killed ten times")
+                raise SystemExit(f"it had finished before it was killed {options.kills} times")
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
@@ -235,9 +236,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--folder", type=Path, help="for the images; a temporary one by default")
     parser.add_argument("--verbose", action="store_true")
-    parser.add_argument(
-        "--output", type=Path, default=Path("experiments/results/prediction_large.json")
-    )
+    parser.add_argument("--output", type=Path, default=HERE / "results" / "prediction_large.json")
     options = parser.parse_args()
     described = {
         "machine": platform.processor() or platform.machine(),

@@ -32,6 +32,7 @@ import elasticdeform
 import numpy as np
 import torch
 from profiling import shares
+from results_table import HERE
 
 from unet2015.allocation import keep_memory
 from unet2015.augment import AugmentationConfig, Variation, tile_coordinates
@@ -60,9 +61,7 @@ def main() -> None:
     parser.add_argument("--base-channels", type=int, default=16)
     parser.add_argument("--iterations", type=int, help="20, and 300 on a GPU, if not given")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--output", type=Path, default=Path("experiments/results/benchmark_training.json")
-    )
+    parser.add_argument("--output", type=Path, default=HERE / "results" / "benchmark_training.json")
     arguments = parser.parse_args()
     keep_memory()
     engine = choose_engine()

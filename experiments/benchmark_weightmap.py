@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from results_table import HERE
 from scipy import ndimage
 
 from unet2015.weightmap import WeightMapConfig, border_weight_map, halo, separate_touching
@@ -170,7 +171,7 @@ def main() -> None:
     parser.add_argument(
         "--output",
         type=Path,
-        default=Path(__file__).parent / "results" / "benchmark_weightmap.json",
+        default=HERE / "results" / "benchmark_weightmap.json",
     )
     options = parser.parse_args()
     print(f"largest difference to the formula: {error():.1e} w0\n")

@@ -28,6 +28,7 @@ from unet2015.datasets.ctc import load_sequence
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.device import Engine, choose_engine
+from unet2015.errors import InputError
 from unet2015.training import Settings, train
 
 CTC = {
@@ -161,4 +162,7 @@ def _score(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from error

@@ -28,6 +28,7 @@ import torch
 from build_models import ABOUT, all_frames
 from fallbacks import refuse_fallbacks
 from numpy.typing import NDArray
+from results_table import HERE
 from tqdm import tqdm
 
 from unet2015.allocation import keep_memory
@@ -49,9 +50,7 @@ def main() -> None:
     )
     parser.add_argument("--models", nargs="+", choices=ABOUT, default=list(ABOUT))
     parser.add_argument("--frames", type=int, default=10)
-    parser.add_argument(
-        "--output", type=Path, default=Path("experiments/results/check_engines.json")
-    )
+    parser.add_argument("--output", type=Path, default=HERE / "results" / "check_engines.json")
     options = parser.parse_args()
     keep_memory()
     refuse_fallbacks()

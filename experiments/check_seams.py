@@ -22,6 +22,7 @@ import numpy as np
 import tifffile
 import torch
 from numpy.typing import NDArray
+from results_table import HERE
 
 from unet2015.checkpoint import Model, save_model
 from unet2015.images import read_image
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=2, default=(2000, 3000))
     parser.add_argument("--base-channels", type=int, default=16)
     parser.add_argument("--tiles", type=int, nargs="*", default=[572])
-    parser.add_argument("--output", type=Path, default=Path("experiments/results/check_seams.json"))
+    parser.add_argument("--output", type=Path, default=HERE / "results" / "check_seams.json")
     options = parser.parse_args()
     torch.manual_seed(0)
     model = Model(UNet(base_channels=options.base_channels).eval(), "standard")
