@@ -70,6 +70,23 @@ def test_a_model_of_another_kind_is_refused_in_one_line(tmp_path, change):
     assert "\n" not in str(refused.value)
 
 
+def test_a_model_that_could_not_be_loaded_is_not_made():
+    network = UNet(base_channels=1, depth=1)
+    with pytest.raises(InputError, match="no normalisation 'zscore'"):
+        Model(network, "zscore")
+    with pytest.raises(InputError, match="1 class names: the network has 2 classes"):
+        Model(network, "standard", ("only",))
+
+
+def test_weights_of_another_network_are_not_taken_for_a_u_net_s(tmp_path):
+    class Padded(UNet):
+        pass
+
+    save_model(tmp_path / MODEL_FILE, Model(Padded(base_channels=1, depth=1), "standard"))
+    with pytest.raises(InputError, match=r"cannot build \(of the class Padded\)"):
+        load_model(tmp_path)
+
+
 def test_a_model_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / MODEL_FILE
     save_model(path, small_model())

@@ -4,9 +4,9 @@ import subprocess
 import sys
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from itertools import chain, repeat
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import numpy as np
 import pytest
@@ -161,6 +161,19 @@ def test_workers_that_come_after_the_start_get_work_too(monkeypatch):
     assert most[0] == 4
     assert max(most) == 4 * 16
     assert len(ledger) == 1 + len(grid)
+
+
+def test_a_scheduler_that_goes_is_told(monkeypatch):
+    monkeypatch.setattr("unet2015.cluster.digest", lambda _model: "")
+    monkeypatch.setattr("unet2015.cluster.fingerprint", lambda _path: "")
+    gone = Mock(**{"result.side_effect": CancelledError})
+    cluster = Cluster.__new__(Cluster)
+    cluster._client = Mock(**{"nthreads.return_value": {}, "cancel.side_effect": OSError})
+    cluster._distributed = Mock(**{"as_completed.return_value": MagicMock()})
+    cluster._distributed.as_completed.return_value.__iter__.return_value = [gone]
+    cluster._model = cluster._threads = None
+    with pytest.raises(InputError, match="scheduler has gone"):
+        cluster.compute(Mock(), [], Mock(), {}, lambda _: None)
 
 
 def test_a_scheduler_that_does_not_answer_is_told(files, capsys, monkeypatch):

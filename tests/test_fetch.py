@@ -27,9 +27,9 @@ from unet2015.download import download
 HOLDS = ("train-volume.tif", "train-labels.tif", "test-volume.tif")
 
 
-def zipped(*members):
+def zipped(*members, compression=zipfile.ZIP_DEFLATED):
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w", compression) as archive:
         for name, content in members:
             archive.writestr(name, content)
     return file.getvalue()
@@ -157,6 +157,21 @@ def test_a_file_that_changed_since_it_was_cut_is_fetched_as_a_whole(server, tmp_
     assert left(tmp_path) == ["ISBI-2012-EM"]
 
 
+def test_a_tag_never_speaks_of_the_bytes_of_another_version(server, tmp_path, monkeypatch):
+    server.cut, server.content = 100, zipped(("old", "old" * 1000))
+    assert fetched(tmp_path) == 2
+    server.cut, server.content, server.tag = None, GOOD, '"2"'
+    part = tmp_path / "data" / "data.zip.part"
+
+    def killed(_path, text):
+        assert text == '"2"'
+        assert not part.exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", killed)
+    assert fetched(tmp_path) == 130
+
+
 @pytest.mark.parametrize("tag", [None, 'W/"1"'])
 def test_what_cannot_be_told_from_another_version_is_fetched_as_a_whole(server, tmp_path, tag):
     server.cut, server.tag = 100, tag
@@ -248,6 +263,12 @@ def test_more_bytes_than_expected_are_refused(server, tmp_path, monkeypatch, cap
     assert ("50 at most" if announced is None else "damaged") in message
 
 
+def broken(compression):
+    content = bytearray(zipped(("a", "x" * 5000), compression=compression))
+    content[45:60] = bytes(15)
+    return bytes(content)
+
+
 def encrypted():
     content = bytearray(zipped(("secret", "x")))
     content[6] |= 1
@@ -277,6 +298,8 @@ def link():
         (encrypted(), "encrypted"),
         (zipped(("a", "x"), ("a/b", "x")), "damaged"),
         (b"<html>not found</html>", "damaged"),
+        (broken(zipfile.ZIP_LZMA), "damaged"),
+        (broken(zipfile.ZIP_BZIP2), "damaged"),
     ],
 )
 def test_bad_archives_leave_nothing_unpacked(

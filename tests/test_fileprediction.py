@@ -293,6 +293,13 @@ def test_free_memory_may_change(model, image, monkeypatch, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_a_scratch_folder_that_was_left_goes_with_the_next_prediction(model, image):
+    words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"))
+    assert cli(*words, "--keep-scratch") == 0
+    assert cli(*words) == 0
+    assert not hidden(image.parent)
+
+
 def test_the_scratch_zarr_is_left_on_demand(model, image):
     out = image.with_name("out.tif")
     assert cli("predict", image, "-m", model, "-o", out, "--keep-scratch", "--tile", 84) == 0
@@ -340,7 +347,7 @@ def test_a_folder_goes_on_with_the_image_where_it_stopped(model, tmp_path, monke
         if len(predicted) == 2:
             raise KeyboardInterrupt
         predicted.append(source.name)
-        real(source, *arguments, **keywords)
+        return real(source, *arguments, **keywords)
 
     with monkeypatch.context() as patched:
         patched.setattr("unet2015.commands.predict.predict_file", stopping)

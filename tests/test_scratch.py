@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from unet2015 import InputError
-from unet2015 import scratch as scratch_module
+from unet2015 import InputError, atomic
 from unet2015.scratch import Ledger, Scratch
 
 PURPOSE = {"input": "a" * 64, "tile": 60, "channels": (0,)}
@@ -24,7 +23,9 @@ def test_entries_survive_and_numbers_come_back_to_the_last_bit(tmp_path):
         del found["a"]
 
 
-@pytest.mark.parametrize("torn", [b'["c', b'["c", null]', b"\0\0\0", b'\0\0\n["d", 1]\n', b"[1\n"])
+@pytest.mark.parametrize(
+    "torn", [b'["c', b'["c", null]', b"\0\0\0", b'\0\0\n["d", 1]\n', b"[1\n", b"5\n"]
+)
 def test_a_torn_line_is_dropped_and_never_mixed_with_the_next(tmp_path, torn):
     ledger = Ledger(tmp_path / "ledger")
     ledger["a"] = 1
@@ -48,6 +49,8 @@ def test_pixels_are_on_the_disk_before_they_count(tmp_path, monkeypatch):
         pixels[1, slice(32, 50), slice(16, 32)] = np.ones((18, 16), np.uint8)
         files = {name.split("/c/")[1] for name in synced if os.path.isfile(name)}
         assert files == {"1/2/1", "1/3/1"}
+        folders = {name.split("pixels.zarr")[1] for name in synced if os.path.isdir(name)}
+        assert folders == {"/c/1/2", "/c/1/3", "/c/1", "/c", ""}
         pixels[0, slice(0, 16), slice(0, 16)] = np.zeros((16, 16), np.uint8)
         assert pixels[0:2, 0:50, 0:40].sum() == 18 * 16
 
@@ -90,6 +93,15 @@ def test_two_processes_do_not_share_it(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("left", [b"", b"\0\0", b"5"])
+def test_work_without_a_legible_purpose_is_begun_anew(tmp_path, left):
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        scratch.ledger["a"] = 1
+    (tmp_path / "s" / "purpose.json").write_bytes(left)
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        assert not scratch.ledger
+
+
 def test_two_processes_do_not_share_it_on_windows_either(tmp_path, monkeypatch):
     taken = []
 
@@ -99,7 +111,7 @@ def test_two_processes_do_not_share_it_on_windows_either(tmp_path, monkeypatch):
             raise PermissionError(13, "Permission denied")
         taken.append(file)
 
-    monkeypatch.setattr(scratch_module, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr(atomic, "sys", SimpleNamespace(platform="win32"))
     monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
     test_two_processes_do_not_share_it(tmp_path)
 

@@ -10,9 +10,10 @@ from torch import nn
 
 from unet2015.tilesize import (
     BYTES_PER_CHANNEL,
+    CONTAINERS,
     MEMORY_SHARE,
     WASTE,
-    _container_limit,
+    _free_in_container,
     tile_grid,
 )
 from unet2015.unet import UNet
@@ -126,11 +127,14 @@ def test_the_memory_that_counts_is_the_device_s(monkeypatch):
     assert BYTES_PER_CHANNEL * 16 * prod(gpu.input) <= MEMORY_SHARE * 200 * 2**20
 
 
-@pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
-def test_the_limit_of_a_container_is_seen(tmp_path, name):
-    assert _container_limit(tmp_path) > 2**60
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("2147483648\n")
-    assert _container_limit(tmp_path) == 2**31
-    (tmp_path / name).write_text("max\n")
-    assert _container_limit(tmp_path) > 2**60
+@pytest.mark.parametrize("names", CONTAINERS)
+def test_what_is_left_to_a_container_is_seen(tmp_path, names):
+    assert _free_in_container(tmp_path) > 2**60
+    limit, used, parts = (tmp_path / name for name in names)
+    limit.parent.mkdir(exist_ok=True)
+    limit.write_text("2147483648\n")
+    used.write_text("1000000000\n")
+    parts.write_text("anon 400\ninactive_file 600000000\nactive_file 5\n")
+    assert _free_in_container(tmp_path) == 2**31 - 400_000_000
+    limit.write_text("max\n")
+    assert _free_in_container(tmp_path) > 2**60

@@ -10,6 +10,7 @@ from unet2015 import InputError, load_model
 from unet2015.atomic import atomic_path
 from unet2015.augment import AugmentationConfig
 from unet2015.backends import WithFallback
+from unet2015.checkpoint import MODEL_FILE, read_tensors
 from unet2015.datasets.frames import annotated_frame
 from unet2015.device import Engine
 from unet2015.loss import weighted_cross_entropy
@@ -144,6 +145,34 @@ def test_what_a_killed_run_was_writing_is_cleared_away(tmp_path):
     os.utime(left, (0, 0))
     Run(tmp_path, {}, resume=False)
     assert list(tmp_path.iterdir()) == [now]
+
+
+def test_a_run_belongs_to_one_process(tmp_path):
+    with (
+        Run(tmp_path, {}, resume=False),
+        pytest.raises(InputError, match="another process"),
+        Run(tmp_path, {}, resume=False),
+    ):
+        pass
+
+
+def test_a_checkpoint_holds_what_is_no_parameter_too(tmp_path):
+    class Counting(UNet):
+        def __init__(self, **fields):
+            super().__init__(**fields)
+            self.register_buffer("count", torch.zeros(()))
+
+        def forward(self, image):
+            self.count += 1
+            return super().forward(image)
+
+    settings = changed(iterations=8, interval=4)
+    train(frames(), tmp_path / "whole", settings, CPU, build=Counting)
+    train(frames(), tmp_path / "parts", settings, CPU, deadline=0, build=Counting)
+    train(frames(), tmp_path / "parts", settings, CPU, resume=True, build=Counting)
+    whole, parts = (read_tensors(tmp_path / name / MODEL_FILE)[0] for name in ("whole", "parts"))
+    assert whole["count"] >= 8
+    assert torch.equal(whole["count"], parts["count"])
 
 
 def test_the_seed_determines_the_run(tmp_path):
@@ -365,7 +394,7 @@ def test_a_training_that_is_long_enough_is_compiled(monkeypatch, iterations, bac
     config = dataclasses.replace(SMALL.training, iterations=iterations, tile=572)
     network = UNet(base_channels=16)
     with pytest.raises(Killed):
-        _Step(network, torch.optim.SGD(network.parameters()), config, CPU)
+        _Step(network, config, CPU)
     assert chosen == [backend]
 
 
@@ -377,7 +406,13 @@ def test_bfloat16_trains_too(tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"deformation_grid": 1}, {"deformation_sigma": math.nan}, {"rotation": -5.0}, {"gain": -0.1}],
+    [
+        {"deformation_grid": 1},
+        {"deformation_sigma": math.nan},
+        {"rotation": -5.0},
+        {"gain": -0.1},
+        {"gain": 1.0},
+    ],
 )
 def test_augmentation_that_cannot_work_is_refused_at_once(wrong):
     settings = dataclasses.replace(SMALL, augmentation=AugmentationConfig(**wrong))

@@ -15,6 +15,7 @@ from unet2015 import border_weight_map, separate_touching
 from unet2015.cli import main
 from unet2015.images import open_image, read_image, stream_image, write_image
 from unet2015.instances import label_cells
+from unet2015.labelfolder import find_image
 from unet2015.labelimages import open_labels, read_plane
 from unet2015.weightmap import WeightMapConfig, balanced_class_weights, regions
 from unet2015.weightmap.regions import CellRows, LabelReading, WeightRegions
@@ -301,6 +302,7 @@ def test_preview_finds_the_frame_of_the_challenge(tmp_path):
     assert run(tmp_path / "02_GT", "-o", tmp_path / "o.tif", "--preview", tmp_path / "p.png") == 2
     write_image(tmp_path / "02/t007.tif", cells())
     assert run(tmp_path / "02_GT", "-o", tmp_path / "o.tif", "--preview", tmp_path / "p.png") == 0
+    assert find_image(tmp_path / "02", "0007") == tmp_path / "02/t007.tif"
 
 
 def fractions(path):

@@ -1,7 +1,9 @@
-"""Files that are either complete or absent."""
+"""Files that are either complete or absent, and folders that one process has to itself."""
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import platform
 import shutil
@@ -12,8 +14,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import IO
 
 from .errors import InputError
+
+logger = logging.getLogger(__name__)
 
 WAITS = (0.1, 0.5, 2.0, 5.0)
 """Seconds between attempts to rename on Windows, which does not while another program, a virus
@@ -23,6 +28,8 @@ PARTIAL = ".????????.partial.*"
 
 LONGEST = 32
 """Characters of a name that are in its temporary one."""
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What some network drives answer."""
 
 
 def check_writable(path: Path) -> None:
@@ -131,7 +138,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     Parameters
     ----------
     path : Path or str
-        The final name. Its folder must exist. An existing file is replaced.
+        The final name. Its folder must exist. An existing file is replaced, and so is a link, not
+        what it points to.
 
     Yields
     ------
@@ -152,3 +160,30 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def lock(path: Path) -> IO[bytes]:
+    """Open a file that one process at a time can have; it is free when the process ends."""
+    file = open(path, "ab")  # noqa: SIM115
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # the latter on Windows
+        file.close()
+        raise InputError(
+            f"another process is working in {path.parent}: wait until it has finished."
+        ) from None
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            file.close()
+            raise
+        logger.warning(
+            "%s lies on a drive without locks: let no second process work there.", path.parent
+        )
+    return file

@@ -54,6 +54,8 @@ def check(config: AugmentationConfig) -> None:
             raise InputError(
                 f"{name} is {getattr(config, name)}: it must be at least 0 and finite."
             )
+    if config.gain >= 1:
+        raise InputError(f"gain is {config.gain}: from 1 on, light and dark would change places.")
 
 
 class Variation(NamedTuple):

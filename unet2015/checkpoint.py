@@ -51,11 +51,28 @@ class Model:
     version: str = __version__
     min_size: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what could be saved, but not loaded."""
+        if self.normalisation not in get_args(Scheme):
+            known = ", ".join(get_args(Scheme))
+            raise InputError(f"no normalisation {self.normalisation!r}: choose one of {known}.")
+        classes = self.network.config.num_classes
+        if len(self.class_names) != classes:
+            raise InputError(
+                f"{len(self.class_names)} class names: the network has {classes} classes."
+            )
+
 
 def save_model(path: Path | str, model: Model) -> None:
-    """Write a model file; an existing one is replaced only when the new one is complete."""
+    """Write a model file; an existing one is replaced only when the new one is complete.
+
+    `load_model` refuses networks of classes other than `UNet`: their weights alone can be read.
+    """
+    architecture = dataclasses.asdict(model.network.config)
+    if type(model.network) is not UNet:  # `load_model` could only make a U-Net of it
+        architecture["class"] = type(model.network).__name__
     described = {
-        "architecture": dataclasses.asdict(model.network.config),
+        "architecture": architecture,
         "normalisation": model.normalisation,
         "class_names": list(model.class_names),
         "settings": model.settings,
@@ -99,8 +116,8 @@ def load_model(path: Path | str) -> Model:
 
 def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     """Make the model that a file describes, its weights included."""
-    if described["normalisation"] not in get_args(Scheme):
-        raise ValueError(f"normalisation {described['normalisation']!r}")
+    if "class" in described["architecture"]:
+        raise ValueError(f"of the class {described['architecture']['class']}")
     network = UNet(**dataclasses.asdict(UNetConfig(**described["architecture"])))
     network.load_state_dict(tensors)
     return Model(

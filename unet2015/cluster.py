@@ -20,7 +20,8 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
-from contextlib import nullcontext
+from concurrent.futures import CancelledError
+from contextlib import nullcontext, suppress
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -94,7 +95,8 @@ class Cluster:
         self.processes = 1  # that share this machine's memory, as far as is known
         if scheduler is None:
             # By default Dask gives each worker one thread for arithmetic.
-            self._threads = max(1, torch.get_num_threads() // (workers or 1))
+            workers = workers or 1
+            self._threads = max(1, torch.get_num_threads() // workers)
             self._local = distributed.LocalCluster(
                 n_workers=workers, threads_per_worker=1, dashboard_address=None
             )
@@ -152,13 +154,19 @@ class Cluster:
                     ledger[work.key] = None
                     progress(work.tile.height * work.tile.width)
                 submit()
+        except CancelledError as error:
+            raise InputError(
+                "the Dask scheduler has gone: start another and repeat the command, which goes on "
+                "where it stopped."
+            ) from error
         except self._distributed.KilledWorker as error:
             raise InputError(
                 "the workers died again and again, perhaps for want of memory: give them more, or "
                 "take a smaller --tile, and repeat the command, which goes on where it stopped."
             ) from error
         finally:
-            self._client.cancel(list(futures))
+            with suppress(Exception):  # also a scheduler that has gone
+                self._client.cancel(list(futures))
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -124,20 +124,15 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
     InputError
         If a GPU is asked for and there is none, or a name is unknown.
     """
-    if precision not in get_args(Precision):
-        known = ", ".join(get_args(Precision))
-        raise InputError(f"no precision {precision!r}: choose one of {known}.")
+    _check_name("precision", precision, get_args(Precision))
+    _check_name("device", device, get_args(DeviceName))
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("there is no CUDA device here: use --device cpu or auto.")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(device) else "float32"
-    try:
-        return Engine(torch.device(device), getattr(torch, precision))
-    except RuntimeError as error:
-        known = ", ".join(get_args(DeviceName))
-        raise InputError(f"no device {device!r}: choose one of {known}.") from error
+    return Engine(torch.device(device), getattr(torch, precision))
 
 
 def choose_backend(
@@ -161,8 +156,9 @@ def choose_backend(
     ------
     InputError
         If OpenVINO is asked for and is not installed, or on a GPU, or torch.compile is asked for
-        and there is no compiler.
+        and there is no compiler, or the name is unknown.
     """
+    _check_name("backend", backend, get_args(BackendName))
     if backend == "openvino" and not _can_use_openvino(engine):
         raise InputError(
             'OpenVINO predicts on a CPU, after `pip install "unet2015[openvino]"`: '
@@ -181,6 +177,11 @@ def choose_backend(
     if engine.compiling_pays(pixels, base_channels):
         return engine._replace(backend="compile")
     return engine
+
+
+def _check_name(what: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise InputError(f"no {what} {name!r}: choose one of {', '.join(known)}.")
 
 
 def _work(pixels: int, base_channels: int) -> float:

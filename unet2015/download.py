@@ -79,6 +79,7 @@ def _fetch(url: str, part: Path, tag: Path, largest: int) -> None:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         if not resumed:
             have = 0
+            part.unlink(missing_ok=True)  # before its tag speaks of another version
             tag.write_text(_version(answer))
         total = _total(answer, have)
         if total is not None and total > largest:

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import sizes
 from .atomic import atomic_path
 from .checkpoint import Model
 from .errors import InputError
@@ -179,7 +178,7 @@ def require(package: str) -> Any:
 def _valid_sizes(network: UNet) -> dict[int, Any]:
     """Height and width for the exporter: the smallest valid size and steps above it."""
     step, remainder = network.step, network.valid_input_size(1) % network.step
-    least = sizes.valid_input_size(1, network.config.depth) // step
+    least = network.valid_input_size(1) // step
     dim = torch.export.Dim
     return {
         axis: step * dim(name, min=least, max=LARGEST // step) + remainder

@@ -51,7 +51,7 @@ def predict_file(
     keep_scratch: bool = False,
     progress: Callable[[int], object] = lambda _: None,
     cluster: Cluster | None = None,
-) -> None:
+) -> str:
     """Predict an image file; see the module for how.
 
     Parameters
@@ -77,6 +77,11 @@ def predict_file(
     cluster : Cluster, optional
         Computes the tiles of images that are not small, instead of this process.
 
+    Returns
+    -------
+    str
+        The fingerprint of the image.
+
     Raises
     ------
     InputError
@@ -90,12 +95,13 @@ def predict_file(
         grid = tile_grid(image.shape[-2:], model.network, tile, engine.device, processes)
         task = Task(image, chosen, model, engine, grid, result)
         shape = (*image.plane_shape, *image.shape[-2:])
-        if prod(shape) < RESUMABLE_FROM and not keep_scratch:
+        kept = keep_scratch or scratch_folder(target).is_dir()
+        if prod(shape) < RESUMABLE_FROM and not kept:
             pixels = np.empty(shape, result.stored)
             compute(task, all_work(task), pixels, {}, progress)
             check_unchanged(source, state)
             _write(target, pixels, image, result)
-            return
+            return state
         with (
             explained_full_disk(target),
             Scratch(scratch_folder(target), purpose(task, state, tile), overwrite) as scratch,
@@ -114,6 +120,7 @@ def predict_file(
             _write(target, stored, image, result)
             if not keep_scratch:
                 scratch.remove()
+    return state
 
 
 def scratch_folder(target: Path) -> Path:

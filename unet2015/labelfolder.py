@@ -152,7 +152,9 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
 
 def find_image(folder: Path, name: str) -> Path | None:
     """Find the image of a frame: ``tNNN`` for a number, or the file with the reference's name."""
-    stems = (name, f"t{name}") if not name.isdecimal() else (f"t{name}", f"t{int(name):04d}", name)
+    stems = [name, f"t{name}"]
+    if name.isdecimal():
+        stems = [f"t{name}", f"t{int(name):03d}", f"t{int(name):04d}", name]
     candidates = (folder / f"{stem}{suffix}" for stem in stems for suffix in IMAGE_SUFFIXES)
     return next((path for path in candidates if path.is_file()), None)
 

@@ -9,12 +9,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from .atomic import PARTIAL, atomic_path
+from .atomic import PARTIAL, atomic_path, lock
 from .checkpoint import MODEL_FILE, Model, read_tensors, save_model, write_tensors
 from .errors import InputError
 
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 LOG_FILE = "log.csv"
+LOCK_FILE = ".lock"
 FORMAT = "unet2015 checkpoint 2"
 DATA = "data"
 """Name of what, among the settings, identifies the training set."""
@@ -49,6 +50,8 @@ class LogLine(NamedTuple):
 class Run:
     """A folder with ``model.safetensors``, ``checkpoint.safetensors`` and ``log.csv``.
 
+    A context manager, in which only one process has the folder.
+
     Parameters
     ----------
     folder : Path
@@ -61,7 +64,8 @@ class Run:
     Raises
     ------
     InputError
-        If the folder holds a run and `resume` is false, or the settings of that run differ.
+        If the folder holds a run and `resume` is false, or the settings of that run differ; on
+        entering, if another process has the folder.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], resume: bool) -> None:
@@ -89,6 +93,13 @@ class Run:
         with tempfile.TemporaryFile(dir=folder):  # better to fail now than at the first checkpoint
             pass
 
+    def __enter__(self) -> Self:
+        self._lock = lock(self.folder / LOCK_FILE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         """Bring network and optimizer to the state of the last checkpoint.
 
@@ -108,8 +119,9 @@ class Run:
             )
         _require_equal(self.folder, metadata["settings"], self.settings)
         with torch.no_grad():
+            for name, value in network.state_dict().items():
+                value.copy_(tensors[f"network.{name}"])
             for name, parameter in network.named_parameters():
-                parameter.copy_(tensors[f"network.{name}"])
                 # In the parameter's memory format, too.
                 momentum = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
                 optimizer.state[parameter]["momentum_buffer"] = momentum
@@ -119,9 +131,9 @@ class Run:
 
     def save(self, model: Model, optimizer: torch.optim.Optimizer, line: LogLine) -> None:
         """Write the checkpoint, the model and a line of the log, each completely or not at all."""
-        tensors: dict[str, Tensor] = {}
+        state = model.network.state_dict()
+        tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in state.items()}
         for name, parameter in model.network.named_parameters():
-            tensors[f"network.{name}"] = parameter
             tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"]
         self._lines.append(line)
         save_model(self.folder / MODEL_FILE, model)

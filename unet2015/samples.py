@@ -137,9 +137,10 @@ def random_sample(
     Notes
     -----
     The tile is centred anywhere where the frames are annotated, and sees its frame continued by
-    mirroring, as in prediction; frames are drawn equally often, whatever their size. So all pixels
-    of a complete frame are seen equally often, but for the outermost ones; of others, those at the
-    edge of what is annotated about half as often as those in its middle.
+    mirroring, as in prediction; frames are drawn in proportion to the share of them that is
+    annotated, whatever their size. So all pixels of a complete frame are seen equally often, but
+    for the outermost ones; of others, those at the edge of what is annotated about half as often as
+    those in its middle.
 
     The image is interpolated linearly, the target takes the nearest pixel, as in the authors' later
     code. There weights are interpolated; here they take the nearest pixel like the target, or the

@@ -6,27 +6,22 @@ folder says what it is for only when it is ready.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import atomic_path, sync, to_disk
+from .atomic import atomic_path, lock, sync, to_disk
 from .errors import InputError
 
 logger = logging.getLogger(__name__)
-
-WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What some network drives answer."""
 
 _PURPOSE, _LEDGER, _LOCK, _PIXELS = "purpose.json", "ledger.jsonl", "lock", "pixels.zarr"
 
@@ -49,10 +44,10 @@ class Ledger(MutableMapping[str, Any]):
         self._entries: dict[str, Any] = {}
         end = 0
         for line in self._file:
-            # A power cut may leave zeros where a line should be.
+            # A power cut may leave anything where a line should be.
             try:
                 key, value = json.loads(line) if line.endswith(b"\n") else (None, None)
-            except ValueError:
+            except (TypeError, ValueError):
                 break
             if key is None:
                 break
@@ -114,7 +109,7 @@ class Scratch:
 
     def __enter__(self) -> Self:
         self.folder.mkdir(exist_ok=True)
-        self._lock = _lock(self.folder / _LOCK)
+        self._lock = lock(self.folder / _LOCK)
         try:
             self._prepare()
             self.ledger = Ledger(self.folder / _LEDGER)
@@ -125,8 +120,8 @@ class Scratch:
 
     def _prepare(self) -> None:
         written = self.folder / _PURPOSE
-        if written.exists() and not self._overwrite:
-            before = json.loads(written.read_bytes())
+        before = None if self._overwrite else _read_purpose(written)
+        if before is not None:
             if changed := _changes(before, self._purpose):
                 raise InputError(
                     f"{self.folder} holds an unfinished prediction with {changed}: repeat the "
@@ -171,6 +166,8 @@ class Scratch:
                 overwrite=True,
             )
             sync(path / "zarr.json")
+            sync(path)
+            sync(self.folder)
             self.ledger["pixels"] = path.name
         return ScratchPixels(path)
 
@@ -194,6 +191,7 @@ class ScratchPixels:
 
         self.path = path
         self._array = zarr.open_array(str(path), mode="r+")
+        self._named: set[Path] = set()
         self.shape: tuple[int, ...] = self._array.shape
         self.dtype: np.dtype[Any] = self._array.dtype
 
@@ -211,7 +209,22 @@ class ScratchPixels:
             file = self.path / self._array.metadata.encode_chunk_key(chunk)
             if file.exists():  # Zarr leaves out what is all zero
                 sync(file)
-                sync(file.parent)
+                self._sync_name(file)
+
+    def _sync_name(self, file: Path) -> None:
+        """Bring the name of a file to the disk, and once those of the new folders above it."""
+        home, *above = file.relative_to(self.path).parents
+        for folder in [home] if home in self._named else [home, *above]:
+            sync(self.path / folder)
+        self._named.add(home)
+
+
+def _read_purpose(path: Path) -> dict[str, Any] | None:
+    """What a folder is for; None if that is not to be read, and so nothing was begun."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (FileNotFoundError, TypeError, ValueError):
+        return None
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -224,30 +237,3 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         else f"{name} {before.get(name)} instead of {now.get(name)}"
         for name in names
     )
-
-
-def _lock(path: Path) -> IO[bytes]:
-    """Open a file that one process at a time can have; it is free when the process ends."""
-    file = open(path, "ab")  # noqa: SIM115
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # the latter on Windows
-        file.close()
-        raise InputError(
-            f"another process is working in {path.parent}: wait until it has finished."
-        ) from None
-    except OSError as error:
-        if error.errno not in WITHOUT_LOCKS:
-            file.close()
-            raise
-        logger.warning(
-            "%s lies on a drive without locks: let no second process work there.", path.parent
-        )
-    return file

@@ -6,10 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .images.streaming import PIECE
 from .pieces import Pieces, Plane
-
-BLOCK = (512, 4096)
-"""What `stream_image` reads at once, so that writing the result labels each block once."""
 
 
 class Cells(NamedTuple):
@@ -32,7 +30,7 @@ def number_cells(
     min_size: int = 0,
     fill_holes: bool = False,
     neck_depth: float | None = None,
-    block: tuple[int, int] = BLOCK,
+    block: tuple[int, int] = PIECE,
 ) -> Cells:
     """Number the 8-connected components of a plane exactly as `label_cells` does.
 

@@ -35,8 +35,12 @@ LARGEST_MAP = 2**31 - 1
 """Elements that a map may have: libraries for GPUs count them in 32 bits."""
 WIDEST_MAP = 3
 """Channels of the widest map, the last concatenation of ``preset="release"``, by base channel."""
-CONTAINER_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
-"""Where Linux tells a container how much memory it may use, under /sys/fs/cgroup."""
+CONTAINERS = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+"""Where Linux tells a container, under /sys/fs/cgroup, how much memory it may use and does use, and
+how much of that is copies of files."""
 CPU = torch.device("cpu")
 
 
@@ -122,13 +126,18 @@ def _free_memory(device: torch.device) -> int:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = dict(line.split(":") for line in lines)["MemAvailable"]
-        return min(int(free.split()[0]) * 1024 + kept_memory(), _container_limit())
+        return min(int(free.split()[0]) * 1024, _free_in_container()) + kept_memory()
     except (OSError, KeyError):
         return 4 * 2**30
 
 
-def _container_limit(folder: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes of memory that this container may use; as good as endless outside of one."""
-    files = [folder / name for name in CONTAINER_LIMITS]
-    told = [file.read_text().strip() for file in files if file.exists()]
-    return min((int(limit) for limit in told if limit != "max"), default=2**63)
+def _free_in_container(folder: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that this container may still use; as good as endless outside of one."""
+    for files in CONTAINERS:
+        if not (folder / files[0]).exists():
+            continue
+        limit, used, parts = ((folder / name).read_text().strip() for name in files)
+        if limit != "max":
+            copies = dict(line.split() for line in parts.splitlines())["inactive_file"]
+            return max(0, int(limit) - int(used) + int(copies))
+    return 2**63

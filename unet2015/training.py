@@ -109,19 +109,31 @@ def train(
     prepared, classes = prepare(frames, config, settings.weight_map)
     logger.info("class weights: foreground %.3g, background %.3g", *classes)
     known = {"precision": engine.precision, DATA: digest(frames)}
-    run = Run(Path(folder), {**dataclasses.asdict(settings), **known}, resume)
+    with Run(Path(folder), {**dataclasses.asdict(settings), **known}, resume) as run:
+        step = _Step(network, config, engine)
+        start = run.restore(network, step.optimizer)
+        tiles = _Tiles(prepared, settings, network.border, start, engine)
+        if start == 0:
+            adapt(network, tiles.example().to(engine.device))
+        names = [frame.name for frame in frames]
+        trained = {**run.settings, "class_weights": list(classes), "frames": names}
+        least = int(SMALLEST * smallest_cell(frames))
+        model = Model(network, config.normalisation, min_size=least, settings=trained)
+        _iterate(run, model, step, tiles, validate, deadline)
+    network.eval()
+    return model
 
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=config.momentum)
-    start = run.restore(network, optimizer)
-    tiles = _Tiles(prepared, settings, network.border, start, engine)
-    if start == 0:
-        adapt(network, tiles.example().to(engine.device))
-    names = [frame.name for frame in frames]
-    trained = {**run.settings, "class_weights": list(classes), "frames": names}
-    least = int(SMALLEST * smallest_cell(frames))
-    model = Model(network, config.normalisation, min_size=least, settings=trained)
 
-    step = _Step(network, optimizer, config, engine)
+def _iterate(
+    run: Run,
+    model: Model,
+    step: _Step,
+    tiles: _Tiles,
+    validate: Callable[[Model], float] | None,
+    deadline: float,
+) -> None:
+    """Learn from one tile after the other, and leave a checkpoint at each interval."""
+    config, start = step.config, tiles.start
     losses: list[Tensor] = []
     began = time.perf_counter()
     with Progress(total=config.iterations, initial=start, desc="training", unit="it") as bar:
@@ -142,13 +154,11 @@ def train(
                     seconds=round(seconds, 2),
                     waiting_share=round(tiles.waited / seconds, 4),
                 )
-                run.save(model, optimizer, line)
+                run.save(model, step.optimizer, line)
                 losses.clear()
                 tiles.waited, began = 0.0, time.perf_counter()
                 if time.monotonic() >= deadline:
                     break
-    network.eval()
-    return model
 
 
 def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
@@ -194,18 +204,13 @@ def digest(frames: Sequence[AnnotatedFrame]) -> str:
 class _Step:
     """One step of stochastic gradient descent."""
 
-    def __init__(
-        self,
-        network: UNet,
-        optimizer: torch.optim.Optimizer,
-        config: TrainingConfig,
-        engine: Engine,
-    ) -> None:
+    def __init__(self, network: UNet, config: TrainingConfig, engine: Engine) -> None:
         self.parameters = list(network.parameters())
+        self.optimizer = torch.optim.SGD(self.parameters, lr=0.0, momentum=config.momentum)
         pixels = PASSES * config.iterations * config.tile**2
         pays = engine.compiling_pays(pixels, network.config.base_channels)
         self.run = runner(network.train(), engine.dtype, "compile" if pays else "torch")
-        self.optimizer, self.config, self.engine = optimizer, config, engine
+        self.config, self.engine = config, engine
 
     def __call__(self, iteration: int, sample: Sequence[Tensor]) -> Tensor:
         """Do the step; the loss comes back on the device, infinite if the gradient is."""

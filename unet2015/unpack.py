@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import zipfile
@@ -21,6 +22,7 @@ CHUNK = 2**20
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     EOFError,
     NotImplementedError,  # a compression that zipfile does not know
     RuntimeError,  # encrypted
@@ -53,7 +55,9 @@ def unpack(archive: Path, folder: Path, holds: Sequence[str]) -> None:
         try:
             with zipfile.ZipFile(archive) as opened:
                 _extract(opened, archive, draft)
-        except _DAMAGED as error:
+        except (*_DAMAGED, OSError) as error:
+            if not isinstance(error, _DAMAGED) and error.errno is not None:
+                raise  # of the disk; what bzip2 cannot read has no number
             raise InputError(
                 f"{archive} is damaged or no zip archive ({error}): delete it and fetch it again."
             ) from error

@@ -132,11 +132,12 @@ def run(options: Options) -> None:
     ):
         for job, count, chosen in zip(jobs, pixels, engines, strict=True):
             bar.set_postfix_str(job.source.name, refresh=False)
-            state = fingerprint(job.source)
-            if job.target.exists() and finished.get(job.target.name) == state:
+            name = job.target.name
+            is_known = name in finished and job.target.exists()
+            if is_known and finished[name] == fingerprint(job.source):
                 bar.update(count)
                 continue
-            predict_file(
+            finished[name] = predict_file(
                 *(job.source, job.target, model, chosen, job.result),
                 channels=options.channels,
                 tile=options.tile,
@@ -145,7 +146,6 @@ def run(options: Options) -> None:
                 progress=bar.update,
                 cluster=cluster,
             )
-            finished[job.target.name] = state
     out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
     logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), out)
 
