@@ -124,6 +124,13 @@ def test_a_network_that_gives_something_else_is_refused(give, found):
         list(predict_tiles(np.zeros((20, 20)), Network(), halo=2, tile=16))
 
 
+@pytest.mark.parametrize("like", [np.ndarray.tolist, torch.from_numpy])
+def test_what_is_like_an_array_is_taken_for_one(like):
+    image = np.random.default_rng(0).random((20, 30))
+    expected = predict(image, model(2))
+    assert np.array_equal(predict(like(image), model(2)), expected)
+
+
 def test_complex_images_are_refused():
     with pytest.raises(InputError, match="complex128 values: give real numbers"):
         predict(np.zeros((30, 30), complex), model(4))

@@ -110,7 +110,7 @@ def deform(
     Returns
     -------
     list of ndarray
-        Shapes and dtypes as in `arrays`; integers are rounded, and exact up to 2**53. Pixel x of
+        Shapes and dtypes as in `arrays`; integers are rounded, and must lie within 2**53. Pixel x of
         the result is the input at x + displacement; beyond the edges the input is mirrored.
 
     Raises
@@ -124,6 +124,7 @@ def deform(
     The work is done by elasticdeform; where that cannot be imported, a twin built on SciPy gives
     the same result.
     """
+    arrays = [np.asarray(array) for array in arrays]
     nodes = np.asarray(displacement, dtype=np.float64)
     shapes = {array.shape for array in arrays}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2:

@@ -246,7 +246,7 @@ def predict_parts(
         The tiles, and for each of them the pixels that it alone writes, shape (classes,
         tile.height, tile.width).
     """
-    source = ArraySource(image)
+    source = ArraySource(np.asarray(image))
     check_channels(source, model)
     engine = engine or engine_of(model.network)
     grid = tile_grid(source.shape[1:], model.network, tile, engine.device)

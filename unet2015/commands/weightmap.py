@@ -5,7 +5,7 @@ or a folder of the Cell Tracking Challenge with a SEG folder in it. Pixels are 0
 have one number for each cell. OUT is a .tif or .zarr for one image, or a folder, which gets a .tif
 of the same name for each image; for one image it must be there. The classes are balanced over all
 images. Cells that a mask of the challenge misses count as background here; `unet2015 train` gives
-them weight 0.
+them weight 0, cuts wider ridges and balances the classes less.
 """
 
 from __future__ import annotations
