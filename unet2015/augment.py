@@ -110,8 +110,8 @@ def deform(
     Returns
     -------
     list of ndarray
-        Shapes and dtypes as in `arrays`; integers are rounded, and must lie within 2**53. Pixel x of
-        the result is the input at x + displacement; beyond the edges the input is mirrored.
+        Shapes and dtypes as in `arrays`; integers are rounded, and must lie within 2**53. Pixel x
+        of the result is the input at x + displacement; beyond the edges the input is mirrored.
 
     Raises
     ------
