@@ -31,7 +31,7 @@ from unet2015.augment import AugmentationConfig
 from unet2015.device import Precision, choose_engine
 from unet2015.errors import InputError
 from unet2015.schedule import TrainingConfig
-from unet2015.training import Settings
+from unet2015.settings import Settings
 from unet2015.unet import UNet, UNetConfig
 from unet2015.weightmap import WeightMapConfig
 

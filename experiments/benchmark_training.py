@@ -43,7 +43,8 @@ from unet2015.loss import weighted_cross_entropy
 from unet2015.runs import read_log
 from unet2015.samples import TrainingFrame, linear, nearest, prepare, random_sample
 from unet2015.schedule import TrainingConfig
-from unet2015.training import Settings, train
+from unet2015.settings import Settings
+from unet2015.training import train
 from unet2015.unet import UNet, UNetConfig
 from unet2015.weightmap import WeightMapConfig
 

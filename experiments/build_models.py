@@ -29,7 +29,8 @@ from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.device import Engine, choose_engine
 from unet2015.errors import InputError
-from unet2015.training import Settings, train
+from unet2015.settings import Settings
+from unet2015.training import train
 
 CTC = {
     "citation": [

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from unet2015.augment import AugmentationConfig
 from unet2015.device import Engine, Precision
 from unet2015.schedule import TrainingConfig
-from unet2015.training import Settings
+from unet2015.settings import Settings
 from unet2015.unet import UNetConfig
 from unet2015.weightmap import WeightMapConfig
 

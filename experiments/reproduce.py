@@ -46,6 +46,7 @@ from tqdm import tqdm
 from unet2015 import __version__
 from unet2015.allocation import keep_memory
 from unet2015.atomic import atomic_path
+from unet2015.checkpoint import Model
 from unet2015.datasets.ctc import frame_number, load_sequence, sequence_frames
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
@@ -58,9 +59,10 @@ from unet2015.metrics import THRESHOLDS, best_over_thresholds, em_score
 from unet2015.necks import part_at_necks
 from unet2015.prediction import predict
 from unet2015.runs import read_log
+from unet2015.settings import Settings
 from unet2015.trackfile import write_tracks
 from unet2015.tracking import Tracker
-from unet2015.training import Model, Settings, train
+from unet2015.training import train
 from unet2015.unet import UNet
 
 CELL_FOLDS, EM_FOLDS = ("02", "01"), ("1", "2", "3", "4", "5")

@@ -17,7 +17,8 @@ from unet2015.loss import weighted_cross_entropy
 from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, Run, read_log
 from unet2015.samples import prepare
 from unet2015.schedule import TrainingConfig, learning_rate, momentum
-from unet2015.training import Settings, _Step, _Tiles, check, train
+from unet2015.settings import Settings, check
+from unet2015.training import _Step, _Tiles, train
 from unet2015.unet import UNet, UNetConfig
 
 CPU = Engine(torch.device("cpu"))

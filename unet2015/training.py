@@ -11,15 +11,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import augment
-from .augment import AugmentationConfig
 from .backends import runner
 from .checkpoint import Model
 from .datasets.frames import AnnotatedFrame, smallest_cell
@@ -33,29 +30,17 @@ from .progress import Progress
 from .runs import DATA, LogLine, Run
 from .samples import TrainingFrame, prepare, random_sample
 from .schedule import TrainingConfig, learning_rate, momentum
-from .unet import UNet, UNetConfig
-from .weightmap import WeightMapConfig, check_ridge
+from .settings import Settings, check
+from .unet import UNet
 
 logger = logging.getLogger(__name__)
 
 EXPLODED = 1000.0
 """No loss that is going to fall is above this; it begins near 1."""
-LARGEST = 2**63 - 1
-"""PyTorch takes no larger seeds."""
 ADAPTED_TO = 4
 """Tiles that the initial weights are adapted to."""
 LOOK_EVERY = 10
 """Iterations between looks at the loss; each look makes a GPU wait."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that determines a run, apart from its data and the precision."""
-
-    network: UNetConfig = field(default_factory=UNetConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    weight_map: WeightMapConfig = field(default_factory=WeightMapConfig)
 
 
 def train(
@@ -159,36 +144,6 @@ def _iterate(
                 tiles.waited, began = 0.0, time.perf_counter()
                 if time.monotonic() >= deadline:
                     break
-
-
-def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
-    """Refuse settings that cannot work, before any time is spent on them."""
-    config = settings.training
-    for name, least in [("iterations", 1), ("interval", 1), ("warmup", 0), ("seed", 0)]:
-        if not least <= getattr(config, name) <= LARGEST:
-            raise InputError(
-                f"{name} is {getattr(config, name)}: it must be from {least} to {LARGEST}."
-            )
-    for name in ("learning_rate", "clip_norm"):
-        if not 0 < getattr(config, name) < math.inf:
-            raise InputError(f"{name} is {getattr(config, name)}: it must be above 0.")
-    for name in ("momentum", "first_momentum"):
-        if not 0 < getattr(config, name) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}: it must be above 0 and below 1.")
-    if not 0 <= config.class_balance <= 1:
-        raise InputError(f"class_balance is {config.class_balance}: it must be from 0 to 1.")
-    check_ridge(config.ridge)
-    if settings.network.num_classes != 2:
-        raise InputError(
-            f"num_classes is {settings.network.num_classes}: cells and background are 2 classes."
-        )
-    augment.check(settings.augmentation)
-    for frame in frames:
-        if len(frame.image) != settings.network.in_channels:
-            raise InputError(
-                f"{frame.name} has {len(frame.image)} channels, the network takes "
-                f"{settings.network.in_channels}: set --in-channels {len(frame.image)}."
-            )
 
 
 def digest(frames: Sequence[AnnotatedFrame]) -> str:

@@ -32,7 +32,8 @@ from ..report import check_page, write_page
 from ..report.gathering import read_demo
 from ..runs import CHECKPOINT_FILE
 from ..schedule import TrainingConfig
-from ..training import Settings, check, train
+from ..settings import Settings, check
+from ..training import train
 from ..unet import UNetConfig
 from ..weightmap import border_weight_map, separate_touching
 from ..weightmap.picture import draw_weights

@@ -35,7 +35,8 @@ from ..report.gathering import read_run, weigh
 from ..report.predictions import score_predictions
 from ..runs import read_log
 from ..schedule import TrainingConfig
-from ..training import Settings, check, train
+from ..settings import Settings, check
+from ..training import train
 from ..unet import UNetConfig
 from ..weightmap import WeightMapConfig
 

@@ -46,7 +46,7 @@ def read_run(folder: Path) -> RunRecord:
     """
     from ..checkpoint import load_model
     from ..runs import read_log
-    from ..training import Settings
+    from ..settings import Settings
 
     model = load_model(folder)
     return RunRecord(
