@@ -57,7 +57,7 @@ def test_training_on_a_sequence_leaves_model_log_and_curve(data, tmp_path):
     words = ("train", data, "--sequences", "01", "--validation-sequences", "02", "-o", run, *SMALL)
     assert cli(*words) == 0
     assert {path.name for path in run.iterdir()} == {
-        "model.safetensors", "checkpoint.safetensors", "log.csv", "loss.png"
+        "model.safetensors", "checkpoint.safetensors", "log.csv", "loss.png", ".lock"
     }  # fmt: skip
     assert load_model(run).settings["training"]["iterations"] == 4
     assert cli(*words, "--resume") == 0

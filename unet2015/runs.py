@@ -50,7 +50,7 @@ class LogLine(NamedTuple):
 class Run:
     """A folder with ``model.safetensors``, ``checkpoint.safetensors`` and ``log.csv``.
 
-    A context manager, in which only one process has the folder.
+    A context manager, in which only one process has the folder, by the file ``.lock``.
 
     Parameters
     ----------

@@ -225,7 +225,7 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_image(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "_PIECE", (512, 1024))
+    monkeypatch.setattr(streaming, "PIECE", (512, 1024))
     monkeypatch.setattr(streaming, "_BUFFER_BYTES", 1 << 20)
     monkeypatch.setattr(omezarr_writing, "_PIECE", (1024, 1024))
     stream_image(tmp_path / f"warm{suffix}", Generated(600), "YX")
