@@ -204,8 +204,10 @@ def test_a_reference_track_beyond_the_last_frame_is_refused(truth, result, capsy
 
 def test_a_frame_without_markers_is_told(truth, result, capsys):
     (truth / "TRA" / "man_track002.tif").unlink()
-    message = fails(capsys, truth, result)
-    assert "has markers of 3 frames, the last of frame 3: all frames from 0 on" in message
+    found = evaluate(capsys, truth, result)
+    assert "SEG      1.0000" in found
+    assert "TRA has 3, the last of frame 3: not scored." in " ".join(found.split())
+    assert "DET  " not in found
 
 
 def test_a_mask_as_reference_or_result_is_told(tmp_path, capsys):

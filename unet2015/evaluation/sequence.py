@@ -121,11 +121,11 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
         )
     graph, tracked = None, False
     if sorted(markers) != list(range(len(markers))):
-        raise InputError(
-            f"{truth} has markers of {len(markers)} frames, the last of frame {max(markers)}: all "
-            "frames from 0 on need them."
+        notes.append(
+            f"DET and TRA need markers of all frames from 0 on; {truth} has {len(markers)}, the "
+            f"last of frame {max(markers)}: not scored."
         )
-    if markers:
+    elif markers:
         masks = numbered_images(labels_home(result)) if result.is_dir() else {}
         has_lineage = (truth / "man_track.txt").is_file()
         tracked = has_lineage and (result / "res_track.txt").is_file()
