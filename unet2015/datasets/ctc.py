@@ -92,7 +92,8 @@ def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list
     for number, labels in masks.items():
         if number not in images:
             raise InputError(
-                f"{data / sequence} holds no image t{number:03d}.tif for {found[number]}."
+                f"{data / sequence} holds no image t{number:03d}.tif for {found[number]}: add it, "
+                "or take the mask away."
             )
         ignore = None
         if number in markers:
