@@ -101,7 +101,6 @@ def main() -> None:
             frames = all_frames(name, arguments.silver)
             model = train(frames, folder, settings, engine, resume=True)
         model.network.half()  # for storage only
-        INDEX.parent.mkdir(exist_ok=True)
         save_model(INDEX.with_name(f"{name}.safetensors"), model)
         _enter(name, results, bool(arguments.fold), arguments.silver)
 

@@ -136,7 +136,6 @@ def finish(
         "settings": dataclasses.asdict(settings),
         "trained_on": [frame.name for frame in fold.frames],
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as draft:
         draft.write_text(json.dumps(found, indent=1) + "\n")
     return True
@@ -197,7 +196,6 @@ class TrackedCells:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.tracker = folder, Tracker()
-        folder.mkdir(exist_ok=True)
 
     def add(self, number: str, cells: NDArray[np.uint32]) -> None:
         """Link the cells of the next frame and write them."""

@@ -37,10 +37,17 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_errors_name_the_file_that_was_asked_for(tmp_path):
-    target = tmp_path / "nowhere" / "a.txt"
-    with pytest.raises(FileNotFoundError) as error, atomic_path(target) as temporary:
-        temporary.write_text("lost")
+    target = tmp_path / "a.txt"
+    with pytest.raises(FileNotFoundError) as error, atomic_path(target):
+        pass  # nothing is written, so nothing can be renamed
     assert error.value.filename == str(target)
+
+
+def test_a_missing_folder_is_made(tmp_path):
+    target = tmp_path / "new" / "folder" / "a.txt"
+    with atomic_path(target) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
 
 
 def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path):

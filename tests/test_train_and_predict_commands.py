@@ -201,6 +201,12 @@ def test_images_share_what_is_prepared_for_the_shape_of_their_tiles(model, tmp_p
     assert asked == [3 * 60 * 70 + 400 * 90], "they all have the same tiles"
 
 
+def test_the_folder_of_a_result_is_made(model, tmp_path):
+    write_image(tmp_path / "a.tif", np.eye(25, dtype=np.uint8))
+    assert cli("predict", tmp_path / "a.tif", "-m", model, "-o", tmp_path / "new/one/b.tif") == 0
+    assert read_image(tmp_path / "new/one/b.tif").shape == (25, 25)
+
+
 def test_several_images_need_a_folder(model, tmp_path, capsys):
     write_image(tmp_path / "a.tif", np.eye(25, dtype=np.uint8))
     words = ("predict", tmp_path / "a.tif", tmp_path / "a.tif", "-m", model)
@@ -236,7 +242,7 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
         ([pngs], pngs, (), "pngs is where a.png is, and may hold another a.tif"),
         ([pngs / "a.png"], pngs, (), "give another folder for the results"),
         ([image, cut], out, (), "cannot become one file"),
-        ([image], tmp_path / "no" / "out.tif", (), "does not exist"),
+        ([image], image / "new" / "out.tif", (), "is no folder that can be written to"),
     ]:
         assert message in refused(capsys, "predict", *inputs, "-m", model, "-o", target, *extra)
     assert "does not exist" in refused(capsys, "predict", image, "-m", tmp_path / "m", "-o", out)

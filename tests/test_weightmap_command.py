@@ -364,7 +364,7 @@ def test_unusable_labels(tmp_path, capsys, make, what):
         (["-o", "weights.png"], "weights.png is no name for a weight map"),
         (["-o", "weights"], "weights is no name for a weight map or target: end it in .tif, "),
         (["--target", "target.png"], "target.png is no name for a weight map or target"),
-        (["-o", "nowhere/out.tif"], "nowhere does not exist"),
+        (["-o", "labels.tif/new/out.tif"], "labels.tif is no folder that can be written to"),
         (["--dtype", "float16", "--w0", "1e6"], "up to 1e+06"),
         (["--target", "labels.tif"], "labels.tif is the input"),
         (["--target", "out.tif"], "same file"),
@@ -394,6 +394,16 @@ def test_a_folder_that_is_there_gets_the_results_of_one_image(tmp_path, capsys):
     capsys.readouterr()
     assert run(*words, "--target", tmp_path) == 2
     assert_one_sentence(capsys, "is where the labels are")
+
+
+def test_folders_of_results_are_made(tmp_path):
+    write_image(tmp_path / "a.png", cells())
+    names = [tmp_path / "new" / name for name in ("1/out.tif", "2/target.zarr", "3/preview.png")]
+    flags = [
+        word for pair in zip(("-o", "--target", "--preview"), names, strict=True) for word in pair
+    ]
+    assert run(tmp_path / "a.png", *flags) == 0
+    assert all(name.exists() for name in names)
 
 
 def test_unusable_folders(tmp_path, capsys):

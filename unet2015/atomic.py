@@ -42,6 +42,17 @@ def check_writable(path: Path) -> None:
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the name of a file.")
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Refuse now a file or folder in whose place nothing could be made later.
+
+    Raises
+    ------
+    InputError
+        If the innermost folder above it that there is cannot be written to.
+    """
     home = next(folder for folder in path.absolute().parents if folder.exists())
     if not is_writable(home):
         raise InputError(f"{home} is no folder that can be written to: choose another place.")
@@ -138,8 +149,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     Parameters
     ----------
     path : Path or str
-        The final name. Its folder must exist. An existing file is replaced, and so is a link, not
-        what it points to.
+        The final name. Its folder is made if need be. An existing file is replaced, and so is a
+        link, not what it points to.
 
     Yields
     ------
@@ -149,6 +160,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = _partial(path.parent, path.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
         sync(temporary)

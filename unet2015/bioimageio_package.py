@@ -126,7 +126,6 @@ def write_package(model: Model, path: Path | str, about: About, sample: NDArray[
             logger.debug("%s", summary.format())
             errors = [error.msg for detail in summary.details for error in detail.errors]
             raise InputError(f"bioimageio.core refuses the package: {_first(*errors)}")
-        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             shutil.copyfile(home / "package.zip", temporary)
 

@@ -12,7 +12,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def write_onnx(model: Model, path: Path | str) -> None:
         )
     assert exported is not None
     exported.model.metadata_props.update(metadata(model))
-    with _atomic(path) as temporary:
+    with atomic_path(path) as temporary:
         exported.save(temporary, external_data=False)
         _check_onnx(temporary, network, example_input(model, 5, 4))
 
@@ -132,7 +132,7 @@ def write_torchscript(model: Model, path: Path | str) -> None:
         loaded = torch.jit.load(written)  # type: ignore[no-untyped-call]
     image = example_input(model, 5, 4)
     _check(loaded(image).detach().numpy(), network, image, "TorchScript")
-    with _atomic(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(written.getvalue())
 
 
@@ -200,12 +200,6 @@ def _check(found: Any, network: Probabilities, image: Tensor, program: str) -> N
             f"{program} does not compute what PyTorch does with this network: nothing was written. "
             "Try the versions that constraints.txt names."
         )
-
-
-def _atomic(path: Path | str) -> AbstractContextManager[Path]:
-    """`atomic_path`, its folder made if need be."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return atomic_path(path)
 
 
 @contextmanager

@@ -246,7 +246,6 @@ def test_memory_does_not_grow_with_the_image(
         ("a.tif", np.zeros((5, 6), np.int64), "YX", "int64"),
         ("a.tif", np.zeros((2, 5, 6), np.uint8), "PYX", "PYX"),
         ("a.zarr", np.zeros((2, 5, 6), np.uint8), "PYX", "PYX"),
-        ("absent/a.tif", np.zeros((5, 6), np.uint8), "YX", "does not exist"),
     ],
 )
 def test_refusals(tmp_path: Path, name: str, array: Any, axes: str, message: str) -> None:

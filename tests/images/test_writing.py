@@ -110,13 +110,20 @@ def test_equal_images_give_equal_bytes(tmp_path: Path) -> None:
         ("a.tif", np.zeros((5, 6), np.int64), "YX", "int64"),
         ("a.tif", np.zeros((2, 5, 6), np.uint8), "PYX", "PYX"),
         ("a.zarr", np.zeros((5, 6), np.uint8), "YX", ".tif"),
-        ("absent/a.tif", np.zeros((5, 6), np.uint8), "YX", "does not exist"),
     ],
 )
 def test_refusals(tmp_path: Path, name: str, array: np.ndarray, axes: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         write_image(tmp_path / name, array, axes)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    write_image(tmp_path / "new" / "folder" / "a.png", np.zeros((5, 6), np.uint8))
+    path = tmp_path / "new" / "folder" / "a.png"
+    assert path.is_file()
+    with pytest.raises(InputError, match=r"a\.png is no folder that can be written to"):
+        write_image(path / "new" / "a.tif", np.zeros((5, 6), np.uint8))
 
 
 def test_output_checks(tmp_path: Path) -> None:
@@ -140,7 +147,7 @@ def test_output_checks(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_unwritable_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(InputError, match="not writable"):
+    with pytest.raises(InputError, match="no folder that can be written to"):
         check_output(tmp_path / "out.tif")
 
 

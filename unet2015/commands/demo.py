@@ -118,7 +118,6 @@ def _draw_weight_map(frame: AnnotatedFrame, path: Path) -> None:
 
 def _predict_and_score(out: Path, model: Model, engine: Engine) -> dict[str, SegScore]:
     results = out / "02_RES"
-    results.mkdir(parents=True, exist_ok=True)
     scores = {}
     for frame in Progress(load_sequence(out / "data", "02"), desc="predicting", unit="frame"):
         probabilities = predict(frame.image, model, TILE, engine)

@@ -123,7 +123,7 @@ def run(options: Options) -> None:
     _check_kinds(asked, jobs)
     pixels, sizes = zip(*(_check(job, model, options) for job in jobs), strict=True)
     engines = _engines(engine, options.backend, pixels, sizes, model)
-    _prepare_outputs(jobs, options.out)
+    _prepare_outputs(jobs)
     _announce(jobs, engines, options)
     with (
         _cluster(options) as cluster,
@@ -178,12 +178,11 @@ def _check_kinds(asked: Options, jobs: Sequence[Job]) -> None:
         )
 
 
-def _prepare_outputs(jobs: Sequence[Job], out: Path | None) -> None:
-    """Make the folder of the results and see that they can be written."""
-    if out not in (None, jobs[0].target):
-        out.mkdir(parents=True, exist_ok=True)
+def _prepare_outputs(jobs: Sequence[Job]) -> None:
+    """See that the results can be written, and make their folder."""
     for job in jobs:
         check_output(job.target, [job.source])
+    jobs[0].target.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _announce(jobs: Sequence[Job], engines: Sequence[Engine], options: Options) -> None:

@@ -195,7 +195,6 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
     for folder in {path.parent for path, _ in outputs if path not in (options.out, options.target)}:
         if folder.exists() and folder.samefile(jobs[0].labels.parent):
             raise InputError(f"{folder} is where the labels are: give another folder for results.")
-        folder.mkdir(parents=True, exist_ok=True)
     for path, _ in outputs:
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(

@@ -93,8 +93,6 @@ def write_sequence(data: Path, sequence: str, frames: Iterator[SyntheticFrame]) 
         From `simulate`.
     """
     folders = [data / sequence, data / f"{sequence}_GT/SEG", data / f"{sequence}_GT/TRA"]
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     for number, frame in enumerate(frames):

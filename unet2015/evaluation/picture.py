@@ -76,7 +76,6 @@ def draw_mistakes(
     handles.append(Patch(facecolor="white", edgecolor=RESULT_OUTLINE, label="result"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9)
     figure.set_layout_engine("constrained")
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
 

@@ -150,7 +150,6 @@ def em_summary(scores: Mapping[str, AtThreshold]) -> dict[str, Any]:
 
 def write_csv(folder: Path, score: SequenceScore) -> None:
     """Write ``frames.csv`` and ``cells.csv`` into a folder, which is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, columns, rows in (
         ("frames.csv", FRAME_COLUMNS, frame_rows(score)),
         ("cells.csv", CELL_COLUMNS, cell_rows(score)),

@@ -58,7 +58,8 @@ def stream_image(
     Parameters
     ----------
     path : Path or str
-        The file or folder. A file of this name is replaced, and so is a Zarr folder.
+        The file or folder. A file of this name is replaced, and so is a Zarr folder. The folder
+        that it lies in is made if need be.
     source : Sliceable
         Pixels, read once in pieces of 512 x 4096 (1024 x 4096 for Zarr): chunks of 512 x 512 suit.
     axes : str
@@ -72,8 +73,7 @@ def stream_image(
     Raises
     ------
     InputError
-        If the output folder does not exist or cannot be written to, or the format cannot hold such
-        pixels.
+        If the folder cannot be written to, or the format cannot hold such pixels.
     OSError
         With the path as its ``filename``, if the disk is full.
     """
@@ -87,7 +87,7 @@ def stream_image(
     finished, replaced = work / f"result{path.suffix}", work / "replaced"
     _put_back(replaced, path)  # where a run was killed just then
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
+    work.mkdir(parents=True)
     progress = Progress(
         total=round(megapixels(source.shape), 1),
         unit="Mpx",

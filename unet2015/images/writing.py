@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ..atomic import atomic_path, is_writable
+from ..atomic import atomic_path, check_place, check_writable
 from ..errors import InputError
 from .metadata import known_sizes, tiff_description
 from .opening import is_zarr
@@ -40,24 +40,18 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
     Raises
     ------
     InputError
-        If the suffix is unknown, the folder does not exist or cannot be written to, the path is a
-        folder other than a Zarr, lies in a Zarr, or is one of the inputs or holds it.
+        If the suffix is unknown, the folder, which may be missing, cannot be written to, the path
+        is a folder other than a Zarr, lies in a Zarr, or is one of the inputs or holds it.
     """
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
         raise InputError(f"{path} has no suffix of an image: use {', '.join(OUTPUT_SUFFIXES)}.")
-    folder = path.parent
-    if not folder.is_dir():
-        raise InputError(
-            f"Folder {folder} does not exist: create it or write {path.name} elsewhere."
-        )
-    if not is_writable(folder):
-        raise InputError(f"Folder {folder} is not writable: write {path.name} elsewhere.")
-    if path.suffix.lower() == ".zarr":
-        if path.exists() and not is_zarr(path):
+    if path.suffix.lower() == ".zarr" and path.exists():
+        if not is_zarr(path):
             raise InputError(f"{path} exists and is no Zarr: give another name.")
-    elif path.is_dir():
-        raise InputError(f"{path} is a folder: give the name of a file.")
+        check_place(path)
+    else:
+        check_writable(path)
     for source in map(Path, inputs):
         if path.exists() and source.exists() and path.samefile(source):
             raise InputError(f"{path} is the input: give the output another name.")
@@ -117,7 +111,8 @@ def write_image(
     Parameters
     ----------
     path : Path or str
-        Ends in ``.tif``, ``.tiff`` or ``.png``. The file appears when it is complete.
+        Ends in ``.tif``, ``.tiff`` or ``.png``. The file appears when it is complete; its folder
+        is made if need be.
     array : ndarray
         Pixels; bool is written as 0 and 1.
     axes : str
@@ -128,7 +123,7 @@ def write_image(
     Raises
     ------
     InputError
-        If the folder does not exist or the format cannot hold such pixels.
+        If the folder cannot be written to or the format cannot hold such pixels.
     OSError
         With the path as its ``filename``, if the disk is full.
     """
@@ -137,20 +132,19 @@ def write_image(
     if array.dtype == bool:
         array = array.astype(np.uint8)
     check_axes(axes, array.shape)
-    if path.suffix.lower() == ".png":
-        if axes != "YX" or array.dtype not in (np.uint8, np.uint16):
-            raise InputError(
-                f"{path}: a PNG holds one plane of uint8 or uint16, not {axes} of {array.dtype}; "
-                "write a .tif."
-            )
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(array)))
-        return
+    is_png = path.suffix.lower() == ".png"
+    if is_png and (axes != "YX" or array.dtype not in (np.uint8, np.uint16)):
+        raise InputError(
+            f"{path}: a PNG holds one plane of uint8 or uint16, not {axes} of {array.dtype}; "
+            "write a .tif."
+        )
     if path.suffix.lower() == ".zarr":
         raise InputError(f"{path}: small results are written as .tif or .png.")
     sizes = {k: v for k, v in known_sizes(pixel_size or {}).items() if k in axes}
     with atomic_path(path) as temporary:
-        if path.stem.lower().endswith(".ome") or channel_names or not _imagej_can(array, sizes):
+        if is_png:
+            temporary.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(array)))
+        elif path.stem.lower().endswith(".ome") or channel_names or not _imagej_can(array, sizes):
             _write_ome(temporary, array, axes, sizes, channel_names)
         else:
             _write_imagej(temporary, array, axes, sizes)

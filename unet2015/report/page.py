@@ -51,7 +51,6 @@ def write_page(path: Path, report: Report) -> None:
     """
     check_page(path)
     page = render(report)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")
     logger.info("Report: %s (%.1f MB).", path, path.stat().st_size / 1e6)
