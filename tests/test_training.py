@@ -214,6 +214,8 @@ def test_a_run_is_not_overwritten_and_not_resumed_under_other_settings(tmp_path)
         train(frames(), tmp_path, SMALL, CPU)
     with pytest.raises(InputError, match=r"training\.learning_rate = 0\.01, not 0\.5"):
         train(frames(), tmp_path, changed(learning_rate=0.5), CPU, resume=True)
+    with pytest.raises(InputError, match="= 12, not 24, which its schedule depends on"):
+        train(frames(), tmp_path, changed(iterations=24), CPU, resume=True)
     assert (tmp_path / CHECKPOINT_FILE).read_bytes() == before
 
 

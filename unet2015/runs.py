@@ -186,6 +186,8 @@ def _require_equal(folder: Path, before: dict[str, Any], now: dict[str, Any]) ->
             other = f"{name} = {flat_before.get(name)}, not {flat_now.get(name)}"
             if name == DATA:
                 other = "other images or labels"
+            elif name == "training.iterations":
+                other += ", which its schedule depends on from the start"
             raise InputError(
                 f"the run in {folder} was begun with {other}: resume it with the same, or choose "
                 "another folder."
