@@ -103,11 +103,16 @@ def test_a_model_of_several_channels_takes_them_from_the_axis_before_the_last_tw
     model = Model(UNet(in_channels=2, base_channels=2, depth=1).eval(), "standard")
     save_model(tmp_path / "model.safetensors", model)
     stack = np.random.default_rng(0).integers(0, 255, (3, 2, 40, 50), dtype=np.uint8)
-    image = napari.layers.Image(stack, scale=(9, 1, 2, 3))
+    affine = np.eye(5)
+    affine[2:4, 4] = 5, 6
+    where = {"rotate": 30, "shear": (0, 0, 0, 0, 0, 0.5), "affine": affine}
+    image = napari.layers.Image(stack, scale=(9, 1, 2, 3), translate=(0, 0, 7, 8), **where)
     given = {"model": FROM_FILE, "model_file": tmp_path / "model.safetensors"}
     layer = call(predict_widget, image=image, output=PROBABILITY, **given)
     np.testing.assert_allclose(layer.data[2], predict(stack[2], model)[1], atol=1e-6)
     np.testing.assert_array_equal(layer.scale, (9, 2, 3))
+    corner = image.data_to_world((2, 0, 30, 40))
+    np.testing.assert_allclose(layer.data_to_world((2, 30, 40)), np.delete(corner, 1))
     with pytest.raises(InputError, match="2 channels"):
         call(predict_widget, image=napari.layers.Image(stack[:, 0]), **given)
 

@@ -174,8 +174,14 @@ def _finest(layer: Any) -> Any:
 
 def _placement(layer: Any, axes: list[int]) -> dict[str, Any]:
     """Where some axes of a layer lie in the world, for the layer made of it."""
-    if len(axes) == layer.ndim:
-        names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-        return {name: getattr(layer, name) for name in names}
+    shear = np.asarray(layer.shear)
+    if shear.ndim == 1:  # what is above the diagonal
+        shear = np.eye(layer.ndim)
+        shear[np.triu_indices(layer.ndim, 1)] = layer.shear
     by_axis = ("scale", "translate", "units", "axis_labels")
-    return {name: [getattr(layer, name)[axis] for axis in axes] for name in by_axis}
+    return {
+        **{name: [getattr(layer, name)[axis] for axis in axes] for name in by_axis},
+        "rotate": np.asarray(layer.rotate)[np.ix_(axes, axes)],
+        "shear": shear[np.ix_(axes, axes)],
+        "affine": layer.affine.affine_matrix[np.ix_([*axes, -1], [*axes, -1])],
+    }
