@@ -110,7 +110,7 @@ def test_pairs_are_matched_by_their_stems(tmp_path):
     frames = load_pairs(tmp_path)
     assert [frame.image.max() for frame in frames] == [ord("a"), ord("b")]
     (tmp_path / "labels/a.png").unlink()
-    with pytest.raises(InputError, match="a is in only one of"):
+    with pytest.raises(InputError, match="a in images/ but not in labels/"):
         load_pairs(tmp_path)
     write_image(tmp_path / "labels/b.tif", labels)
     with pytest.raises(InputError, match=r"b.png and b.tif, which differ in their suffix alone"):

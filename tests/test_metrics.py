@@ -198,9 +198,16 @@ def test_the_margin_drops_cells_that_lie_wholly_in_it():
     assert seg_score(cells, found, margin=2).mean == 0
 
 
-@pytest.mark.parametrize("margin", [-1, 3, 50])
-def test_a_margin_without_a_field_is_refused(margin):
-    with pytest.raises(InputError, match=f"margin of {margin} pixels leaves no field"):
+@pytest.mark.parametrize(
+    ("margin", "why"),
+    [
+        (-1, "is -1 pixels: it must be at least 0"),
+        (3, "of 3 pixels leaves no field"),
+        (50, "of 50 pixels leaves no field"),
+    ],
+)
+def test_a_margin_without_a_field_is_refused(margin, why):
+    with pytest.raises(InputError, match=f"margin {why}"):
         seg_score(np.ones((6, 9), int), np.ones((6, 9), int), margin=margin)
 
 

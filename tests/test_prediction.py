@@ -124,6 +124,11 @@ def test_a_network_that_gives_something_else_is_refused(give, found):
         list(predict_tiles(np.zeros((20, 20)), Network(), halo=2, tile=16))
 
 
+def test_a_model_is_no_network():
+    with pytest.raises(InputError, match=r"takes a network \(nn.Module\), not a Model"):
+        predict_tiles(np.zeros((20, 20)), model(2), halo=2, tile=16)
+
+
 @pytest.mark.parametrize("like", [np.ndarray.tolist, torch.from_numpy])
 def test_what_is_like_an_array_is_taken_for_one(like):
     image = np.random.default_rng(0).random((20, 30))

@@ -275,7 +275,8 @@ def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsy
     assert not run.exists()
     blocked = tmp_path / "file"
     blocked.write_text("")
-    assert "file" in refused(capsys, "train", data, "--sequences", "02", "-o", blocked, *SMALL)
+    told = refused(capsys, "train", data, "--sequences", "02", "-o", blocked, *SMALL)
+    assert "file is no folder that can be written to" in told
 
 
 def test_ctrl_c_ends_a_training_with_one_line_and_leaves_it_to_be_resumed(data, tmp_path):
@@ -295,7 +296,7 @@ def test_ctrl_c_ends_a_training_with_one_line_and_leaves_it_to_be_resumed(data, 
         _, shown = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in shown
-    assert shown.rstrip().endswith("unet2015: interrupted.")
+    assert shown.endswith("unet2015: interrupted: --resume goes on from the last checkpoint.\n")
     load_model(run)
 
 

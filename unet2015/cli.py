@@ -94,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         logger.debug("", exc_info=True)
         return _fail(_describe(error))
-    except KeyboardInterrupt:
-        print("unet2015: interrupted.", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(": ".join(["unet2015: interrupted", *error.args]) + ".", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
         logger.debug("", exc_info=True)

@@ -32,7 +32,8 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
     url : str
         ``http`` or ``https``.
     target : Path
-        The file; while it is incomplete, it is called ``NAME.part``. Beside it, ``NAME.part.tag``
+        The file, whose folder is made if need be; while it is incomplete, it is called
+        ``NAME.part``. Beside it, ``NAME.part.tag``
         has the mark of its version, by which the server knows whether the file has changed since.
     largest : int
         Bytes that it may have.
@@ -60,7 +61,9 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
                 f"{url}: {error}. Python has no certificates that vouch for the server: on macOS "
                 'run the "Install Certificates.command" in Python\'s folder of Applications.'
             ) from error
-        raise InputError(f"{url}: {error}. The same command goes on from here.") from error
+        raise InputError(
+            f"{url}: {reason or error}. Check the connection; the same command goes on from here."
+        ) from error
     tag.unlink(missing_ok=True)
     found = sha256_of(part)
     if sha256 is not None and found != sha256:
@@ -79,6 +82,7 @@ def _fetch(url: str, part: Path, tag: Path, largest: int) -> None:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         if not resumed:
             have = 0
+            part.parent.mkdir(parents=True, exist_ok=True)
             part.unlink(missing_ok=True)  # before its tag speaks of another version
             tag.write_text(_version(answer))
         total = _total(answer, have)

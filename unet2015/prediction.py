@@ -97,8 +97,9 @@ def predict_tiles(
     Raises
     ------
     InputError
-        If not exactly one of `border` and `halo` is given, the halo is no multiple of `step`, the
-        tile is too small, or the network's output is no tensor of the size that it should have.
+        If the network is none, not exactly one of `border` and `halo` is given, the halo is no
+        multiple of `step`, the tile is too small, or the network's output is no tensor of the size
+        that it should have.
 
     Examples
     --------
@@ -107,6 +108,11 @@ def predict_tiles(
     >>> for part, values in predict_tiles(image, nn.Conv2d(1, 2, 5), border=2, tile=128):
     ...     result[:, *part.write] = values
     """
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"predict_tiles takes a network (nn.Module), not a {type(network).__name__}: a model "
+            "from `load_model` goes to `predict`, which normalises the image first."
+        )
     if (border is None) == (halo is None):
         raise InputError("give either the border of a valid network or the halo of a padded one.")
     margin = border or halo or 0

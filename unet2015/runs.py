@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from .atomic import PARTIAL, atomic_path, lock
+from .atomic import PARTIAL, atomic_path, check_writable, lock
 from .checkpoint import MODEL_FILE, Model, read_tensors, save_model, write_tensors
 from .errors import InputError
 
@@ -64,8 +63,8 @@ class Run:
     Raises
     ------
     InputError
-        If the folder holds a run and `resume` is false, or the settings of that run differ; on
-        entering, if another process has the folder.
+        If the folder holds a run and `resume` is false, the settings of that run differ, or nothing
+        can be written there; on entering, if another process has the folder.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], resume: bool) -> None:
@@ -86,12 +85,11 @@ class Run:
                 "or choose another folder."
             )
         self._lines: list[LogLine] = []
+        check_writable(folder / CHECKPOINT_FILE)  # better to fail now than at the first one
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(PARTIAL):
             if time.time() - left.stat().st_mtime > LEFT_AFTER:
                 left.unlink()
-        with tempfile.TemporaryFile(dir=folder):  # better to fail now than at the first checkpoint
-            pass
 
     def __enter__(self) -> Self:
         self._lock = lock(self.folder / LOCK_FILE)

@@ -32,10 +32,11 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
     """Refuse settings that cannot work, before any time is spent on them."""
     config = settings.training
     for name, least in [("iterations", 1), ("interval", 1), ("warmup", 0), ("seed", 0)]:
-        if not least <= getattr(config, name) <= LARGEST:
-            raise InputError(
-                f"{name} is {getattr(config, name)}: it must be from {least} to {LARGEST}."
-            )
+        value = getattr(config, name)
+        if value < least:
+            raise InputError(f"{name} is {value}: it must be at least {least}.")
+        if value > LARGEST:
+            raise InputError(f"{name} is {value}: it must be at most {LARGEST}.")
     for name in ("learning_rate", "clip_norm"):
         if not 0 < getattr(config, name) < math.inf:
             raise InputError(f"{name} is {getattr(config, name)}: it must be above 0.")

@@ -91,12 +91,12 @@ def train(
     network = build(**dataclasses.asdict(settings.network))
     network.output_size(config.tile)  # refuses a tile that is not valid
     engine.place(network, training=True)
-    prepared, classes = prepare(frames, config, settings.weight_map)
-    logger.info("class weights: foreground %.3g, background %.3g", *classes)
     known = {"precision": engine.precision, DATA: digest(frames)}
     with Run(Path(folder), {**dataclasses.asdict(settings), **known}, resume) as run:
         step = _Step(network, config, engine)
         start = run.restore(network, step.optimizer)
+        prepared, classes = prepare(frames, config, settings.weight_map)
+        logger.info("class weights: foreground %.3g, background %.3g", *classes)
         tiles = _Tiles(prepared, settings, network.border, start, engine)
         if start == 0:
             adapt(network, tiles.example().to(engine.device))

@@ -45,7 +45,6 @@ def run(options: Options) -> None:
             raise InputError(f"{folder} exists without {missing[0]}: move it away and try again.")
         logger.info("%s is there already.", folder)
     else:
-        options.to.mkdir(parents=True, exist_ok=True)
         archive = options.to / Path(official.url).name
         brought = archive.exists()
         if not brought:

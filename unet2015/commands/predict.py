@@ -61,7 +61,7 @@ class Options:
     """Model file, folder of a training run, or a name that `unet2015 models` lists."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
     """The result, or a folder for the results; by default, for one image, NAME-predicted.tif beside
-    it."""
+    it. What is there under the same name is replaced."""
     labels: FlagCreatePairsOff[bool] = False
     """Write numbered cells instead of the foreground probability."""
     classes: FlagCreatePairsOff[bool] = False
@@ -89,7 +89,7 @@ class Options:
     """What runs the network; for large jobs auto takes OpenVINO on a CPU if it is installed, or
     else torch.compile in bfloat16 and on a GPU."""
     overwrite: FlagCreatePairsOff[bool] = False
-    """Throw away what an interrupted run left, instead of going on with it."""
+    """Begin anew where an interrupted run left something, instead of going on with it."""
     scheduler: str | None = None
     """Compute on the Dask cluster of this address (needs the extra [dask]), which must see the same
     files under the same paths."""

@@ -33,7 +33,7 @@ from ..prediction import predict
 from ..report import Report, check_page, write_page
 from ..report.gathering import read_run, weigh
 from ..report.predictions import score_predictions
-from ..runs import read_log
+from ..runs import CHECKPOINT_FILE, read_log
 from ..schedule import TrainingConfig
 from ..settings import Settings, check
 from ..training import train
@@ -98,14 +98,13 @@ def run(options: Options) -> None:
     logger.info("%d annotated frame%s; computing on %s.", len(frames), s, engine)
     settings = Settings(options.network, options.training, options.augmentation, options.weight_map)
     check(settings, validation)
-    model = train(
-        frames,
-        options.out,
-        settings,
-        engine,
-        options.resume,
-        _validation(validation, engine, margin) if validation else None,
-    )
+    validate = _validation(validation, engine, margin) if validation else None
+    try:
+        model = train(frames, options.out, settings, engine, options.resume, validate)
+    except KeyboardInterrupt:
+        if not (options.out / CHECKPOINT_FILE).exists():
+            raise
+        raise KeyboardInterrupt("--resume goes on from the last checkpoint") from None
     draw_and_tell(options.out)
     if options.report is not None:
         _write_page(options.report, options.out, frames, validation, model, engine)

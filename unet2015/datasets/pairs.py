@@ -34,11 +34,16 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
     """
     data = Path(data)
     images, labels = _by_stem(data / "images"), _by_stem(data / "labels")
-    if unmatched := sorted(images.keys() ^ labels.keys()):
-        raise InputError(
-            f"{data}: {', '.join(unmatched[:5])}{', ...' if len(unmatched) > 5 else ''} "
-            "is in only one of images/ and labels/: give each image labels of the same name."
-        )
+    for here, there, names in (
+        ("images", "labels", images.keys() - labels.keys()),
+        ("labels", "images", labels.keys() - images.keys()),
+    ):
+        if names:
+            more = ", ..." if len(names) > 5 else ""
+            raise InputError(
+                f"{data}: {', '.join(sorted(names)[:5])}{more} in {here}/ but not in {there}/: "
+                "give each image labels of the same name."
+            )
     frames = [
         annotated_frame(f"{data.name}/{stem}", read_frame(images[stem]), read_labels(labels[stem]))
         for stem in sorted(images)

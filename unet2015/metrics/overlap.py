@@ -154,10 +154,12 @@ def within_margin(labels: NDArray[Any], margin: int) -> NDArray[Any]:
 
 def check_margin(margin: int, shape: Sequence[int], name: str = "an image") -> None:
     """Refuse a negative margin, and one that leaves no field of interest."""
-    if margin < 0 or 2 * margin >= min(shape[-2:]):
+    if margin < 0:
+        raise InputError(f"the margin is {margin} pixels: it must be at least 0.")
+    if 2 * margin >= min(shape[-2:]):
         raise InputError(
             f"a margin of {margin} pixels leaves no field of interest in {name} of {by(shape)} "
-            "pixels: choose 0 or more and less than half of the shorter side."
+            "pixels: choose less than half of the shorter side."
         )
 
 

@@ -52,8 +52,8 @@ def as_labels(labels: ArrayLike, ignore: int | None = None) -> NDArray[Any]:
         array = np.where(array == ignore, array.dtype.type(0), array)
     if array.dtype.kind == "i" and array.size and array.min() < 0:
         raise InputError(
-            f"labels hold the negative value {array.min()}: {rule}; pixels that are to be left out "
-            "are named by `ignore`, for weight maps, and set to 0 elsewhere."
+            f"labels hold the negative value {array.min()}: {rule}; where pixels are to be left "
+            "out, weight maps take this value as `ignore` (--ignore), elsewhere set them to 0."
         )
     return array
 
