@@ -99,6 +99,11 @@ def test_a_constant_displacement_shifts():
     assert np.allclose(deform([image], shift, [1])[0][:-2, 3:], image[2:, :-3])
 
 
+def test_lists_are_deformed_like_arrays():
+    image, field = arrays(1)[0], np.zeros((2, 3, 3))
+    assert np.array_equal(deform([image.tolist()], field.tolist(), [1])[0], image)
+
+
 def test_without_elasticdeform_it_warns_once_and_works(monkeypatch, caplog):
     real_import = builtins.__import__
 

@@ -163,17 +163,32 @@ def test_workers_that_come_after_the_start_get_work_too(monkeypatch):
     assert len(ledger) == 1 + len(grid)
 
 
-def test_a_scheduler_that_goes_is_told(monkeypatch):
+@pytest.mark.parametrize(
+    ("result", "threads", "status", "told"),
+    [
+        (CancelledError, [{}], "running", "the Dask scheduler has gone"),
+        (None, [OSError("timed out")], "connecting", "the Dask scheduler has gone"),
+        (None, [{}, AttributeError("ncores")], "closed", "the Dask scheduler has gone"),
+        (None, [{}, ZeroDivisionError("ours")], "running", "ours"),
+        (InputError("of a worker"), [{}], "connecting", "of a worker"),
+    ],
+)
+def test_a_scheduler_that_goes_is_told(monkeypatch, result, threads, status, told):
     monkeypatch.setattr("unet2015.cluster.digest", lambda _model: "")
     monkeypatch.setattr("unet2015.cluster.fingerprint", lambda _path: "")
-    gone = Mock(**{"result.side_effect": CancelledError})
+    future = Mock(**{"result.side_effect": result})
     cluster = Cluster.__new__(Cluster)
-    cluster._client = Mock(**{"nthreads.return_value": {}, "cancel.side_effect": OSError})
-    cluster._distributed = Mock(**{"as_completed.return_value": MagicMock()})
-    cluster._distributed.as_completed.return_value.__iter__.return_value = [gone]
+    cluster._client = Mock(status=status, **{"cancel.side_effect": OSError})
+    cluster._client.nthreads.side_effect = threads
+    cluster._client.submit.return_value = future
+    cluster._distributed = Mock(KilledWorker=RuntimeError)
+    cluster._distributed.as_completed.return_value = MagicMock()
+    cluster._distributed.as_completed.return_value.__iter__.return_value = [future]
     cluster._model = cluster._threads = None
-    with pytest.raises(InputError, match="scheduler has gone"):
-        cluster.compute(Mock(), [], Mock(), {}, lambda _: None)
+    work, ledger = Work((), next(iter(GRID))), {statistics_key(()): []}
+    monkeypatch.setattr("unet2015.cluster.plane_statistics", lambda *_: None)
+    with pytest.raises((InputError, ZeroDivisionError), match=told):
+        cluster.compute(Mock(), [work], Mock(), ledger, lambda _: None)
 
 
 def test_a_scheduler_that_does_not_answer_is_told(files, capsys, monkeypatch):

@@ -76,6 +76,10 @@ def test_names_of_a_sequence_may_differ_in_zeros_and_suffix(tmp_path):
     (found,) = load_sequence(tmp_path, "01")
     assert np.array_equal(found.image, expected.image)
     assert np.array_equal(found.ignore, expected.ignore)
+    write_image(tmp_path / "01/t0003.tif", found.image[0])
+    with pytest.raises(InputError, match=r"t0003.tif and t003.TIF for one frame: remove one"):
+        load_sequence(tmp_path, "01")
+    (tmp_path / "01/t0003.tif").unlink()
     (tmp_path / "01/t003.TIF").unlink()
     with pytest.raises(InputError, match=r"no image t003.tif for .*man_seg003.tif"):
         load_sequence(tmp_path, "01")

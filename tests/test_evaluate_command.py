@@ -504,7 +504,7 @@ def test_em_probabilities_may_be_off_by_rounding(membranes, tmp_path, capsys):
 
 
 def test_em_mistakes_get_one_sentence(membranes, tmp_path, capsys):
-    numbered = np.array([0, 1, 2, 3], np.uint8)[np.arange(1200).reshape(2, 20, 30) % 4]
+    numbered = np.array([0, 1, 2, 3], np.uint16)[np.arange(1200).reshape(2, 20, 30) % 4]
     write(tmp_path / "cells.tif", numbered)
     assert "numbers up to 3, as" in fails(capsys, membranes, tmp_path / "cells.tif", "--em")
     write(tmp_path / "f.tif", tifffile.imread(membranes).astype(np.float32))
@@ -607,6 +607,16 @@ def test_numbered_cells_are_not_taken_for_probabilities_of_em(tmp_path):
     tifffile.imwrite(tmp_path / "numbered.tif", np.cumsum(stack, axis=2, dtype=np.uint16) * stack)
     with pytest.raises(InputError, match="as numbered cells do"):
         score_stack(tmp_path / "a.tif", tmp_path / "numbered.tif", (0.5,))
+
+
+def test_small_probabilities_of_em_in_bytes_are_scored_with_a_warning(tmp_path, caplog):
+    stack = np.ones((20, 20), np.uint8)
+    stack[9:11] = 0
+    tifffile.imwrite(tmp_path / "a.tif", stack)
+    tifffile.imwrite(tmp_path / "small.tif", stack * (np.arange(20, dtype=np.uint8) // 4 + 9))
+    best = score_stack(tmp_path / "a.tif", tmp_path / "small.tif", (0.01, 0.5))
+    assert best["pixel_error"].value == 0
+    assert "holds whole numbers up to 13, as numbered cells do: they are scored" in caplog.text
 
 
 def test_whether_em_slices_are_masks_is_seen_in_all_of_them(tmp_path):

@@ -300,6 +300,16 @@ def test_a_scratch_folder_that_was_left_goes_with_the_next_prediction(model, ima
     assert not hidden(image.parent)
 
 
+def test_a_kept_scratch_folder_is_in_nobodys_way(model, image, caplog):
+    words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"))
+    assert cli(*words, "--keep-scratch") == 0
+    save_model(model, Model(UNet(base_channels=2, depth=1), "standard"))
+    assert cli(*words) == 0
+    assert "going on" not in caplog.text
+    expected = predict(read_image(image), load_model(model))[1]
+    assert np.allclose(read_image(image.with_name("out.tif")), expected, atol=1e-5)
+
+
 def test_the_scratch_zarr_is_left_on_demand(model, image):
     out = image.with_name("out.tif")
     assert cli("predict", image, "-m", model, "-o", out, "--keep-scratch", "--tile", 84) == 0
@@ -358,6 +368,7 @@ def test_a_folder_goes_on_with_the_image_where_it_stopped(model, tmp_path, monke
         predicted[:] = ["an image that has been done"]
         assert cli(*words) == 130
     assert predicted == ["an image that has been done", "1.tif"]
+    (out / "0.tif").unlink()
     assert cli(*words) == 0
     assert sorted(path.name for path in out.iterdir()) == [f"{n}.tif" for n in range(4)]
 

@@ -142,10 +142,16 @@ def test_without_cells_nothing_is_known_of_the_margin():
     assert np.array_equal(in_field(frame, 15).ignore, expected)
 
 
-@pytest.mark.parametrize("margin", [-1, 30])
-def test_a_margin_that_leaves_no_field_is_refused(margin):
+@pytest.mark.parametrize(
+    ("margin", "told"),
+    [
+        (-1, "the margin is -1 pixels: it must be at least 0"),
+        (30, "no field of interest in plate7 of 60x70 pixels"),
+    ],
+)
+def test_a_margin_that_leaves_no_field_is_refused(margin, told):
     frame = annotated_frame("plate7", np.ones((60, 70), np.uint8), np.ones((60, 70), int))
-    with pytest.raises(InputError, match="no field of interest in plate7 of 60x70 pixels"):
+    with pytest.raises(InputError, match=told):
         prepare([frame], dataclasses.replace(BALANCED, margin=margin), WeightMapConfig())
 
 

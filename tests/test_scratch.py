@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from unet2015 import InputError, atomic
-from unet2015.scratch import Ledger, Scratch
+from unet2015.scratch import Ledger, Scratch, is_unfinished
 
 PURPOSE = {"input": "a" * 64, "tile": 60, "channels": (0,)}
 
@@ -39,13 +40,17 @@ def test_a_torn_line_is_dropped_and_never_mixed_with_the_next(tmp_path, torn):
 
 
 def test_pixels_are_on_the_disk_before_they_count(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda n: (synced.append(os.readlink(f"/proc/self/fd/{n}")), real(n))
+    )
     with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        synced.clear()
         pixels = scratch.pixels((2, 50, 40), np.dtype(np.uint8), (16, 16))
-        synced = []
-        real = os.fsync
-        monkeypatch.setattr(
-            os, "fsync", lambda n: (synced.append(os.readlink(f"/proc/self/fd/{n}")), real(n))
-        )
+        described = ["pixels.zarr/zarr.json", "pixels.zarr", "", "ledger.jsonl"]
+        assert synced == [str(tmp_path / "s" / name) for name in described]
+        synced.clear()
         pixels[1, slice(32, 50), slice(16, 32)] = np.ones((18, 16), np.uint8)
         files = {name.split("/c/")[1] for name in synced if os.path.isfile(name)}
         assert files == {"1/2/1", "1/3/1"}
@@ -93,6 +98,64 @@ def test_two_processes_do_not_share_it(tmp_path):
         pass
 
 
+def test_who_waited_for_the_lock_of_work_that_is_removed_gets_another(tmp_path, monkeypatch):
+    first, second = (Scratch(tmp_path / "s", PURPOSE) for _ in range(2))
+    real = open
+
+    def meanwhile(*arguments):
+        """Open the lock just before it is deleted."""
+        file = real(*arguments)
+        monkeypatch.undo()
+        first.remove()
+        return file
+
+    with first:
+        first.ledger["a"] = 1
+        monkeypatch.setattr(atomic, "open", meanwhile, raising=False)
+        with second:
+            assert not second.ledger
+            assert (tmp_path / "s" / "ledger.jsonl").exists()
+            with (
+                pytest.raises(InputError, match="another process"),
+                Scratch(tmp_path / "s", PURPOSE),
+            ):
+                pass
+
+
+def test_nobody_enters_while_work_is_removed(tmp_path, monkeypatch):
+    real, refused = shutil.rmtree, []
+
+    def rmtree(path):
+        with (
+            pytest.raises(InputError, match="another process") as error,
+            Scratch(tmp_path / "s", {}),
+        ):
+            pass
+        refused.append(error)
+        real(path)
+
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        scratch.pixels((9, 9), np.dtype(np.uint8), (4, 4))
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+        scratch.remove()
+    assert refused
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_kept_is_finished_and_stands_in_nobodys_way(tmp_path):
+    folder = tmp_path / "s"
+    assert not is_unfinished(folder)
+    with Scratch(folder, PURPOSE) as scratch:
+        assert is_unfinished(folder)
+        scratch.keep()
+    assert not is_unfinished(folder)
+    with Scratch(folder, PURPOSE) as scratch:
+        assert scratch.ledger
+    with Scratch(folder, PURPOSE | {"tile": 70}) as scratch:
+        assert not scratch.ledger
+        assert is_unfinished(folder)
+
+
 @pytest.mark.parametrize("left", [b"", b"\0\0", b"5"])
 def test_work_without_a_legible_purpose_is_begun_anew(tmp_path, left):
     with Scratch(tmp_path / "s", PURPOSE) as scratch:
@@ -138,7 +201,7 @@ def test_work_that_cannot_be_removed_is_told_and_not_gone_on_with(tmp_path, monk
         raise PermissionError(13, "Permission denied")
 
     with Scratch(tmp_path / "s", PURPOSE) as scratch, monkeypatch.context() as patched:
-        scratch.ledger["a"] = 1
+        scratch.pixels((9, 9), np.dtype(np.uint8), (4, 4))
         patched.setattr("shutil.rmtree", rmtree)
         scratch.remove()
     assert "no longer needed but stays" in caplog.text

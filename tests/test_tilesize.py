@@ -130,11 +130,16 @@ def test_the_memory_that_counts_is_the_device_s(monkeypatch):
 @pytest.mark.parametrize("names", CONTAINERS)
 def test_what_is_left_to_a_container_is_seen(tmp_path, names):
     assert _free_in_container(tmp_path) > 2**60
-    limit, used, parts = (tmp_path / name for name in names)
+    limit, used, parts = (tmp_path / name for name in names[:3])
     limit.parent.mkdir(exist_ok=True)
     limit.write_text("2147483648\n")
+    assert _free_in_container(tmp_path) == 2**31
     used.write_text("1000000000\n")
-    parts.write_text("anon 400\ninactive_file 600000000\nactive_file 5\n")
+    parts.write_text("anon 400\n")
+    assert _free_in_container(tmp_path) == 2**31 - 1_000_000_000
+    kinds = ("inactive_file", "total_inactive_file")
+    lines = [f"{kind} {600_000_000 if kind == names[3] else 7}\n" for kind in kinds]
+    parts.write_text("".join(["anon 400\n", *lines]))
     assert _free_in_container(tmp_path) == 2**31 - 400_000_000
     limit.write_text("max\n")
     assert _free_in_container(tmp_path) > 2**60

@@ -163,6 +163,19 @@ def test_several_images_give_files_of_the_same_names_in_a_folder(model, tmp_path
     assert read_image(tmp_path / "out/b.tif").dtype == np.uint16
 
 
+def test_files_of_others_are_not_replaced_under_names_that_nobody_gave(model, tmp_path, capsys):
+    write_image(tmp_path / "images/a.tif", np.eye(25, dtype=np.uint8))
+    words = ("predict", tmp_path / "images", "-m", model, "-o", tmp_path / "labels", "--labels")
+    assert cli(*words) == 0
+    assert cli(*words) == 0
+    drawn = np.tri(25, dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "labels/a.tif", drawn)
+    assert "labels/a.tif is there already and no result of unet2015" in refused(capsys, *words)
+    assert np.array_equal(read_image(tmp_path / "labels/a.tif"), drawn)
+    alone = tmp_path / "images/a.tif"
+    assert cli("predict", alone, "-m", model, "-o", tmp_path / "labels/a.tif", "--labels") == 0
+
+
 @pytest.mark.parametrize(
     ("name", "result"),
     [

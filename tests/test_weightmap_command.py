@@ -128,6 +128,22 @@ def test_ctc_folder_shares_its_classes(tmp_path, given):
         np.testing.assert_array_equal(read_image(target / f"{name}.tif"), separated)
 
 
+def test_files_of_others_are_not_replaced_under_names_that_nobody_gave(tmp_path, capsys):
+    write_image(tmp_path / "labels/a.tif", cells())
+    (tmp_path / "images").mkdir()
+    tifffile.imwrite(tmp_path / "images/a.tif", cells())
+    for labels in ("labels", "labels/a.tif"):
+        for flags in (["-o", tmp_path / "images"], ["-o", tmp_path / "new"]):
+            flags += ["--target", tmp_path / "images"] if "new" in str(flags[1]) else []
+            (tmp_path / "new").mkdir(exist_ok=True)
+            assert run(tmp_path / labels, *flags) == 2
+            assert_one_sentence(capsys, "images/a.tif is there already and no result of unet2015")
+    np.testing.assert_array_equal(read_image(tmp_path / "images/a.tif"), cells())
+    for _ in range(2):
+        assert run(tmp_path / "labels", "-o", tmp_path / "new") == 0
+    assert run(tmp_path / "labels", "-o", tmp_path / "images/a.tif") == 0
+
+
 @pytest.mark.usefixtures("small_bands")
 def test_connected_components_across_bands(tmp_path):
     y, x = np.mgrid[:120, :90]

@@ -175,8 +175,21 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 def lock(path: Path) -> IO[bytes]:
-    """Open a file that one process at a time can have; it is free when the process ends."""
-    file = open(path, "ab")  # noqa: SIM115
+    """Open a file that one process at a time can have; it is free when the process ends.
+
+    The file is made if need be, and so is its folder.
+    """
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "ab")  # noqa: SIM115
+        _take(file, path)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # who had it before has deleted it meanwhile
+
+
+def _take(file: IO[bytes], path: Path) -> None:
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -198,4 +211,3 @@ def lock(path: Path) -> IO[bytes]:
         logger.warning(
             "%s lies on a drive without locks: let no second process work there.", path.parent
         )
-    return file

@@ -146,23 +146,27 @@ class Cluster:
                 futures[future] = batch
                 finished.add(future)
 
-        submit()
         try:
+            submit()
             for future in finished:
                 future.result()
                 for work in futures.pop(future):
                     ledger[work.key] = None
                     progress(work.tile.height * work.tile.width)
                 submit()
-        except CancelledError as error:
-            raise InputError(
-                "the Dask scheduler has gone: start another and repeat the command, which goes on "
-                "where it stopped."
-            ) from error
         except self._distributed.KilledWorker as error:
             raise InputError(
                 "the workers died again and again, perhaps for want of memory: give them more, or "
                 "take a smaller --tile, and repeat the command, which goes on where it stopped."
+            ) from error
+        except InputError:
+            raise
+        except Exception as error:  # of many kinds, by what the client was about
+            if self._client.status == "running" and not isinstance(error, CancelledError):
+                raise
+            raise InputError(
+                "the Dask scheduler has gone: start another and repeat the command, which goes on "
+                "where it stopped."
             ) from error
         finally:
             with suppress(Exception):  # also a scheduler that has gone

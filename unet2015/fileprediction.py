@@ -118,8 +118,7 @@ def predict_file(
                 cluster.compute(task, all_work(task), stored, scratch.ledger, progress)
             check_unchanged(source, state)
             _write(target, stored, image, result)
-            if not keep_scratch:
-                scratch.remove()
+            scratch.keep() if keep_scratch else scratch.remove()
     return state
 
 

@@ -109,7 +109,7 @@ def label_images(folder: Path) -> dict[str, Path]:
                 f"{', '.join(IMAGE_SUFFIXES)} files."
             )
         )
-    return _unique(home, ((path.stem, path) for path in images))
+    return one_each(home, ((path.stem, path) for path in images))
 
 
 def labels_home(folder: Path) -> Path:
@@ -124,7 +124,7 @@ def numbered_images(folder: Path) -> dict[int, Path]:
         for path in image_files(folder)
         if (match := _NUMBERED.fullmatch(path.stem))
     ]
-    return _unique(folder, sorted(found))
+    return one_each(folder, sorted(found))
 
 
 def frame_digits(path: Path) -> str:
@@ -177,7 +177,8 @@ def check_shapes(pair: FramePair, reference: Sequence[int], result: Sequence[int
         )
 
 
-def _unique(folder: Path, found: Iterable[tuple[_Key, Path]]) -> dict[_Key, Path]:
+def one_each(folder: Path, found: Iterable[tuple[_Key, Path]]) -> dict[_Key, Path]:
+    """Map frames to their images; refuse a folder that has two for one."""
     images: dict[_Key, Path] = {}
     for key, path in found:
         if key in images:

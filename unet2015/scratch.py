@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from .errors import InputError
 logger = logging.getLogger(__name__)
 
 _PURPOSE, _LEDGER, _LOCK, _PIXELS = "purpose.json", "ledger.jsonl", "lock", "pixels.zarr"
+_FINISHED = "finished"
 
 
 class Ledger(MutableMapping[str, Any]):
@@ -41,18 +42,7 @@ class Ledger(MutableMapping[str, Any]):
     def __init__(self, path: Path) -> None:
         self._file = open(path, "a+b")  # noqa: SIM115
         self._file.seek(0)
-        self._entries: dict[str, Any] = {}
-        end = 0
-        for line in self._file:
-            # A power cut may leave anything where a line should be.
-            try:
-                key, value = json.loads(line) if line.endswith(b"\n") else (None, None)
-            except (TypeError, ValueError):
-                break
-            if key is None:
-                break
-            self._entries[key] = value
-            end += len(line)
+        self._entries, end = _entries(self._file)
         self._file.truncate(end)
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -85,7 +75,7 @@ class Scratch:
     Parameters
     ----------
     folder : Path
-        Made if it does not exist; its parent must exist.
+        Made if it does not exist.
     purpose : mapping
         Everything that the work depends on, by names that a user understands, as JSON values.
     overwrite : bool
@@ -108,7 +98,6 @@ class Scratch:
         self._overwrite = overwrite
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(exist_ok=True)
         self._lock = lock(self.folder / _LOCK)
         try:
             self._prepare()
@@ -122,16 +111,16 @@ class Scratch:
         written = self.folder / _PURPOSE
         before = None if self._overwrite else _read_purpose(written)
         if before is not None:
-            if changed := _changes(before, self._purpose):
+            changed = _changes(before, self._purpose)
+            if changed and is_unfinished(self.folder):
                 raise InputError(
                     f"{self.folder} holds an unfinished prediction with {changed}: repeat the "
                     "command that began it, or start afresh with --overwrite."
                 )
-            return
+            if not changed:
+                return
         written.unlink(missing_ok=True)
-        for path in self.folder.iterdir():
-            if path.name != _LOCK:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._empty()
         with atomic_path(written) as temporary:
             temporary.write_text(json.dumps(self._purpose))
         sync(self.folder)
@@ -171,16 +160,33 @@ class Scratch:
             self.ledger["pixels"] = path.name
         return ScratchPixels(path)
 
+    def keep(self) -> None:
+        """Leave the folder, when the result is complete and on the disk."""
+        self.ledger[_FINISHED] = None
+
     def remove(self) -> None:
         """Delete the folder, when the result is complete and on the disk."""
         # First what makes it count as work that can be gone on with.
         (self.folder / _PURPOSE).unlink()
         self.ledger.close()
-        self._lock.close()
+        file = self.folder / _LOCK
         try:
-            shutil.rmtree(self.folder)
-        except OSError as error:  # on Windows, where another program looks at it
-            logger.warning("%s is no longer needed but stays (%s): delete it.", self.folder, error)
+            self._empty()
+            try:
+                file.unlink()
+            except PermissionError:  # Windows deletes no open file
+                self._lock.close()
+                file.unlink()
+            self._lock.close()
+            self.folder.rmdir()
+        except OSError as error:  # another program looks at it, or another process has it now
+            logger.warning("%s is no longer needed but stays (%s).", self.folder, error)
+
+    def _empty(self) -> None:
+        """Delete all but the lock."""
+        for path in self.folder.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 class ScratchPixels:
@@ -217,6 +223,32 @@ class ScratchPixels:
         for folder in [home] if home in self._named else [home, *above]:
             sync(self.path / folder)
         self._named.add(home)
+
+
+def _entries(file: IO[bytes]) -> tuple[dict[str, Any], int]:
+    """Entries of a ledger's file, and how many of its bytes they take."""
+    entries: dict[str, Any] = {}
+    end = 0
+    for line in file:
+        # A power cut may leave anything where a line should be.
+        try:
+            key, value = json.loads(line) if line.endswith(b"\n") else (None, None)
+        except (TypeError, ValueError):
+            break
+        if key is None:
+            break
+        entries[key] = value
+        end += len(line)
+    return entries, end
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a scratch folder holds work that a run would go on with."""
+    if _read_purpose(folder / _PURPOSE) is None:
+        return False
+    with suppress(FileNotFoundError), open(folder / _LEDGER, "rb") as file:
+        return _FINISHED not in _entries(file)[0]
+    return True
 
 
 def _read_purpose(path: Path) -> dict[str, Any] | None:

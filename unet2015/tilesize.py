@@ -36,11 +36,16 @@ LARGEST_MAP = 2**31 - 1
 WIDEST_MAP = 3
 """Channels of the widest map, the last concatenation of ``preset="release"``, by base channel."""
 CONTAINERS = (
-    ("memory.max", "memory.current", "memory.stat"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    (
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        "total_inactive_file",
+    ),
 )
 """Where Linux tells a container, under /sys/fs/cgroup, how much memory it may use and does use, and
-how much of that is copies of files."""
+how much of that is copies of files (under the last name)."""
 CPU = torch.device("cpu")
 
 
@@ -133,11 +138,16 @@ def _free_memory(device: torch.device) -> int:
 
 def _free_in_container(folder: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes of memory that this container may still use; as good as endless outside of one."""
-    for files in CONTAINERS:
-        if not (folder / files[0]).exists():
+    for limit, used, parts, copies in CONTAINERS:
+        if not (folder / limit).exists():
             continue
-        limit, used, parts = ((folder / name).read_text().strip() for name in files)
-        if limit != "max":
-            copies = dict(line.split() for line in parts.splitlines())["inactive_file"]
-            return max(0, int(limit) - int(used) + int(copies))
+        most = (folder / limit).read_text().strip()
+        if most == "max":
+            return 2**63
+        try:
+            taken = int((folder / used).read_text())
+            lines = (folder / parts).read_text().splitlines()
+            return max(0, int(most) - taken + int(dict(map(str.split, lines)).get(copies, 0)))
+        except OSError:
+            return int(most)
     return 2**63

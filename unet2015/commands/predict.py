@@ -37,11 +37,11 @@ from ..images import (
     open_image,
     select_channels,
 )
-from ..images.writing import check_planes
+from ..images.writing import check_own, check_planes
 from ..inputs import plan_results
 from ..progress import Progress
 from ..results import ProbabilityType, Result
-from ..scratch import Scratch
+from ..scratch import Scratch, is_unfinished
 from ..tilesize import tile_grid
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def run(options: Options) -> None:
     _check_kinds(asked, jobs)
     pixels, sizes = zip(*(_check(job, model, options) for job in jobs), strict=True)
     engines = _engines(engine, options.backend, pixels, sizes, model)
-    _prepare_outputs(jobs)
+    _prepare_outputs(jobs, options.out)
     _announce(jobs, engines, options)
     with (
         _cluster(options) as cluster,
@@ -178,10 +178,12 @@ def _check_kinds(asked: Options, jobs: Sequence[Job]) -> None:
         )
 
 
-def _prepare_outputs(jobs: Sequence[Job]) -> None:
+def _prepare_outputs(jobs: Sequence[Job], out: Path | None) -> None:
     """See that the results can be written, and make their folder."""
     for job in jobs:
         check_output(job.target, [job.source])
+        if job.target != out:
+            check_own(job.target)
     jobs[0].target.parent.mkdir(parents=True, exist_ok=True)
 
 
@@ -190,7 +192,7 @@ def _announce(jobs: Sequence[Job], engines: Sequence[Engine], options: Options) 
     if any(job.result.kind == "labels" for job in jobs) and (options.min_size or 0) > 1:
         logger.info("cells of fewer than %d pixels are dropped (--min-size).", options.min_size)
     for job in jobs:
-        if scratch_folder(job.target).is_dir() and not options.overwrite:
+        if is_unfinished(scratch_folder(job.target)) and not options.overwrite:
             logger.info("going on with %s.", job.target)
     logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
 

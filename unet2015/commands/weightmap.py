@@ -25,7 +25,7 @@ from ..doubt import doubt
 from ..errors import InputError
 from ..images import Image, check_output, open_image, write_regions
 from ..images.opening import images_beside, is_zarr
-from ..images.writing import check_planes
+from ..images.writing import check_own, check_planes
 from ..labelfolder import label_images, labels_home
 from ..labelimages import open_labels
 from ..progress import Progress
@@ -206,6 +206,8 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
         outputs.append((options.preview, jobs[0].labels))
     for path, labels in outputs:
         check_output(path, [labels, *([] if options.image is None else [options.image])])
+        if path not in (options.out, options.target, options.preview):
+            check_own(path)
     if len({name_on_disk(path.resolve()) for path, _ in outputs}) < len(outputs):
         raise InputError("two results would go to the same file: give them different names.")
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import InputError
-from ..labelfolder import numbered_images
+from ..labelfolder import numbered_images, one_each
 from ..labelimages import read_labels
 from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells
 
@@ -44,7 +44,9 @@ def frame_number(path: Path) -> str:
 def sequence_frames(folder: Path) -> list[Path]:
     """Images of a CTC sequence in the order of time."""
     frames = [path for path in folder.iterdir() if _FRAME.match(path.name)]
-    return sorted(frames, key=lambda path: int(frame_number(path)))
+    return list(
+        one_each(folder, sorted((int(frame_number(path)), path) for path in frames)).values()
+    )
 
 
 def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list[AnnotatedFrame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from ..labelfolder import FramePair, check_shapes, pair_frames
 from ..labelimages import open_labels, read_plane
 from ..metrics import AtThreshold, best_over_thresholds, em_score
 from ..progress import Progress
+
+logger = logging.getLogger(__name__)
 
 LEAST_PROBABLE = 1 / 16
 """Integers none of which is more of the largest are numbered cells."""
@@ -84,11 +87,13 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
     if image.dtype.kind in "ui":
         one = np.iinfo(image.dtype).max
         if image.max() <= one * LEAST_PROBABLE:
-            raise InputError(
-                f"{path} holds whole numbers up to {image.max()}, as numbered cells do, while "
-                f"{one} stands for a probability of 1: give probabilities, or a mask of 0 and one "
-                "other number."
-            )
+            found = f"{path} holds whole numbers up to {image.max()}, as numbered cells do"
+            if image.dtype.itemsize > 1:
+                raise InputError(
+                    f"{found}, while {one} stands for a probability of 1: give probabilities, or a "
+                    "mask of 0 and one other number."
+                )
+            logger.warning("%s: they are scored as probabilities, of which 255 is 1.", found)
         return image / np.float32(one)
     if np.isnan(image).any():
         raise InputError(f"{path} holds NaN: probabilities lie between 0 and 1.")

@@ -20,7 +20,7 @@ from ..progress import Progress
 from .metadata import known_sizes, tiff_description
 from .pyramid import TILE, Block, Sliceable, blocks, level_shapes, megapixels, tiles
 from .source import PixelSize
-from .writing import check_axes, check_output, tiff_resolution, write_image
+from .writing import SOFTWARE, check_axes, check_output, tiff_resolution, write_image
 
 if TYPE_CHECKING:
     import zarr
@@ -184,6 +184,7 @@ def _write_tiff(
                 maxworkers=_workers(),
                 buffersize=_BUFFER_BYTES,
                 metadata=None,
+                software=SOFTWARE,
                 subfiletype=1 if number else 0,
                 **tiff_resolution(size),
                 subifds=0 if number else len(shapes) - 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from .opening import is_zarr
 from .source import Image, PixelSize
 
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
+SOFTWARE = "unet2015"
+"""The tag of TIFFs that says what wrote them."""
 OUTPUT_SUFFIXES = (".tif", ".tiff", ".png", ".zarr")
 
 
@@ -61,6 +64,25 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
         if is_zarr(parent):
             raise InputError(f"{path} lies in the Zarr {parent}: write the output beside it.")
     return path
+
+
+def check_own(path: Path) -> None:
+    """Refuse to replace a file whose name nobody gave, unless it is a TIFF that we wrote.
+
+    Raises
+    ------
+    InputError
+        If another program wrote it.
+    """
+    if not path.is_file():
+        return
+    with suppress(Exception), tifffile.TiffFile(path) as tiff:  # it may be anything
+        if tiff.pages.first.software == SOFTWARE:
+            return
+    raise InputError(
+        f"{path} is there already and no result of unet2015, which may replace its own: move it "
+        "away, or choose another folder."
+    )
 
 
 def check_planes(image: Image) -> None:
@@ -195,6 +217,7 @@ def _write_imagej(path: Path, array: NDArray[Any], axes: str, sizes: PixelSize) 
         path,
         array,
         imagej=True,
+        software=SOFTWARE,
         photometric="minisblack",
         compression="zlib",
         metadata=metadata,
@@ -211,6 +234,7 @@ def _write_ome(
         photometric="minisblack",
         compression="zlib",
         description=tiff_description(axes, array.shape, array.dtype, sizes, channel_names),
+        software=SOFTWARE,
         metadata=None,
         bigtiff=array.nbytes >= 1 << 32,
         **tiff_resolution(sizes),
