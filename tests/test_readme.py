@@ -123,6 +123,7 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
         silver,
         silver.replace("9000", "18000"),
         silver.replace("-tile380", "") + "-bfloat16",
+        silver.replace("-tile380", "").replace("9000", "18000") + "-bfloat16",
         wide,
         wide.replace("-dropout", "-iterations12000-dropout"),
         wide.replace("-32-", "-64-"),
