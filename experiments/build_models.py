@@ -15,6 +15,7 @@ import argparse
 import json
 import logging
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from protocol import CELLS, EM, add_settings, as_json, chosen_settings, data_home, run_name
@@ -132,11 +133,11 @@ def all_frames(name: str, silver: bool) -> list[AnnotatedFrame]:
 
 def _enter(name: str, results: list[dict[str, Any]], is_fold: bool, silver: bool) -> None:
     """Put a model into the index, with its own score or those of its twins."""
-    scores = "; ".join(f"{_score(result)} on {_held_out(result)}" for result in results)
     if is_fold:
-        data, score = f"without {_held_out(results[0])}", f"{scores}, which it was not trained on"
+        data = f"without {_held_out(results[0])}"
+        score = f"{_scores(results)}, which it was not trained on"
     else:
-        data, score = "all of it", f"{scores}, by networks trained without them"
+        data, score = "all of it", f"{_scores(results)}, by networks trained without them"
     about, training = ABOUT[name], results[0]["settings"]["training"]
     if name in CELLS:
         data = f"gold truth{' and silver truth' if silver else ''}, {data}"
@@ -153,12 +154,14 @@ def _held_out(result: dict[str, Any]) -> str:
     return f"sequence {result['fold'].split('-')[1]}"
 
 
-def _score(result: dict[str, Any]) -> str:
-    if "held_out" not in result:
-        return f"SEG {result['SEG']:.3f}"
-    errors = result["argmax"]
-    found = f"pixel error {errors['pixel_error']:.4f}, Rand error {errors['rand_error']:.4f}"
-    return f"{found}, averaged over flips and turns as `predict` does not,"
+def _scores(results: list[dict[str, Any]]) -> str:
+    """What networks reach: on each sequence, or over all slices."""
+    if "held_out" not in results[0]:
+        return "; ".join(f"SEG {result['SEG']:.3f} on {_held_out(result)}" for result in results)
+    errors = [fmean(r["argmax"][name] for r in results) for name in ("pixel_error", "rand_error")]
+    found = "pixel error {:.4f}, Rand error {:.4f}".format(*errors)
+    slices = ", ".join(_held_out(result) for result in results)
+    return f"{found}, averaged over flips and turns as `predict` does not, on {slices}"
 
 
 if __name__ == "__main__":
