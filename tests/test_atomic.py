@@ -6,7 +6,16 @@ from types import SimpleNamespace
 import pytest
 
 from unet2015 import atomic
-from unet2015.atomic import atomic_path, is_writable, name_on_disk, put, temporary_folder, to_disk
+from unet2015.atomic import (
+    atomic_path,
+    check_writable,
+    is_writable,
+    name_on_disk,
+    put,
+    temporary_folder,
+    to_disk,
+)
+from unet2015.errors import InputError
 
 
 def test_a_file_appears_only_when_it_is_complete(tmp_path):
@@ -108,6 +117,12 @@ def test_on_windows_a_file_that_others_have_open_is_waited_for(tmp_path, monkeyp
         put(tmp_path / "new", tmp_path / "a.txt")
         assert (tmp_path / "a.txt").read_text() == "new"
         assert slept == list(atomic.WAITS[:2])
+
+
+def test_a_link_to_a_folder_that_is_not_there_is_refused_at_once(tmp_path):
+    (tmp_path / "drive").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(InputError, match="drive is no folder that can be written to"):
+        check_writable(tmp_path / "drive" / "results" / "a.tif")
 
 
 def test_whether_a_folder_can_be_written_to_is_tried(tmp_path):

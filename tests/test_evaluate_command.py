@@ -511,6 +511,8 @@ def test_em_mistakes_get_one_sentence(membranes, tmp_path, capsys):
     assert "from 0 to 255: probabilities lie" in fails(
         capsys, membranes, tmp_path / "f.tif", "--em"
     )
+    write(tmp_path / "s.tif", numbered.astype(np.int8) - 1)
+    assert "s.tif holds -1: prob" in fails(capsys, membranes, tmp_path / "s.tif", "--em")
     write(tmp_path / "n.tif", np.full((2, 20, 30), np.nan, np.float32))
     assert "n.tif holds NaN" in fails(capsys, membranes, tmp_path / "n.tif", "--em")
     write(tmp_path / "s.tif", np.zeros((3, 20, 30), np.uint8))

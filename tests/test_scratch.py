@@ -122,6 +122,26 @@ def test_who_waited_for_the_lock_of_work_that_is_removed_gets_another(tmp_path, 
                 pass
 
 
+def test_a_folder_that_goes_while_its_lock_is_taken_is_made_again(tmp_path, monkeypatch):
+    real = open
+
+    def meanwhile(path, *arguments):
+        monkeypatch.undo()
+        path.parent.rmdir()  # as another process does at the end
+        return real(path, *arguments)
+
+    monkeypatch.setattr(atomic, "open", meanwhile, raising=False)
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        scratch.ledger["a"] = 1
+    assert (tmp_path / "s" / "ledger.jsonl").exists()
+
+
+def test_a_lock_is_not_tried_for_without_end(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError):
+        atomic.lock(tmp_path / "link" / "lock")
+
+
 def test_nobody_enters_while_work_is_removed(tmp_path, monkeypatch):
     real, refused = shutil.rmtree, []
 

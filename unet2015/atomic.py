@@ -26,6 +26,8 @@ scanner or a viewer, has the file open."""
 PARTIAL = ".????????.partial.*"
 """Pattern for the temporary names: what a process that was killed while it wrote has left."""
 
+ATTEMPTS = 100
+"""How often a lock is tried for that other processes delete, one after the other."""
 LONGEST = 32
 """Characters of a name that are in its temporary one."""
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -53,7 +55,7 @@ def check_place(path: Path) -> None:
     InputError
         If the innermost folder above it that there is cannot be written to.
     """
-    home = next(folder for folder in path.absolute().parents if folder.exists())
+    home = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
     if not is_writable(home):
         raise InputError(f"{home} is no folder that can be written to: choose another place.")
 
@@ -179,14 +181,20 @@ def lock(path: Path) -> IO[bytes]:
 
     The file is made if need be, and so is its folder.
     """
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "ab")  # noqa: SIM115
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "ab")  # noqa: SIM115
+        except (FileNotFoundError, FileExistsError):
+            if left:  # who had it before deletes the folder at this moment
+                continue
+            raise
         _take(file, path)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         file.close()  # who had it before has deleted it meanwhile
+    raise InputError(f"other processes are working in {path.parent}: wait until they are done.")
 
 
 def _take(file: IO[bytes], path: Path) -> None:

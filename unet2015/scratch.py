@@ -255,7 +255,7 @@ def _read_purpose(path: Path) -> dict[str, Any] | None:
     """What a folder is for; None if that is not to be read, and so nothing was begun."""
     try:
         return dict(json.loads(path.read_bytes()))
-    except (FileNotFoundError, TypeError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, TypeError, ValueError):
         return None
 
 

@@ -118,6 +118,12 @@ def test_refusals(tmp_path: Path, name: str, array: np.ndarray, axes: str, messa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_names_that_leave_no_room_for_hidden_ones_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at most 240 bytes"):
+        check_output(tmp_path / f"{'n' * 237}.tif")
+    check_output(tmp_path / f"{'n' * 236}.tif")
+
+
 def test_missing_folders_are_made(tmp_path: Path) -> None:
     write_image(tmp_path / "new" / "folder" / "a.png", np.zeros((5, 6), np.uint8))
     path = tmp_path / "new" / "folder" / "a.png"

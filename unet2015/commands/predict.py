@@ -61,7 +61,7 @@ class Options:
     """Model file, folder of a training run, or a name that `unet2015 models` lists."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
     """The result, or a folder for the results; by default, for one image, NAME-predicted.tif beside
-    it. What is there under the same name is replaced."""
+    it. A file of that name is replaced; in a folder only results of unet2015 are."""
     labels: FlagCreatePairsOff[bool] = False
     """Write numbered cells instead of the foreground probability."""
     classes: FlagCreatePairsOff[bool] = False
@@ -96,7 +96,8 @@ class Options:
     workers: int | None = None
     """Compute in so many processes on this machine (needs the extra [dask])."""
     keep_scratch: FlagCreatePairsOff[bool] = False
-    """Leave the scratch folder .NAME.unet2015 beside the result, with its Zarr of all tiles."""
+    """Leave the scratch folder .NAME.unet2015 beside the result, with its Zarr of all tiles, until
+    NAME is predicted again."""
 
 
 class Job(NamedTuple):

@@ -83,9 +83,11 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
     if image.dtype.kind == "b":
         return image.astype(np.float32)
     if image.dtype.kind in "ui" and np.unique(image[image != 0]).size <= 1:
-        return (image > 0).astype(np.float32)  # a mask, whatever number stands for cell
+        return (image != 0).astype(np.float32)  # a mask, whatever number stands for cell
     if image.dtype.kind in "ui":
         one = np.iinfo(image.dtype).max
+        if image.min() < 0:
+            raise InputError(f"{path} holds {image.min()}: probabilities are not negative.")
         if image.max() <= one * LEAST_PROBABLE:
             found = f"{path} holds whole numbers up to {image.max()}, as numbered cells do"
             if image.dtype.itemsize > 1:
@@ -93,7 +95,7 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
                     f"{found}, while {one} stands for a probability of 1: give probabilities, or a "
                     "mask of 0 and one other number."
                 )
-            logger.warning("%s: they are scored as probabilities, of which 255 is 1.", found)
+            logger.warning("%s: they are scored as probabilities, of which %d is 1.", found, one)
         return image / np.float32(one)
     if np.isnan(image).any():
         raise InputError(f"{path} holds NaN: probabilities lie between 0 and 1.")

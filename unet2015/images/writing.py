@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +23,8 @@ from .source import Image, PixelSize
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 SOFTWARE = "unet2015"
 """The tag of TIFFs that says what wrote them."""
+LONGEST_NAME = 240
+"""Bytes of a name, so that a disk that takes 255 has room for `.NAME.unet2015`, too."""
 OUTPUT_SUFFIXES = (".tif", ".tiff", ".png", ".zarr")
 
 
@@ -43,10 +46,13 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
     Raises
     ------
     InputError
-        If the suffix is unknown, the folder, which may be missing, cannot be written to, the path
-        is a folder other than a Zarr, lies in a Zarr, or is one of the inputs or holds it.
+        If the name is too long, the suffix is unknown, the folder, which may be missing, cannot be
+        written to, the path is a folder other than a Zarr, lies in a Zarr, or is one of the inputs
+        or holds it.
     """
     path = Path(path)
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise InputError(f"{path.name}: names of results have at most {LONGEST_NAME} bytes.")
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
         raise InputError(f"{path} has no suffix of an image: use {', '.join(OUTPUT_SUFFIXES)}.")
     if path.suffix.lower() == ".zarr" and path.exists():
