@@ -1,3 +1,7 @@
+import errno
+import os
+from unittest.mock import Mock
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -48,6 +52,15 @@ def test_what_is_not_a_model_is_refused(tmp_path):
     ]:
         with pytest.raises(InputError, match=message):
             load_model(path)
+
+
+def test_a_model_that_may_not_be_read_is_not_said_to_be_missing(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    save_model(path, small_model())
+    forbidden = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    monkeypatch.setattr("pathlib.Path.open", Mock(side_effect=forbidden))
+    with pytest.raises(PermissionError, match="Permission denied"):
+        load_model(path)
 
 
 @pytest.mark.parametrize(

@@ -328,7 +328,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(model, image):
 
 
 @pytest.mark.usefixtures("large")
-def test_a_tile_that_cannot_be_read_is_told_and_what_was_done_is_kept(model, tmp_path, capsys):
+def test_a_tile_that_cannot_be_read_is_told_and_the_mended_one_is(model, tmp_path, capsys):
     image, out = tmp_path / "image.tif", tmp_path / "out.tif"
     pixels = np.random.default_rng(0).integers(0, 250, (256, 256), dtype=np.uint8)
     tifffile.imwrite(image, pixels, tile=(64, 64), compression="zlib")
@@ -343,6 +343,8 @@ def test_a_tile_that_cannot_be_read_is_told_and_what_was_done_is_kept(model, tmp
     assert message.endswith("copy or export it again.")
     assert image.read_bytes() == damaged
     assert not out.exists()
+    tifffile.imwrite(image, pixels, tile=(64, 64), compression="zlib")
+    assert cli("predict", image, "-m", model, "-o", out, "--tile", 84) == 0
 
 
 def test_a_folder_goes_on_with_the_image_where_it_stopped(model, tmp_path, monkeypatch, capsys):

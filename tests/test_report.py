@@ -9,6 +9,7 @@ from unet2015.checkpoint import MODEL_FILE
 from unet2015.cli import main
 from unet2015.datasets.frames import annotated_frame
 from unet2015.datasets.synthetic import simulate, write_sequence
+from unet2015.errors import InputError
 from unet2015.evaluation import score_sequence
 from unet2015.evaluation.worst import worst_cells, worst_first
 from unet2015.images import read_image, write_image
@@ -146,6 +147,11 @@ def test_an_evaluation_with_report_shows_what_it_scored(data, result, tmp_path, 
     assert "--report" in capsys.readouterr().err
     assert cli("evaluate", data / "02_GT", result, "--em", "--report", page) == 2
     assert "leave out --report" in capsys.readouterr().err
+
+
+def test_a_data_set_of_another_kind_than_the_run_s_is_refused(data):
+    with pytest.raises(InputError, match="holds no images/, as the training set of this run did"):
+        training_frames(data, {"frames": ["mine/cells"]})
 
 
 def test_mistakes_are_answered_in_one_sentence(data, trained, result, tmp_path, capsys):

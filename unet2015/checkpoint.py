@@ -148,6 +148,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{', '.join(built_in_models())}."
         )
     try:
+        path.open("rb").close()  # safetensors finds no file where it may not read one
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
             metadata = {name: json.loads(text) for name, text in (stored.metadata() or {}).items()}

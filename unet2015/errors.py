@@ -13,6 +13,10 @@ class InputError(ValueError):
     """
 
 
+class ImageError(InputError):
+    """An image cannot be used, for what its pixels are; others may."""
+
+
 def by(shape: Sequence[int]) -> str:
     """Write a shape as messages do, ``512x696``."""
     return "x".join(map(str, shape))

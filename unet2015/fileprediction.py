@@ -23,7 +23,7 @@ from . import __version__
 from .atomic import sync
 from .checkpoint import Model
 from .device import Engine
-from .errors import InputError
+from .errors import ImageError, InputError
 from .images import Image, fingerprint, open_image, select_channels
 from .images.pyramid import Sliceable
 from .results import Result, write_result
@@ -85,8 +85,8 @@ def predict_file(
     Raises
     ------
     InputError
-        If the image cannot be used, changes while it is read or has changed since the run that is
-        gone on with, so have model or settings, or the disk is full.
+        If the image cannot be used or changes while it is read (`ImageError`); if it has changed
+        since the run that is gone on with, or model or settings have, or the disk is full.
     """
     state = fingerprint(source)
     with open_image(source) as image:
@@ -112,11 +112,15 @@ def predict_file(
             height, width = scratch.ledger["output"]
             task = task._replace(grid=TileGrid(grid.shape, (height, width), grid.border, grid.step))
             stored = scratch.pixels(shape, result.stored, write_stride(task.grid))
-            if cluster is None:
-                compute(task, all_work(task), stored, scratch.ledger, progress)
-            else:
-                cluster.compute(task, all_work(task), stored, scratch.ledger, progress)
-            check_unchanged(source, state)
+            try:
+                if cluster is None:
+                    compute(task, all_work(task), stored, scratch.ledger, progress)
+                else:
+                    cluster.compute(task, all_work(task), stored, scratch.ledger, progress)
+                check_unchanged(source, state)
+            except ImageError:  # there is no going on with another image
+                scratch.remove()
+                raise
             _write(target, stored, image, result)
             scratch.keep() if keep_scratch else scratch.remove()
     return state
@@ -182,7 +186,7 @@ def digest(model: Model) -> str:
 def check_unchanged(source: Path, state: str) -> None:
     """Refuse to write the result of an image that is no longer what it was."""
     if fingerprint(source) != state:
-        raise InputError(
+        raise ImageError(
             f"{source} changed while it was read: predict it again when it is complete."
         )
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import ImageError, InputError
 from .tiles import Source
 
 Scheme = Literal["standard", "minmax", "range"]
@@ -78,7 +78,7 @@ def statistics(image: NDArray[Any], name: str = "the image") -> Statistics:
         greatest=flat.max(axis=1).astype(np.float64),
     )
     if not np.isfinite(found.mean).all():
-        raise InputError(
+        raise ImageError(
             f"{name} has pixels that are NaN or infinite: replace them by numbers first."
         )
     return found

@@ -274,5 +274,5 @@ def check_channels(source: Source, model: Model) -> None:
     if channels != wanted:
         raise InputError(
             f"the image has {channels} channels, the model takes {wanted}: "
-            "give an image or a model that fits."
+            "give an image, of shape (channels, height, width), or a model that fits."
         )

@@ -6,6 +6,7 @@ last frame E in which it is seen, and the label P of its parent track or 0.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,31 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 
+logger = logging.getLogger(__name__)
+
+TRACK_FILE = "res_track.txt"
+"""Name of the file beside the masks of a result."""
 _NUMBER = re.compile("[0-9]{1,9}")
+
+
+def forget_tracks(masks: Sequence[Path]) -> None:
+    """Remove the track file of masks that are to be replaced, and tell of masks that will stay.
+
+    Parameters
+    ----------
+    masks : sequence of Path
+        The new ones, all in one folder.
+    """
+    if not masks:
+        return
+    folder = masks[0].parent
+    earlier = set(folder.glob("mask*.tif"))
+    tracks = folder / TRACK_FILE
+    if earlier.intersection(masks) and tracks.exists():
+        tracks.unlink()
+        logger.info("%s was about the masks that are replaced and is removed.", tracks)
+    if left := sorted(path.name for path in earlier.difference(masks)):
+        logger.warning("%s holds masks of other frames, too: %s.", folder, ", ".join(left))
 
 
 def read_tracks(path: Path | str) -> NDArray[np.int64]:

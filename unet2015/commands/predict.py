@@ -28,7 +28,7 @@ from .. import __version__
 from ..allocation import keep_memory
 from ..checkpoint import Model, load_model
 from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
-from ..errors import InputError
+from ..errors import ImageError, InputError
 from ..fileprediction import digest, explained_full_disk, predict_file, scratch_folder
 from ..images import (
     STREAMED_FROM,
@@ -43,6 +43,7 @@ from ..progress import Progress
 from ..results import ProbabilityType, Result
 from ..scratch import Scratch, is_unfinished
 from ..tilesize import tile_grid
+from ..trackfile import forget_tracks
 
 if TYPE_CHECKING:
     from ..cluster import Cluster
@@ -69,8 +70,8 @@ class Options:
     dtype: ProbabilityType | None = None
     """Type of the probability, by default float32; uint8 has 0...255 for 0...1."""
     min_size: int | None = None
-    """With --labels: drop cells of fewer pixels; by default of fewer than a quarter of the smallest
-    cell that the model was trained on."""
+    """With --labels: drop cells of fewer pixels, holes that are filled included; by default of
+    fewer than a quarter of the smallest cell that the model was trained on."""
     fill_holes: FlagCreatePairsOff[bool] = False
     """With --labels: fill holes in cells."""
     neck_depth: float | None = None
@@ -105,6 +106,7 @@ class Job(NamedTuple):
 
     source: Path
     target: Path
+    is_frame: bool
     result: Result
 
 
@@ -118,7 +120,7 @@ def run(options: Options) -> None:
     if options.min_size is None:
         options = replace(options, min_size=model.min_size)
     jobs = [
-        Job(source, target, _result(options, is_frame))
+        Job(source, target, is_frame, _result(options, is_frame))
         for source, target, is_frame in plan_results(options.images, options.out)
     ]
     _check_kinds(asked, jobs)
@@ -126,11 +128,13 @@ def run(options: Options) -> None:
     engines = _engines(engine, options.backend, pixels, sizes, model)
     _prepare_outputs(jobs, options.out)
     _announce(jobs, engines, options)
+    failed: list[ImageError] = []
     with (
         _cluster(options) as cluster,
         _finished_jobs(jobs, model, engine, options) as finished,
         Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
     ):
+        forget_tracks([job.target for job in jobs if job.is_frame])
         for job, count, chosen in zip(jobs, pixels, engines, strict=True):
             bar.set_postfix_str(job.source.name, refresh=False)
             name = job.target.name
@@ -138,15 +142,19 @@ def run(options: Options) -> None:
             if is_known and finished[name] == fingerprint(job.source):
                 bar.update(count)
                 continue
-            finished[name] = predict_file(
-                *(job.source, job.target, model, chosen, job.result),
-                channels=options.channels,
-                tile=options.tile,
-                overwrite=options.overwrite,
-                keep_scratch=options.keep_scratch,
-                progress=bar.update,
-                cluster=cluster,
-            )
+            try:
+                finished[name] = predict_file(
+                    *(job.source, job.target, model, chosen, job.result),
+                    channels=options.channels,
+                    tile=options.tile,
+                    overwrite=options.overwrite,
+                    keep_scratch=options.keep_scratch,
+                    progress=bar.update,
+                    cluster=cluster,
+                )
+            except ImageError as error:
+                failed.append(error)
+        _answer_for(failed, len(jobs))
     out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
     logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), out)
 
@@ -196,6 +204,20 @@ def _announce(jobs: Sequence[Job], engines: Sequence[Engine], options: Options) 
         if is_unfinished(scratch_folder(job.target)) and not options.overwrite:
             logger.info("going on with %s.", job.target)
     logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
+
+
+def _answer_for(failed: Sequence[ImageError], images: int) -> None:
+    """Raise for images that could not be predicted, when the others are done."""
+    if not failed:
+        return
+    if images == 1:
+        raise failed[0]
+    for error in failed:
+        logger.error("%s", error)
+    raise ImageError(
+        f"{len(failed)} of {images} images could not be predicted: mend them and repeat the "
+        "command, which does what is missing."
+    )
 
 
 def _engines(

@@ -24,12 +24,10 @@ from ..images import IMAGE_SUFFIXES, PixelSize, write_image
 from ..labelfolder import frame_digits, is_one_image, labels_home, numbered_images
 from ..labelimages import integer_labels, open_labels, read_plane
 from ..progress import Progress
-from ..trackfile import write_tracks
+from ..trackfile import TRACK_FILE, write_tracks
 from ..tracking import Tracker, TrackingConfig
 
 logger = logging.getLogger(__name__)
-
-TRACK_FILE = "res_track.txt"
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from ..metrics import (
     without_objects,
 )
 from ..progress import Progress
-from ..trackfile import check_masks, read_tracks
+from ..trackfile import TRACK_FILE, check_masks, read_tracks
 
 NO_TRACKS = np.zeros((0, 4), np.int64)
 
@@ -128,7 +128,7 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
     elif markers:
         masks = numbered_images(labels_home(result)) if result.is_dir() else {}
         has_lineage = (truth / "man_track.txt").is_file()
-        tracked = has_lineage and (result / "res_track.txt").is_file()
+        tracked = has_lineage and (result / TRACK_FILE).is_file()
         absent = _check_frames(result, masks, markers, complete=tracked)
         if not masks or absent:
             notes.append("DET and TRA need masks of all frames: not scored.")
@@ -136,7 +136,7 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
             if not has_lineage:
                 notes.append(f"TRA needs {truth / 'man_track.txt'}: not scored.")
             elif not tracked:
-                notes.append("TRA needs res_track.txt, which `unet2015 track` writes: not scored.")
+                notes.append(f"TRA needs {TRACK_FILE}, which `unet2015 track` writes: not scored.")
             graph = _score_tracks(truth, result, markers, masks, tracked, margin)
     return SequenceScore(
         frames,
@@ -230,7 +230,7 @@ def _score_tracks(
             f"{lineage} has a track until frame {last}, but the last frame with "
             f"markers is {len(markers) - 1}: correct the file, or add the frames."
         )
-    tracks_file = result / "res_track.txt"
+    tracks_file = result / TRACK_FILE
     result_tracks = read_tracks(tracks_file) if tracked else NO_TRACKS
     tables: list[Overlaps] = []
     present = []

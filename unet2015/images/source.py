@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import ImageError, InputError
 
 log = logging.getLogger(__name__)
 
@@ -205,10 +205,10 @@ def warn_once(message: str) -> None:
     log.warning(message)
 
 
-def damaged(path: Path, error: Exception) -> InputError:
+def damaged(path: Path, error: Exception) -> ImageError:
     """Say in one sentence that a file cannot be read, and why."""
     why = " ".join(str(error).split())[:200] or type(error).__name__
-    return InputError(f"{path} cannot be read ({why}): copy or export it again.")
+    return ImageError(f"{path} cannot be read ({why}): copy or export it again.")
 
 
 def _bounds(region: slice, length: int) -> slice:

@@ -110,6 +110,11 @@ def training_frames(data: Path, settings: dict[str, Any]) -> list[AnnotatedFrame
     if not wanted:
         raise InputError("the run does not tell what it was trained on: leave --data out.")
     sequences = sorted({parts[0] for parts in wanted if len(parts) == 2})
+    if not sequences and not (data / "images").is_dir():
+        raise InputError(
+            f"{data} holds no images/, as the training set of this run did: give that, or leave "
+            "--data out."
+        )
     found = (
         [frame for sequence in sequences for frame in load_sequence(data, sequence)]
         if sequences
