@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,3 +198,20 @@ def test_intel_is_not_told(tmp_path):
     homes = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     subprocess.run([sys.executable, "-c", program], env=os.environ | homes, check=True)
     assert not (tmp_path / "intel").exists()
+
+
+@needs_openvino
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted on Linux")
+def test_the_threads_of_openvino_outlive_a_network():
+    """Where they ended with each, processes crashed on busy machines, one network in some 100."""
+    program = """
+import os, torch
+from unet2015.openvino_engine import OpenVinoNetwork
+from unet2015.unet import UNet
+run = OpenVinoNetwork(UNet(base_channels=2, depth=1).eval(), torch.float32)
+run(torch.rand(1, 1, 44, 44))
+threads = len(os.listdir("/proc/self/task"))
+del run
+assert len(os.listdir("/proc/self/task")) == threads
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

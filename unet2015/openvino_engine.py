@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import sys
@@ -37,6 +38,16 @@ def _import_openvino() -> Any:
     """Import it, if that is still to be done, without what tells Intel of every use."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return importlib.import_module("openvino")
+
+
+@functools.cache
+def _core() -> Any:
+    """What compiles, one for the process.
+
+    ``openvino.compile_model`` makes one for each call. With the last network of a core OpenVINO
+    ends its threads, which under load corrupts memory: the process crashes later, anywhere.
+    """
+    return _import_openvino().Core()
 
 
 class OpenVinoNetwork:
@@ -82,7 +93,7 @@ class OpenVinoNetwork:
             "INFERENCE_PRECISION_HINT": PRECISIONS[self._dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
-        return openvino.compile_model(described, "CPU", settings)
+        return _core().compile_model(described, "CPU", settings)
 
     def _example(self, image: Tensor) -> Tensor:
         """What to trace the network with: it takes as long as a prediction, so little of a tile."""
