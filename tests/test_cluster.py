@@ -152,6 +152,7 @@ def test_workers_that_come_after_the_start_get_work_too(monkeypatch):
     cluster = Cluster.__new__(Cluster)
     cluster._client, cluster._distributed = Mock(), Mock(as_completed=Finished)
     cluster._distributed.KilledWorker = RuntimeError
+    cluster._distributed.comm.CommClosedError = ConnectionError
     cluster._client.nthreads.side_effect = chain([{}], repeat({"one": 8, "two": 8}))
     cluster._client.submit.side_effect = lambda *_, **__: Mock()
     cluster._model = cluster._threads = None
@@ -168,6 +169,7 @@ def test_workers_that_come_after_the_start_get_work_too(monkeypatch):
     [
         (CancelledError, [{}], "running", "the Dask scheduler has gone"),
         (None, [OSError("timed out")], "connecting", "the Dask scheduler has gone"),
+        (None, [{}, ConnectionError("closed")], "running", "the Dask scheduler has gone"),
         (None, [{}, AttributeError("ncores")], "closed", "the Dask scheduler has gone"),
         (None, [{}, ZeroDivisionError("ours")], "running", "ours"),
         (InputError("of a worker"), [{}], "connecting", "of a worker"),
@@ -182,6 +184,7 @@ def test_a_scheduler_that_goes_is_told(monkeypatch, result, threads, status, tol
     cluster._client.nthreads.side_effect = threads
     cluster._client.submit.return_value = future
     cluster._distributed = Mock(KilledWorker=RuntimeError)
+    cluster._distributed.comm.CommClosedError = ConnectionError
     cluster._distributed.as_completed.return_value = MagicMock()
     cluster._distributed.as_completed.return_value.__iter__.return_value = [future]
     cluster._model = cluster._threads = None
@@ -199,3 +202,23 @@ def test_a_scheduler_that_does_not_answer_is_told(files, capsys, monkeypatch):
     assert "no Dask scheduler answers" in capsys.readouterr().err.splitlines()[-1]
     assert main([*map(str, words), "--workers", "2"]) == 2
     assert "--workers" in capsys.readouterr().err
+
+
+def test_what_workers_have_begun_is_written_before_the_folder_is_another_s(files):
+    def interrupt(_pixels):
+        raise KeyboardInterrupt
+
+    model = load_model(files / "model.safetensors")
+    how = Engine(torch.device("cpu")), Result()
+    with Cluster(files / "model.safetensors", workers=2) as cluster:
+        with pytest.raises(KeyboardInterrupt):
+            predict_file(
+                *(files / "image.tif", files / "out.tif", model, *how),
+                tile=84,
+                cluster=cluster,
+                progress=interrupt,
+            )
+        pixels = files / ".out.tif.unet2015" / "pixels.zarr"
+        written = sorted(pixels.rglob("*"))
+        time.sleep(1)
+        assert sorted(pixels.rglob("*")) == written

@@ -176,46 +176,6 @@ def test_files_of_others_are_not_replaced_under_names_that_nobody_gave(model, tm
     assert cli("predict", alone, "-m", model, "-o", tmp_path / "labels/a.tif", "--labels") == 0
 
 
-def test_an_image_that_cannot_be_read_does_not_stop_the_others(model, tmp_path, capsys, caplog):
-    images, out = tmp_path / "images", tmp_path / "out"
-    for name in "acd":
-        write_image(images / f"{name}.tif", np.eye(25, dtype=np.uint8))
-    write_image(images / "b.tif", np.full((25, 25), np.nan, np.float32))
-    pixels = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
-    tifffile.imwrite(images / "c.tif", pixels, compression="zlib", metadata=None)
-    with tifffile.TiffFile(images / "c.tif") as tiff:
-        place = tiff.pages.first.dataoffsets[0]
-    damaged = bytearray((images / "c.tif").read_bytes())
-    damaged[place + 100 : place + 200] = bytes(100)
-    (images / "c.tif").write_bytes(damaged)
-    words = ("predict", images, "-m", model, "-o", out, "--labels")
-    assert "2 of 4 images could not be predicted" in refused(capsys, *words)
-    assert "b.tif has pixels that are NaN" in caplog.text
-    assert "c.tif cannot be read" in caplog.text
-    assert sorted(path.name for path in out.glob("*.tif")) == ["a.tif", "d.tif"]
-    before = (out / "d.tif").stat().st_mtime_ns
-    for name in "bc":
-        write_image(images / f"{name}.tif", np.eye(25, dtype=np.uint8))
-    assert cli(*words) == 0
-    assert len(list(out.iterdir())) == 4
-    assert (out / "d.tif").stat().st_mtime_ns == before
-
-
-def test_tracks_of_masks_that_are_replaced_go_and_other_masks_are_told(
-    data, model, tmp_path, caplog
-):
-    out = tmp_path / "02_RES"
-    words = ("predict", data / "02", "-m", model, "-o", out)
-    assert cli(*words) == 0
-    frames = sorted((data / "02").iterdir())
-    assert "other frames" not in caplog.text
-    (out / "res_track.txt").write_text("1 0 0 0\n")
-    frames[-1].unlink()
-    assert cli(*words) == 0
-    assert not (out / "res_track.txt").exists()
-    assert f"holds masks of other frames, too: mask{len(frames) - 1:03d}.tif." in caplog.text
-
-
 @pytest.mark.parametrize(
     ("name", "result"),
     [

@@ -17,6 +17,7 @@ Image, model and result must lie in folders that all machines see under the same
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
@@ -162,7 +163,8 @@ class Cluster:
         except InputError:
             raise
         except Exception as error:  # of many kinds, by what the client was about
-            if self._client.status == "running" and not isinstance(error, CancelledError):
+            gone = isinstance(error, (CancelledError, self._distributed.comm.CommClosedError))
+            if self._client.status == "running" and not gone:
                 raise
             raise InputError(
                 "the Dask scheduler has gone: start another and repeat the command, which goes on "
@@ -171,6 +173,7 @@ class Cluster:
         finally:
             with suppress(Exception):  # also a scheduler that has gone
                 self._client.cancel(list(futures))
+                self._client.run(end_of, {future.key for future in futures})
 
     def __enter__(self) -> Self:
         return self
@@ -186,6 +189,15 @@ def compute_batch(recipe: Recipe, statistics: dict[str, Any], works: list[Work])
     with ONE_AT_A_TIME:
         task, pixels = _opened(recipe)
         compute(task, works, pixels, dict(statistics))
+
+
+async def end_of(keys: set[str], dask_worker: Any) -> None:
+    """Wait until a worker computes none of these batches, which are cancelled but write on.
+
+    Dask gives it the worker, by the parameter's name.
+    """
+    while any(task.key in keys for task in dask_worker.state.all_running_tasks):
+        await asyncio.sleep(0.1)
 
 
 def _import_distributed() -> Any:

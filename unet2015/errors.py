@@ -14,7 +14,7 @@ class InputError(ValueError):
 
 
 class ImageError(InputError):
-    """An image cannot be used, for what its pixels are; others may."""
+    """An image cannot be used, for what it is; others may."""
 
 
 def by(shape: Sequence[int]) -> str:

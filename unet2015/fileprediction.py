@@ -85,10 +85,10 @@ def predict_file(
     Raises
     ------
     InputError
-        If the image cannot be used or changes while it is read (`ImageError`); if it has changed
-        since the run that is gone on with, or model or settings have, or the disk is full.
+        If the image cannot be used, goes or changes while it is read (`ImageError`); if it has
+        changed since the run that is gone on with, or model or settings have, or the disk is full.
     """
-    state = fingerprint(source)
+    state = image_state(source)
     with open_image(source) as image:
         chosen = select_channels(image, channels, model.network.config.in_channels)
         processes = 1 if cluster is None else cluster.processes
@@ -118,7 +118,7 @@ def predict_file(
                 else:
                     cluster.compute(task, all_work(task), stored, scratch.ledger, progress)
                 check_unchanged(source, state)
-            except ImageError:  # there is no going on with another image
+            except ImageError:  # of what is damaged no part is to be trusted
                 scratch.remove()
                 raise
             _write(target, stored, image, result)
@@ -183,9 +183,17 @@ def digest(model: Model) -> str:
     return found.hexdigest()
 
 
+def image_state(source: Path) -> str:
+    """Fingerprint of an image, which may have gone since its name was found."""
+    try:
+        return fingerprint(source)
+    except FileNotFoundError as error:
+        raise ImageError(f"{source} is no longer there: copy it again, or leave it out.") from error
+
+
 def check_unchanged(source: Path, state: str) -> None:
     """Refuse to write the result of an image that is no longer what it was."""
-    if fingerprint(source) != state:
+    if image_state(source) != state:
         raise ImageError(
             f"{source} changed while it was read: predict it again when it is complete."
         )

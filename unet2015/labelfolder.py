@@ -127,6 +127,11 @@ def numbered_images(folder: Path) -> dict[int, Path]:
     return one_each(folder, sorted(found))
 
 
+def is_numbered(path: Path) -> bool:
+    """Whether a name is one of those that `numbered_images` lists."""
+    return _NUMBERED.fullmatch(path.stem) is not None
+
+
 def frame_digits(path: Path) -> str:
     """Digits in a name that `numbered_images` finds, with their zeros."""
     match = _NUMBERED.fullmatch(path.stem)

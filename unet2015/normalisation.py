@@ -175,7 +175,7 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any], name: str = "th
         greatest = float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
         affine = Affine(np.zeros_like(found.mean), np.full_like(found.mean, 1 / greatest))
     if not _fits(affine, found, dtype):
-        raise InputError(
+        raise ImageError(
             f"{name} has grey values from {found.least.min():g} to {found.greatest.max():g}, too "
             "large, or too near to each other, to be normalised: scale them first."
         )
@@ -191,7 +191,7 @@ def _check_range(found: Statistics, dtype: np.dtype[Any], name: str) -> None:
     """Refuse floats whose range is not that of their type."""
     least, greatest = found.least.min(), found.greatest.max()
     if np.issubdtype(dtype, np.floating) and not -SLACK <= least <= greatest <= 1 + SLACK:
-        raise InputError(
+        raise ImageError(
             f"{name} holds {dtype} values from {least:g} to {greatest:g}: the normalisation "
             "'range' takes floating-point numbers from 0 to 1, so scale them, or take another."
         )

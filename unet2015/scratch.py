@@ -161,7 +161,7 @@ class Scratch:
         return ScratchPixels(path)
 
     def keep(self) -> None:
-        """Leave the folder, when the result is complete and on the disk."""
+        """Leave the folder; from now on it may go when a run for another purpose comes."""
         self.ledger[_FINISHED] = None
 
     def remove(self) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .labelfolder import is_numbered
 
 logger = logging.getLogger(__name__)
 
@@ -23,24 +24,12 @@ TRACK_FILE = "res_track.txt"
 _NUMBER = re.compile("[0-9]{1,9}")
 
 
-def forget_tracks(masks: Sequence[Path]) -> None:
-    """Remove the track file of masks that are to be replaced, and tell of masks that will stay.
-
-    Parameters
-    ----------
-    masks : sequence of Path
-        The new ones, all in one folder.
-    """
-    if not masks:
-        return
-    folder = masks[0].parent
-    earlier = set(folder.glob("mask*.tif"))
-    tracks = folder / TRACK_FILE
-    if earlier.intersection(masks) and tracks.exists():
+def forget_tracks(mask: Path) -> None:
+    """Remove the track file beside a mask that has been replaced, if the image is a mask at all."""
+    tracks = mask.with_name(TRACK_FILE)
+    if is_numbered(mask) and tracks.exists():
         tracks.unlink()
-        logger.info("%s was about the masks that are replaced and is removed.", tracks)
-    if left := sorted(path.name for path in earlier.difference(masks)):
-        logger.warning("%s holds masks of other frames, too: %s.", folder, ", ".join(left))
+        logger.info("%s was about masks that have been replaced and is removed.", tracks)
 
 
 def read_tracks(path: Path | str) -> NDArray[np.int64]:

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, MutableMapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from tyro.conf import FlagCreatePairsOff, Positional, arg
@@ -28,20 +28,15 @@ from .. import __version__
 from ..allocation import keep_memory
 from ..checkpoint import Model, load_model
 from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
-from ..errors import ImageError, InputError
-from ..fileprediction import digest, explained_full_disk, predict_file, scratch_folder
-from ..images import (
-    STREAMED_FROM,
-    check_output,
-    fingerprint,
-    open_image,
-    select_channels,
-)
+from ..errors import InputError
+from ..fileprediction import digest, predict_file, scratch_folder
+from ..images import STREAMED_FROM, check_output, open_image, select_channels
 from ..images.writing import check_own, check_planes
 from ..inputs import plan_results
+from ..jobs import Failures, Finished, Job, finished_jobs, is_done, set_done, tell_other_masks
 from ..progress import Progress
 from ..results import ProbabilityType, Result
-from ..scratch import Scratch, is_unfinished
+from ..scratch import is_unfinished
 from ..tilesize import tile_grid
 from ..trackfile import forget_tracks
 
@@ -62,7 +57,7 @@ class Options:
     """Model file, folder of a training run, or a name that `unet2015 models` lists."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
     """The result, or a folder for the results; by default, for one image, NAME-predicted.tif beside
-    it. A file of that name is replaced; in a folder only results of unet2015 are."""
+    it. A file named here is replaced; under other names only results of unet2015 are."""
     labels: FlagCreatePairsOff[bool] = False
     """Write numbered cells instead of the foreground probability."""
     classes: FlagCreatePairsOff[bool] = False
@@ -101,15 +96,6 @@ class Options:
     NAME is predicted again."""
 
 
-class Job(NamedTuple):
-    """One image and its result."""
-
-    source: Path
-    target: Path
-    is_frame: bool
-    result: Result
-
-
 def run(options: Options) -> None:
     """Predict as `options` say."""
     _check_options(options)
@@ -124,39 +110,62 @@ def run(options: Options) -> None:
         for source, target, is_frame in plan_results(options.images, options.out)
     ]
     _check_kinds(asked, jobs)
-    pixels, sizes = zip(*(_check(job, model, options) for job in jobs), strict=True)
+    failures = Failures(len(jobs))
+    checked = []
+    for job in jobs:
+        with failures.caught(job):
+            checked.append((job, *_check(job, model, options)))
+    if not checked:
+        failures.answer()
+    usable, pixels, sizes = zip(*checked, strict=True)
     engines = _engines(engine, options.backend, pixels, sizes, model)
-    _prepare_outputs(jobs, options.out)
-    _announce(jobs, engines, options)
-    failed: list[ImageError] = []
+    _prepare_outputs(usable, options.out)
+    _announce(usable, engines, options)
+    folder = jobs[0].target.parent
+    ledger: AbstractContextManager[Finished] = nullcontext({})
+    if len(jobs) > 1:
+        purpose = _purpose(model, engine, options)
+        ledger = finished_jobs(folder, purpose, options.overwrite, failures)
     with (
         _cluster(options) as cluster,
-        _finished_jobs(jobs, model, engine, options) as finished,
+        ledger as finished,
         Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
     ):
-        forget_tracks([job.target for job in jobs if job.is_frame])
-        for job, count, chosen in zip(jobs, pixels, engines, strict=True):
+        for job, count, chosen in zip(usable, pixels, engines, strict=True):
             bar.set_postfix_str(job.source.name, refresh=False)
-            name = job.target.name
-            is_known = name in finished and job.target.exists()
-            if is_known and finished[name] == fingerprint(job.source):
-                bar.update(count)
-                continue
-            try:
-                finished[name] = predict_file(
-                    *(job.source, job.target, model, chosen, job.result),
-                    channels=options.channels,
-                    tile=options.tile,
-                    overwrite=options.overwrite,
-                    keep_scratch=options.keep_scratch,
-                    progress=bar.update,
-                    cluster=cluster,
-                )
-            except ImageError as error:
-                failed.append(error)
-        _answer_for(failed, len(jobs))
-    out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
+            with failures.caught(job):
+                if is_done(job, finished):
+                    bar.update(count)
+                else:
+                    _predict(job, model, chosen, options, finished, bar.update, cluster)
+    failures.answer()
+    out = jobs[0].target if len(jobs) == 1 else folder
     logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), out)
+
+
+def _predict(
+    job: Job,
+    model: Model,
+    engine: Engine,
+    options: Options,
+    finished: Finished,
+    progress: Callable[[int], object],
+    cluster: Cluster | None,
+) -> None:
+    """Predict one image and take down that it is done."""
+    is_replaced = job.target.exists()
+    state = predict_file(
+        *(job.source, job.target, model, engine, job.result),
+        channels=options.channels,
+        tile=options.tile,
+        overwrite=options.overwrite,
+        keep_scratch=options.keep_scratch,
+        progress=progress,
+        cluster=cluster,
+    )
+    if is_replaced:
+        forget_tracks(job.target)
+    set_done(job, state, finished)
 
 
 def _check_options(options: Options) -> None:
@@ -203,21 +212,8 @@ def _announce(jobs: Sequence[Job], engines: Sequence[Engine], options: Options) 
     for job in jobs:
         if is_unfinished(scratch_folder(job.target)) and not options.overwrite:
             logger.info("going on with %s.", job.target)
+    tell_other_masks(jobs)
     logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
-
-
-def _answer_for(failed: Sequence[ImageError], images: int) -> None:
-    """Raise for images that could not be predicted, when the others are done."""
-    if not failed:
-        return
-    if images == 1:
-        raise failed[0]
-    for error in failed:
-        logger.error("%s", error)
-    raise ImageError(
-        f"{len(failed)} of {images} images could not be predicted: mend them and repeat the "
-        "command, which does what is missing."
-    )
 
 
 def _engines(
@@ -244,15 +240,9 @@ def _cluster(options: Options) -> AbstractContextManager[Cluster | None]:
     return Cluster(options.model, options.scheduler, options.workers)
 
 
-@contextmanager
-def _finished_jobs(
-    jobs: Sequence[Job], model: Model, engine: Engine, options: Options
-) -> Iterator[MutableMapping[str, str]]:
-    """Ledger of the results in a folder, by name, with the fingerprints of their images."""
-    if len(jobs) == 1:
-        yield {}
-        return
-    purpose = {
+def _purpose(model: Model, engine: Engine, options: Options) -> Mapping[str, Any]:
+    """Everything that the results in a folder depend on except their images."""
+    return {
         "model": digest(model),
         "channels": options.channels,
         "tile": options.tile or "automatic",
@@ -260,11 +250,6 @@ def _finished_jobs(
         **asdict(_result(options)),
         "version": __version__,
     }
-    out = jobs[0].target.parent
-    folder = out / ".unet2015"
-    with explained_full_disk(out), Scratch(folder, purpose, options.overwrite) as scratch:
-        yield scratch.ledger
-        scratch.remove()
 
 
 def _result(options: Options, is_frame: bool = False) -> Result:

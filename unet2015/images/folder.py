@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import ImageError
 from .source import Image
 
 _OPEN_FRAMES = 4
@@ -42,12 +42,12 @@ class FolderImage(Image):
         self._opened: OrderedDict[int, Image] = OrderedDict()
         self._open_frame = open_frame
         if not frames:
-            raise InputError(
+            raise ImageError(
                 f"{path} is a folder without TIFF or PNG files: give a folder of frames."
             )
         with open_frame(frames[0]) as first:
             if "T" in first.axes:
-                raise InputError(
+                raise ImageError(
                     f"{frames[0]} has a time axis itself ({first.describe()}): "
                     "give the files of the folder one by one."
                 )
@@ -88,7 +88,7 @@ class FolderImage(Image):
 
 def _check_equal(first: Image, other: Image) -> None:
     if (first.axes, first.shape, first.dtype) != (other.axes, other.shape, other.dtype):
-        raise InputError(
+        raise ImageError(
             f"{other.path} ({other.describe()}, {other.dtype}) differs from {first.path} "
             f"({first.describe()}, {first.dtype}): the frames of a folder must be alike, "
             "or give the files one by one."

@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import InputError
+from ..errors import ImageError
 
 # Bytes of one value by TIFF data type.
 _TYPE_BYTES = {
@@ -43,12 +43,12 @@ def check_directories(path: Path) -> None:
         order = {b"II": "<", b"MM": ">"}.get(header[:2])
         version = struct.unpack(order + "H", header[2:4])[0] if order and len(header) >= 4 else 0
         if size == 0:
-            raise InputError(f"{path} is an empty file: copy or export it again.")
+            raise ImageError(f"{path} is an empty file: copy or export it again.")
         if version not in (42, 43):
-            raise InputError(f"{path} is no TIFF, whatever its name: check the file.")
+            raise ImageError(f"{path} is no TIFF, whatever its name: check the file.")
         big = version == 43
         if len(header) < (16 if big else 8) or not _complete(file, size, header, str(order), big):
-            raise InputError(
+            raise ImageError(
                 f"{path} is truncated: a page's directory lies beyond its end, so copy or export "
                 "it again."
             )

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import ImageError
 from .blocks import BlockCache, assemble
 from .metadata import known_sizes
 from .source import Image, PixelSize, canonical_axes, plane_order, telling_damage
@@ -54,7 +54,7 @@ def open_zarr(path: Path) -> Image:
         members = sorted(name for name, _ in node.members())
     if len(members) == 1:
         return open_zarr(path / members[0])
-    raise InputError(
+    raise ImageError(
         f"{path} is a Zarr group with {len(members)} members and no image of its own: give the "
         f"path of one of them{': ' if members else ''}{', '.join(members[:5])}."
     )
@@ -86,7 +86,7 @@ class ZarrImage(Image):
     ) -> None:
         counts = [axes.count(axis) for axis in "YXC"]
         if counts[:2] != [1, 1] or counts[2] > 1 or len(axes) != array.ndim:
-            raise InputError(
+            raise ImageError(
                 f"{path} has dimensions {tuple(axes)} of lengths {array.shape}: "
                 "an image has Y, X and at most one C."
             )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import ImageError
 from .folder import FolderImage
 from .png import PngImage
 from .source import TIFF_SUFFIXES, Image
@@ -56,7 +56,7 @@ def open_image(path: Path | str, indices: bool = False) -> Image:
         why = "give the path of an image file or folder."
         if path.is_symlink():
             why = f"it is a link to {os.readlink(path)}, where nothing is."
-        raise InputError(f"{path} does not exist: {why}")
+        raise ImageError(f"{path} does not exist: {why}")
     if path.is_dir():
         if is_zarr(path):
             from .omezarr import open_zarr  # importing zarr takes half a second
@@ -64,13 +64,13 @@ def open_image(path: Path | str, indices: bool = False) -> Image:
             return open_zarr(path)
         return FolderImage(path, image_files(path), partial(open_image, indices=indices))
     if not path.is_file():  # a pipe would be waited for
-        raise InputError(f"{path} is neither a file nor a folder: give the path of an image.")
+        raise ImageError(f"{path} is neither a file nor a folder: give the path of an image.")
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
         return TiffImage(path)
     if suffix == ".png":
         return PngImage(path, indices)
-    raise InputError(
+    raise ImageError(
         f"{path} is no image that can be read: use {', '.join(IMAGE_SUFFIXES)}, or a Zarr folder."
     )
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImageError, InputError
+from ..errors import ImageError
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +72,9 @@ class Image(ABC):
         self.channel_names = tuple(channel_names) if len(channel_names) == self.channels else ()
         self.frames = tuple(frames)
         if 0 in self.shape:
-            raise InputError(f"{path} is empty ({self.describe()}): it has no pixels.")
+            raise ImageError(f"{path} is empty ({self.describe()}): it has no pixels.")
         if dtype.kind not in "buif":
-            raise InputError(
+            raise ImageError(
                 f"{path} holds {dtype} values: convert it to integers or floating-point numbers."
             )
 
@@ -158,7 +158,7 @@ class Image(ABC):
             If there are several planes: pages are no channels. Or as `read`.
         """
         if len(self.planes) > 1:
-            raise InputError(
+            raise ImageError(
                 f"{self.path} is a stack of {len(self.planes)} planes ({self.describe()}): "
                 "give one file for each frame."
             )
@@ -193,7 +193,7 @@ def telling_damage(path: Path) -> Iterator[None]:
     """Say in one sentence whatever a library makes of a damaged file."""
     try:
         yield
-    except (InputError, OSError, MemoryError):
+    except (ImageError, OSError, MemoryError):
         raise
     except Exception as error:
         raise damaged(path, error) from error

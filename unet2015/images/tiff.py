@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import ImageError
 from .blocks import BlockCache, assemble
 from .ifd import check_directories
 from .metadata import read_tiff_metadata
@@ -146,7 +146,7 @@ class TiffImage(Image):
             return self._read_contiguous(number, offset, sample, rows, columns)
         page = self._page(number)
         if page is None:
-            raise InputError(
+            raise ImageError(
                 f"{self.path} lacks page {number + 1}: copy all files of the image again."
             )
         keyframe = self._keyframe
@@ -258,18 +258,18 @@ def _check_supported(path: Path, tiff: tifffile.TiffFile) -> None:
     if series.kind == "generic" and (tiff.is_imagej or tiff.is_shaped):
         raise _truncated(path)
     if keyframe.dtype is None:
-        raise InputError(
+        raise ImageError(
             f"{path} holds {keyframe.bitspersample}-bit pixels of an unknown kind: convert it."
         )
     if keyframe.is_tiled and not (keyframe.tilelength and keyframe.tilewidth):
-        raise InputError(f"{path} has tiles of no size: it is damaged, so copy it again.")
+        raise ImageError(f"{path} has tiles of no size: it is damaged, so copy it again.")
     inner = keyframe.axes
     if keyframe.shaped[1] > 1 or series.transform is not None:
-        raise InputError(f"{path} is a kind of TIFF that is not supported: save it as OME-TIFF.")
+        raise ImageError(f"{path} is a kind of TIFF that is not supported: save it as OME-TIFF.")
     axes, shape = _squeezed(series)
     in_page = "".join(axis for axis in axes[-len(inner) :] if axis in "YX")
     if shape[-len(inner) :] != keyframe.shape or in_page != "YX":
-        raise InputError(
+        raise ImageError(
             f"{path} has axes {series.axes}, where Y and X do not lie in the pages: "
             "save it with Y and X last."
         )
@@ -285,7 +285,7 @@ def _squeezed(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
     return "".join(axis for axis, _ in kept), tuple(length for _, length in kept)
 
 
-def _truncated(path: Path) -> InputError:
-    return InputError(
+def _truncated(path: Path) -> ImageError:
+    return ImageError(
         f"{path} is truncated: it ends before its pixels do, so copy or export it again."
     )

@@ -52,7 +52,10 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
     """
     path = Path(path)
     if len(os.fsencode(path.name)) > LONGEST_NAME:
-        raise InputError(f"{path.name}: names of results have at most {LONGEST_NAME} bytes.")
+        raise InputError(
+            f"{path.name}: names of results have at most {LONGEST_NAME} bytes, so rename the image "
+            "or give its result a name."
+        )
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
         raise InputError(f"{path} has no suffix of an image: use {', '.join(OUTPUT_SUFFIXES)}.")
     if path.suffix.lower() == ".zarr" and path.exists():
@@ -87,7 +90,7 @@ def check_own(path: Path) -> None:
             return
     raise InputError(
         f"{path} is there already and no result of unet2015, which may replace its own: move it "
-        "away, or choose another folder."
+        "away, or give another name or folder by --out."
     )
 
 
