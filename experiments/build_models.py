@@ -150,8 +150,12 @@ def _enter(name: str, results: list[dict[str, Any]], is_fold: bool, silver: bool
 
 def _held_out(result: dict[str, Any]) -> str:
     if "held_out" in result:
-        return f"slices {result['held_out'][0]} to {result['held_out'][-1]}"
+        return f"slices {_slices(result)}"
     return f"sequence {result['fold'].split('-')[1]}"
+
+
+def _slices(result: dict[str, Any]) -> str:
+    return f"{result['held_out'][0]} to {result['held_out'][-1]}"
 
 
 def _scores(results: list[dict[str, Any]]) -> str:
@@ -160,8 +164,8 @@ def _scores(results: list[dict[str, Any]]) -> str:
         return "; ".join(f"SEG {result['SEG']:.3f} on {_held_out(result)}" for result in results)
     errors = [fmean(r["argmax"][name] for r in results) for name in ("pixel_error", "rand_error")]
     found = "pixel error {:.4f}, Rand error {:.4f}".format(*errors)
-    slices = ", ".join(_held_out(result) for result in results)
-    return f"{found}, averaged over flips and turns as `predict` does not, on {slices}"
+    slices = ", ".join(_slices(result) for result in results)
+    return f"{found}, averaged over flips and turns as `predict` does not, on slices {slices}"
 
 
 if __name__ == "__main__":
