@@ -69,14 +69,16 @@ class Failures:
 
 @contextmanager
 def finished_jobs(
-    folder: Path, purpose: Mapping[str, Any], overwrite: bool, failures: Failures
+    jobs: Sequence[Job], purpose: Mapping[str, Any], overwrite: bool, failures: Failures
 ) -> Iterator[Finished]:
-    """Keep in a folder of results what is done, until all is.
+    """Keep in the folder of the results what is done, until all is.
+
+    Nothing is kept of a single image, so that commands with one each may run at the same time.
 
     Parameters
     ----------
-    folder : Path
-        Of the results.
+    jobs : sequence of Job
+        All, also of images that have failed already.
     purpose : mapping
         Everything that they depend on except the images; see `Scratch`.
     overwrite : bool
@@ -84,6 +86,10 @@ def finished_jobs(
     failures : Failures
         Of this run: while there are any, the results that are done stay known.
     """
+    if len(jobs) == 1:
+        yield {}
+        return
+    folder = jobs[0].target.parent
     scratch = Scratch(folder / ".unet2015", purpose, overwrite)
     with explained_full_disk(folder), scratch:
         yield scratch.ledger

@@ -121,14 +121,11 @@ def run(options: Options) -> None:
     engines = _engines(engine, options.backend, pixels, sizes, model)
     _prepare_outputs(usable, options.out)
     _announce(usable, engines, options)
-    folder = jobs[0].target.parent
-    ledger: AbstractContextManager[Finished] = nullcontext({})
-    if len(jobs) > 1:
-        purpose = _purpose(model, engine, options)
-        ledger = finished_jobs(folder, purpose, options.overwrite, failures)
+    tell_other_masks(jobs)
+    purpose = _purpose(model, engine, options)
     with (
         _cluster(options) as cluster,
-        ledger as finished,
+        finished_jobs(jobs, purpose, options.overwrite, failures) as finished,
         Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
     ):
         for job, count, chosen in zip(usable, pixels, engines, strict=True):
@@ -139,7 +136,7 @@ def run(options: Options) -> None:
                 else:
                     _predict(job, model, chosen, options, finished, bar.update, cluster)
     failures.answer()
-    out = jobs[0].target if len(jobs) == 1 else folder
+    out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
     logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), out)
 
 
@@ -212,7 +209,6 @@ def _announce(jobs: Sequence[Job], engines: Sequence[Engine], options: Options) 
     for job in jobs:
         if is_unfinished(scratch_folder(job.target)) and not options.overwrite:
             logger.info("going on with %s.", job.target)
-    tell_other_masks(jobs)
     logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
 
 
