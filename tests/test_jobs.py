@@ -11,6 +11,7 @@ from unet2015.checkpoint import Model
 from unet2015.cli import main
 from unet2015.fileprediction import predict_file
 from unet2015.images import read_image, write_image
+from unet2015.scratch import Scratch
 from unet2015.unet import UNet
 
 CELL = np.eye(25, dtype=np.uint8)
@@ -131,6 +132,18 @@ def test_nothing_is_made_where_no_image_can_be_read(model, images, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
+def test_a_single_image_is_refused_for_what_it_is(model, images, tmp_path, capsys):
+    DAMAGES["NaN"](images / "b.tif")
+    words = ("predict", images / "b.tif", "-m", model, "-o", tmp_path / "b.tif")
+    assert "b.tif has pixels that are NaN" in refused(capsys, *words)
+
+
+def test_single_images_do_not_wait_for_the_folder_of_their_results(model, images, tmp_path):
+    with Scratch(tmp_path / "out/.unet2015", {"model": "another"}):
+        for name in ("a.tif", "b.tif"):
+            assert cli("predict", images / name, "-m", model, "-o", tmp_path / "out") == 0
+
+
 def test_failures_are_told_at_once(model, images, tmp_path, caplog, monkeypatch):
     def interrupted(source, *arguments, **options):
         if source.name == "c.tif":
@@ -204,6 +217,13 @@ def test_tracks_stay_where_no_mask_is_replaced(model, tracked, tmp_path):
     assert cli("predict", tmp_path / "small.tif", "-m", model, "-o", tracked / "other.tif") == 2
     write_image(tmp_path / "small.tif", CELL)
     assert cli("predict", tmp_path / "small.tif", "-m", model, "-o", tracked / "other.tif") == 0
+    assert (tracked / "res_track.txt").exists()
+
+
+def test_tracks_stay_beside_the_mask_of_a_frame_that_had_none(model, tracked, tmp_path):
+    (tracked / "mask001.tif").unlink()
+    words = ("predict", tmp_path / "01/t001.tif", "-m", model, "--labels")
+    assert cli(*words, "-o", tracked / "mask001.tif") == 0
     assert (tracked / "res_track.txt").exists()
 
 
