@@ -1,10 +1,13 @@
 """Prediction through OpenVINO: the same as through PyTorch, chosen where it pays."""
 
+import functools
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -198,6 +201,25 @@ def test_intel_is_not_told(tmp_path):
     homes = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     subprocess.run([sys.executable, "-c", program], env=os.environ | homes, check=True)
     assert not (tmp_path / "intel").exists()
+
+
+@needs_openvino
+def test_networks_of_all_threads_have_one_core(monkeypatch):
+    made = []
+
+    def core():
+        made.append(MagicMock())
+        time.sleep(0.05)
+        return made[-1]
+
+    openvino = openvino_engine._import_openvino()
+    monkeypatch.setattr(openvino_engine, "_core", functools.cache(core))
+    monkeypatch.setattr(openvino, "convert_model", lambda *_, **__: None)
+    runs = [openvino_engine.OpenVinoNetwork(torch.nn.ReLU(), torch.float32) for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda run: run._compile(torch.rand(1, 1, 8, 8)), runs))
+    assert len(made) == 1
+    assert made[0].compile_model.call_count == 4
 
 
 @needs_openvino

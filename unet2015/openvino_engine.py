@@ -40,9 +40,12 @@ def _import_openvino() -> Any:
     return importlib.import_module("openvino")
 
 
+_CORE_LOCK = threading.Lock()
+
+
 @functools.cache
 def _core() -> Any:
-    """What compiles, one for the process.
+    """What compiles, one for the process, so to be called under the lock.
 
     ``openvino.compile_model`` makes one for each call. With the last network of a core OpenVINO
     ends its threads, which under load corrupts memory: the process crashes later, anywhere.
@@ -93,7 +96,9 @@ class OpenVinoNetwork:
             "INFERENCE_PRECISION_HINT": PRECISIONS[self._dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
-        return _core().compile_model(described, "CPU", settings)
+        with _CORE_LOCK:
+            core = _core()
+        return core.compile_model(described, "CPU", settings)
 
     def _example(self, image: Tensor) -> Tensor:
         """What to trace the network with: it takes as long as a prediction, so little of a tile."""
