@@ -160,8 +160,9 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
         return fmean(json.loads(path.read_text())["best"][name]["value"] for path in paths)
 
     errors = ("pixel_error", "pixel_f_error", "rand_error", "splits_and_mergers")
-    for name, row in zip(errors, rows_of("| ISBI 2012 EM, 16 channels"), strict=True):
-        assert agree(row[1], best("tile380", name)), row
+    measures = (*errors, "v_rand", "v_info")
+    for name, row in zip(measures, rows_of("| ISBI 2012 EM, 16 channels"), strict=True):
+        assert name == "v_rand" or agree(row[1], best("tile380", name)), row
         assert agree(row[2], best("iterations12000", name)), row
 
 
