@@ -120,13 +120,14 @@ def write_table() -> None:
             for title in VARIANTS
         ]
         rows = [row for row in rows if any(row[1:])]
-        title = f"{size[0]} channels, {size[1]} iterations, {size[2]}"
+        title = "{} channels, {} iterations, {}, {} interpolation".format(*size)
         blocks.append(f"## {title}\n\n{markdown(head, rows)}")
     TABLE.write_text("\n\n".join(blocks) + "\n")
 
 
-def _size(result: dict[str, Any]) -> tuple[int, int, str]:
-    return result["base_channels"], result["iterations"], result["precision"]
+def _size(result: dict[str, Any]) -> tuple[int, int, str, str]:
+    interpolation = result["settings"]["augmentation"]["interpolation"]
+    return result["base_channels"], result["iterations"], result["precision"], interpolation
 
 
 def _means(found: list[dict[str, Any]], name: str, title: str) -> list[str]:

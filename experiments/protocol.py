@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any, get_args
 
-from unet2015.augment import AugmentationConfig
+from unet2015.augment import AugmentationConfig, Interpolation
 from unet2015.device import Engine, Precision
 from unet2015.schedule import TrainingConfig
 from unet2015.settings import Settings
@@ -46,6 +46,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ridge", type=int, default=TrainingConfig.ridge)
     parser.add_argument("--w0", type=float, default=WeightMapConfig.w0)
     parser.add_argument("--rotation", type=float, help="degrees; by default what suits the set")
+    parser.add_argument(
+        "--interpolation",
+        choices=get_args(Interpolation),
+        default=AugmentationConfig.interpolation,
+        help="of the images that are trained on",
+    )
     parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
     parser.add_argument("--interval", type=int, default=TrainingConfig.interval)
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
@@ -65,7 +71,7 @@ def chosen_settings(name: str, arguments: argparse.Namespace) -> Settings:
             interval=arguments.interval,
             seed=arguments.seed,
         ),
-        AugmentationConfig(rotation=rotation),
+        AugmentationConfig(rotation=rotation, interpolation=arguments.interpolation),
         WeightMapConfig(w0=arguments.w0),
     )
 
@@ -80,8 +86,9 @@ def run_name(fold: str, settings: Settings, engine: Engine) -> str:
     """Name of a fold's run and result: what is not as by default is in it."""
     given, usual = _told(settings), _told(Settings())
     changed = [f"{key}{given[key]:g}" for key in given if given[key] != usual[key]]
-    precision = [] if engine.precision == "float32" else [engine.precision]
-    return "-".join([fold, str(settings.network.base_channels), *changed, *precision])
+    how = settings.augmentation.interpolation, engine.precision
+    named = [name for name in how if name not in (AugmentationConfig.interpolation, "float32")]
+    return "-".join([fold, str(settings.network.base_channels), *changed, *named])
 
 
 def _told(settings: Settings) -> dict[str, float]:

@@ -115,13 +115,13 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
     def agree(figure, value):
         return figure == "" if value is None else figure == f"{value:.{len(figure) - 2}f}"
 
-    silver = "hela-{}-silver-16-tile380-margin50-rotation15-iterations9000-dropout0.1"
-    wide = "hela-{}-silver-32-tile380-margin50-rotation15-dropout0.1-bfloat16"
+    silver = "hela-{}-silver-16-tile380-margin50-rotation15-iterations9000-dropout0.1-linear"
+    wide = "hela-{}-silver-32-tile380-margin50-rotation15-dropout0.1-linear-bfloat16"
     runs = [
-        "u373-{}-16-tile380-margin50-dropout0.1-bfloat16",
-        "u373-{}-16-margin50-iterations9000-dropout0.1-bfloat16",
-        "u373-{}-silver-16-tile380-margin50-dropout0.1-bfloat16",
-        "hela-{}-16-tile380-margin50-rotation15-iterations9000-dropout0.1-bfloat16",
+        "u373-{}-16-tile380-margin50-dropout0.1-linear-bfloat16",
+        "u373-{}-16-margin50-iterations9000-dropout0.1-linear-bfloat16",
+        "u373-{}-silver-16-tile380-margin50-dropout0.1-linear-bfloat16",
+        "hela-{}-16-tile380-margin50-rotation15-iterations9000-dropout0.1-linear-bfloat16",
         silver,
         silver.replace("9000", "18000"),
         silver.replace("-tile380", "") + "-bfloat16",
@@ -151,13 +151,15 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
 
     text = " ".join(README.read_text().split())
     for run, name in (runs[0], "U373"), (runs[3], "HeLa"):
-        other = run.replace("-bfloat16", "-seed1-bfloat16")
+        other = run.replace("-linear", "-seed1-linear")
         values = [seg(other), seg(other, "mirrored"), seg(other, "parted_at_necks")]
         told = ", ".join(f"{value:.3f}" for value in values)
         assert f"{told} ({name})" in text
 
     def best(recipe, name):
-        paths = [folder / f"em-{n}-16-{recipe}-dropout0.1-bfloat16.json" for n in range(1, 6)]
+        paths = [
+            folder / f"em-{n}-16-{recipe}-dropout0.1-linear-bfloat16.json" for n in range(1, 6)
+        ]
         return fmean(json.loads(path.read_text())["best"][name]["value"] for path in paths)
 
     errors = ("pixel_error", "pixel_f_error", "rand_error", "splits_and_mergers")
@@ -172,7 +174,9 @@ def test_the_ablation_of_the_readme_is_that_of_its_runs():
     folder = README.parent / "experiments/results/ablation"
 
     def mean(pattern, *line):
-        results = [json.loads(path.read_text()) for path in folder.glob(f"{pattern}-8-*1500-*")]
+        results = [
+            json.loads(path.read_text()) for path in folder.glob(f"{pattern}-8-*1500-*-linear-*")
+        ]
         assert len(results) == 6
         return f"{sum(reduce(getitem, line, r)['SEG'] for r in results) / 6:.2f}"
 

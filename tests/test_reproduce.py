@@ -52,7 +52,10 @@ def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
     assert result["parted_at_necks"]["depth"] == 7
     table = (tmp_path / "results.md").read_text()
     for line in ("", ", mirrored", ", parted at necks"):
-        assert f"| u373-02{line} | 2 | 0.1 | 572 | 5 | 50 | 5 | 180 | 2 | 3 | float32 |" in table
+        assert (
+            f"| u373-02{line} | 2 | 0.1 | 572 | 5 | 50 | 5 | 180 | nearest | 2 | 3 | float32 |"
+            in table
+        )
 
 
 def test_a_result_in_bfloat16_does_not_replace_one_in_float32(reproduce, tmp_path):

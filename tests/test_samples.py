@@ -168,9 +168,13 @@ def test_image_target_and_weight_are_varied_alike():
     frame = prepared[0]._replace(
         image=target[None].astype(np.float32), weight=target.astype(np.float32)
     )
-    still_grey = AugmentationConfig(gain=0, offset=0)
     for seed in range(5):
+        still_grey = AugmentationConfig(gain=0, offset=0)
         sample = random_sample([frame], 45, 10, still_grey, np.random.default_rng(seed))
+        assert np.array_equal(sample.image[0, 10:-10, 10:-10], sample.target)
+
+        linear_grey = dataclasses.replace(still_grey, interpolation="linear")
+        sample = random_sample([frame], 45, 10, linear_grey, np.random.default_rng(seed))
         seen = sample.image[0, 10:-10, 10:-10]
         flat = (seen < 1e-5) | (seen > 1 - 1e-5)
         assert np.array_equal(seen[flat].round(), sample.target[flat])
@@ -201,7 +205,7 @@ def test_a_frame_with_pixels_that_are_no_numbers_is_named():
 
 
 @given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 99))
-def test_interpolation_is_that_of_scipy(height, width, seed):
+def test_linear_and_nearest_interpolation_are_those_of_scipy(height, width, seed):
     rng = np.random.default_rng(seed)
     image = rng.normal(size=(2, height, width)).astype(np.float32)
     coordinates = rng.uniform(-60, 100, (2, 20, 30))
@@ -216,8 +220,21 @@ def test_interpolation_is_that_of_scipy(height, width, seed):
         )
 
 
-def test_interpolation_stays_exact_enough_in_large_frames():
+def test_linear_interpolation_stays_exact_enough_in_large_frames():
     image = np.random.default_rng(0).normal(size=(1, 2048, 2048)).astype(np.float32)
     coordinates = np.random.default_rng(1).uniform(1000, 2047, (2, 200, 200))
     expected = ndimage.map_coordinates(image[0], coordinates, order=1, mode="mirror")
     np.testing.assert_allclose(linear(image, coordinates)[0], expected, atol=1e-3)
+
+
+def test_noise_of_a_frame_is_left_in_its_tiles():
+    # Linear interpolation keeps 4/9 of its variance: the mean of (1 - x)^2 + x^2, squared.
+    noise = np.random.default_rng(0).normal(size=(300, 300))
+    frame = annotated_frame("a", noise, np.ones((300, 300), int))
+    prepared, _ = prepare([frame], BALANCED, WeightMapConfig())
+    for interpolation, kept in ("linear", 4 / 9), ("nearest", 1):
+        config = AugmentationConfig(gain=0, offset=0, interpolation=interpolation)
+        tiles = [
+            random_sample(prepared, 188, 92, config, np.random.default_rng(n)) for n in range(9)
+        ]
+        assert np.mean([tile.image.var() for tile in tiles]) == pytest.approx(kept, abs=0.02)

@@ -142,16 +142,19 @@ def random_sample(
     for the outermost ones; of others, those at the edge of what is annotated about half as often as
     those in its middle.
 
-    The image is interpolated linearly, the target takes the nearest pixel, as in the authors' later
-    code. There weights are interpolated; here they take the nearest pixel like the target, or the
-    weight of a narrow ridge would spread to the cells beside it. Targets and weights are
-    computed only where the network has an output.
+    The target takes the nearest pixel, as in the authors' later code. There images and weights are
+    interpolated linearly; here they take the nearest pixel like the target, or images would lose
+    noise that those to be predicted have, and the weight of a narrow ridge would spread to the
+    cells beside it. Targets and weights are computed only where the network has an output.
     """
     frame, centre = _somewhere(frames, generator)
     variation = draw(config, generator)
     seen = tile_coordinates(variation, centre, tile)
     judged = seen[:, border : tile - border, border : tile - border]
-    image = linear(frame.image, seen)
+    if config.interpolation == "linear":
+        image = linear(frame.image, seen)
+    else:
+        image = np.stack(nearest(list(frame.image), seen))
     target, weight = nearest([frame.target, frame.weight], judged)
     return Sample(
         image=image * np.float32(variation.gain) + np.float32(variation.offset),
@@ -180,7 +183,7 @@ def linear(image: NDArray[np.float32], coordinates: NDArray[np.float64]) -> NDAr
     image : ndarray
         Shape (channels, height, width).
     coordinates : ndarray
-        Rows and columns, shape (2, ...).
+        Rows and columns, shape (2, rows, columns).
 
     Notes
     -----
