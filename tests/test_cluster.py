@@ -2,10 +2,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from itertools import chain, repeat
+from pathlib import Path
 from unittest.mock import MagicMock, Mock
 
 import numpy as np
@@ -137,7 +139,6 @@ def test_a_worker_that_outlives_a_command_sees_the_image_of_the_next(files):
 
 def test_workers_that_come_after_the_start_get_work_too(monkeypatch):
     monkeypatch.setattr("unet2015.cluster.digest", lambda _model: "")
-    monkeypatch.setattr("unet2015.cluster.fingerprint", lambda _path: "")
     monkeypatch.setattr("unet2015.cluster.plane_statistics", lambda *_: None)
     in_flight, most = deque(), []
 
@@ -158,7 +159,7 @@ def test_workers_that_come_after_the_start_get_work_too(monkeypatch):
     cluster._model = cluster._threads = None
     grid, ledger = TileGrid((2000, 2000), (44, 44), 20, 4), {statistics_key(()): []}
     task = Mock(grid=grid)
-    cluster.compute(task, [Work((), tile) for tile in grid], Mock(), ledger, lambda _: None)
+    cluster.compute(task, "", [Work((), tile) for tile in grid], Mock(), ledger, lambda _: None)
     assert most[0] == 4
     assert max(most) == 4 * 16
     assert len(ledger) == 1 + len(grid)
@@ -177,7 +178,6 @@ def test_workers_that_come_after_the_start_get_work_too(monkeypatch):
 )
 def test_a_scheduler_that_goes_is_told(monkeypatch, result, threads, status, told):
     monkeypatch.setattr("unet2015.cluster.digest", lambda _model: "")
-    monkeypatch.setattr("unet2015.cluster.fingerprint", lambda _path: "")
     future = Mock(**{"result.side_effect": result})
     cluster = Cluster.__new__(Cluster)
     cluster._client = Mock(status=status, **{"cancel.side_effect": OSError})
@@ -191,7 +191,7 @@ def test_a_scheduler_that_goes_is_told(monkeypatch, result, threads, status, tol
     work, ledger = Work((), next(iter(GRID))), {statistics_key(()): []}
     monkeypatch.setattr("unet2015.cluster.plane_statistics", lambda *_: None)
     with pytest.raises((InputError, ZeroDivisionError), match=told):
-        cluster.compute(Mock(), [work], Mock(), ledger, lambda _: None)
+        cluster.compute(Mock(), "", [work], Mock(), ledger, lambda _: None)
 
 
 def test_a_scheduler_that_does_not_answer_is_told(files, capsys, monkeypatch):
@@ -222,3 +222,23 @@ def test_what_workers_have_begun_is_written_before_the_folder_is_another_s(files
         written = sorted(pixels.rglob("*"))
         time.sleep(1)
         assert sorted(pixels.rglob("*")) == written
+
+
+def test_a_worker_that_does_not_answer_is_not_waited_for_without_end(monkeypatch, caplog):
+    monkeypatch.setattr("unet2015.cluster.digest", lambda _model: "")
+    monkeypatch.setattr("unet2015.cluster.plane_statistics", lambda *_: None)
+    monkeypatch.setattr("unet2015.cluster.PARTING", 0.1)
+    answers = threading.Event()
+    cluster = Cluster.__new__(Cluster)
+    cluster._client = Mock(status="running", **{"run.side_effect": lambda *_: answers.wait(60)})
+    cluster._client.nthreads.return_value = {}
+    cluster._client.submit.return_value = Mock(**{"result.side_effect": KeyboardInterrupt})
+    cluster._distributed = Mock(KilledWorker=RuntimeError)
+    finished = cluster._distributed.as_completed.return_value = MagicMock()
+    finished.__iter__.return_value = [cluster._client.submit.return_value]
+    cluster._model = cluster._threads = None
+    work, ledger = Work((), next(iter(GRID))), {statistics_key(()): []}
+    with pytest.raises(KeyboardInterrupt):
+        cluster.compute(Mock(), "", [work], Mock(path=Path("here")), ledger, lambda _: None)
+    assert "a Dask worker does not answer, and may still write to here" in caplog.text
+    answers.set()

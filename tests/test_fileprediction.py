@@ -258,6 +258,7 @@ def interrupted(request, model, image, monkeypatch):
 def test_what_changed_since_is_told(interrupted, model, image, capsys, what):
     words, message = list(interrupted), f"another {what}"
     if what == "input":
+        message = "image.tif is another than the one of which"
         write_image(image, blobs((301, 217), 7))
     elif what == "model":
         save_model(model, Model(UNet(base_channels=3, depth=2), "minmax"))
@@ -269,6 +270,50 @@ def test_what_changed_since_is_told(interrupted, model, image, capsys, what):
     assert message in capsys.readouterr().err
     assert cli(*words, "--overwrite") == 0
     assert not hidden(image.parent)
+
+
+def test_the_work_on_an_image_that_was_out_of_reach_is_gone_on_with(interrupted, image, caplog):
+    state, away = image.stat(), image.with_name("away.tif")
+    image.rename(away)
+    begun = image.with_name(".out.tif.unet2015") / "ledger.jsonl"
+    known = begun.read_text()
+    assert cli(*interrupted) == 2
+    assert begun.read_text() == known
+    away.rename(image)
+    assert image.stat().st_mtime_ns == state.st_mtime_ns
+    assert cli(*interrupted) == 0
+    assert "going on with" in caplog.text
+
+
+@pytest.mark.usefixtures("large")
+def test_an_image_that_goes_when_all_tiles_are_done_leaves_them(model, image, monkeypatch):
+    away, out = image.with_name("away.tif"), image.with_name("out.tif")
+
+    def go(_):
+        if image.exists():
+            image.rename(away)
+
+    with pytest.raises(InputError, match="is no longer there"):
+        predict_file(image, out, load_model(model), CPU, Result(), tile=84, progress=go)
+    away.rename(image)
+    done = []
+    monkeypatch.setattr("unet2015.scratch.ScratchPixels.__setitem__", lambda *_: done.append(1))
+    predict_file(image, out, load_model(model), CPU, Result(), tile=84)
+    assert not done
+
+
+@pytest.mark.usefixtures("large")
+def test_a_prediction_goes_on_with_the_backend_that_it_was_begun_with(model, image, monkeypatch):
+    words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"), "--tile", 84)
+    with monkeypatch.context() as patched:
+        patched.setattr("unet2015.scratch.ScratchPixels.__setitem__", failing(5, "pixels"))
+        assert cli(*words) == 2
+    # As with more images, for which another backend pays.
+    monkeypatch.setattr(
+        "unet2015.commands.predict.choose_backend",
+        lambda engine, *_: engine._replace(backend="compile"),
+    )
+    assert cli(*words) == 0
 
 
 @pytest.mark.usefixtures("large")

@@ -1,5 +1,6 @@
 """Many images in one prediction: what is done stays done, what is damaged stops no other."""
 
+import errno
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ from unet2015.checkpoint import Model
 from unet2015.cli import main
 from unet2015.fileprediction import predict_file
 from unet2015.images import read_image, write_image
+from unet2015.images.tiff import TiffImage
 from unet2015.scratch import Scratch
 from unet2015.unet import UNet
 
@@ -72,6 +74,17 @@ def lacking_a_file(path):
     tifffile.tiffcomment(path, described[:start] + "".join(parts) + described[end:])
 
 
+def giant_tiles(path):
+    """Write a TIFF whose tiles say to be of more pixels than memory has bytes."""
+    tifffile.imwrite(path, CELL, tile=(16, 16), compression="zlib", metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages.first.tags["TileWidth"]
+    damaged = bytearray(path.read_bytes())
+    damaged[tag.offset + 2 : tag.offset + 4] = (4).to_bytes(2, "little")  # a longer type
+    damaged[tag.offset + 8 : tag.offset + 12] = bytes([0xFE] * 4)
+    path.write_bytes(damaged)
+
+
 DAMAGES = {
     "NaN": lambda path: write_image(path, np.full((25, 25), np.nan, np.float32)),
     "zeroed": zeroed,
@@ -81,6 +94,11 @@ DAMAGES = {
     "link": lambda path: (path.unlink(), path.symlink_to("nowhere.tif")),
     "lacking": lacking_a_file,
     "complex": lambda path: tifffile.imwrite(path, CELL.astype(np.complex64)),
+    "RGB": lambda path: write_image(path, np.stack([CELL] * 3), "CYX"),
+    "positions": lambda path: tifffile.imwrite(
+        path, np.stack([CELL] * 2), metadata={"axes": "PYX"}
+    ),
+    "giant tiles": giant_tiles,
 }
 
 
@@ -124,6 +142,20 @@ def test_an_image_that_goes_does_not_stop_the_others(
     assert names(tmp_path / "out") == [".unet2015", "a.tif", "c.tif"]
 
 
+def test_an_image_that_the_system_withholds_does_not_stop_the_others(
+    model, images, tmp_path, capsys, caplog, monkeypatch
+):
+    def withheld(path):
+        if path.name == "b.tif":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return TiffImage(path)
+
+    monkeypatch.setattr("unet2015.images.opening.TiffImage", withheld)
+    words = ("predict", images, "-m", model, "-o", tmp_path / "out")
+    assert "1 of 3 images" in refused(capsys, *words)
+    assert "b.tif cannot be read (Permission denied): make it readable, or" in caplog.text
+
+
 def test_nothing_is_made_where_no_image_can_be_read(model, images, tmp_path, capsys):
     for image in images.iterdir():
         image.write_bytes(b"")
@@ -161,7 +193,7 @@ def test_an_earlier_result_of_an_image_that_fails_is_told(model, images, tmp_pat
     assert cli(*words) == 0
     DAMAGES["NaN"](images / "b.tif")
     refused(capsys, *words)
-    assert f"{tmp_path / 'out' / 'b.tif'} is of an earlier run." in caplog.text
+    assert f"{tmp_path / 'out' / 'b.tif'} stays as it was." in caplog.text
 
 
 def test_a_result_that_was_replaced_meanwhile_is_made_again(model, images, tmp_path):
@@ -233,3 +265,9 @@ def test_masks_of_other_frames_are_told(model, tracked, tmp_path, caplog):
     write_image(tracked / "mask007.png", CELL)
     assert cli("predict", tmp_path / "01", "-m", model, "-o", tracked) == 0
     assert "holds masks of other frames, too: mask002.tif, mask007.png." in caplog.text
+
+
+def test_masks_of_frames_that_fail_are_not_of_other_frames(model, tracked, tmp_path, caplog):
+    DAMAGES["empty"](tmp_path / "01/t001.tif")
+    assert cli("predict", tmp_path / "01", "-m", model, "-o", tracked) == 2
+    assert "other frames" not in caplog.text

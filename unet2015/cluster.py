@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import CancelledError
@@ -41,6 +42,8 @@ from .scratch import ScratchPixels
 from .tasks import Task, Work, compute, plane_statistics, statistics_key, unfinished
 from .tiles import TileGrid
 
+logger = logging.getLogger(__name__)
+
 BATCH = 4
 """Tiles that a worker gets at once: enough to overlap reading, network and writing."""
 
@@ -49,6 +52,10 @@ ONE_AT_A_TIME = threading.Lock()
 
 PATIENCE = "10s"
 """How long a scheduler may take to answer."""
+
+
+PARTING = 60.0
+"""Seconds in which a worker may finish the tiles that it has begun when a run ends early."""
 
 
 class Recipe(NamedTuple):
@@ -112,15 +119,16 @@ class Cluster:
     def compute(
         self,
         task: Task,
+        state: str,
         works: Iterable[Work],
         pixels: ScratchPixels,
         ledger: MutableMapping[str, Any],
         progress: Callable[[int], object],
     ) -> None:
-        """Do what `tasks.compute` does, on the workers."""
+        """Do what `tasks.compute` does, on the workers; `state` is the image's fingerprint."""
         recipe = Recipe(
             task.image.path.resolve(),
-            fingerprint(task.image.path),
+            state,
             task.channels,
             self._model,
             digest(task.model),
@@ -171,9 +179,22 @@ class Cluster:
                 "where it stopped."
             ) from error
         finally:
-            with suppress(Exception):  # also a scheduler that has gone
-                self._client.cancel(list(futures))
-                self._client.run(end_of, {future.key for future in futures})
+            if futures:
+                logger.info("waiting for tiles that workers have begun.")
+                # In a thread, since workers that do not answer are waited for without end.
+                end = threading.Thread(target=self._end, args=(list(futures),), daemon=True)
+                end.start()
+                end.join(PARTING)
+                if end.is_alive():
+                    logger.warning(
+                        "a Dask worker does not answer, and may still write to %s.", pixels.path
+                    )
+
+    def _end(self, futures: list[Any]) -> None:
+        """Cancel batches, and wait for those that workers have begun."""
+        with suppress(Exception):  # also a scheduler that has gone
+            self._client.cancel(futures)
+            self._client.run(end_of, {future.key for future in futures})
 
     def __enter__(self) -> Self:
         return self

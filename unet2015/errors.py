@@ -17,6 +17,10 @@ class ImageError(InputError):
     """An image cannot be used, for what it is; others may."""
 
 
+class UnreachableError(ImageError):
+    """An image cannot be reached at present; it may come back as it was."""
+
+
 def by(shape: Sequence[int]) -> str:
     """Write a shape as messages do, ``512x696``."""
     return "x".join(map(str, shape))

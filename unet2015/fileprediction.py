@@ -23,11 +23,12 @@ from . import __version__
 from .atomic import sync
 from .checkpoint import Model
 from .device import Engine
-from .errors import ImageError, InputError
+from .errors import ImageError, InputError, UnreachableError
 from .images import Image, fingerprint, open_image, select_channels
 from .images.pyramid import Sliceable
+from .images.source import unreachable
 from .results import Result, write_result
-from .scratch import Scratch
+from .scratch import Scratch, differences
 from .tasks import Task, all_work, compute
 from .tiles import TileGrid
 from .tilesize import tile_grid
@@ -102,9 +103,12 @@ def predict_file(
             check_unchanged(source, state)
             _write(target, pixels, image, result)
             return state
+        needed = purpose(task, state, tile)
+        if not overwrite:
+            _check_begun(source, scratch_folder(target), needed)
         with (
             explained_full_disk(target),
-            Scratch(scratch_folder(target), purpose(task, state, tile), overwrite) as scratch,
+            Scratch(scratch_folder(target), needed, overwrite) as scratch,
         ):
             # What fits into memory may be different in a second run.
             if "output" not in scratch.ledger:
@@ -116,8 +120,10 @@ def predict_file(
                 if cluster is None:
                     compute(task, all_work(task), stored, scratch.ledger, progress)
                 else:
-                    cluster.compute(task, all_work(task), stored, scratch.ledger, progress)
+                    cluster.compute(task, state, all_work(task), stored, scratch.ledger, progress)
                 check_unchanged(source, state)
+            except UnreachableError:  # it may come back as it was
+                raise
             except ImageError:  # of what is damaged no part is to be trusted
                 scratch.remove()
                 raise
@@ -129,6 +135,15 @@ def predict_file(
 def scratch_folder(target: Path) -> Path:
     """Where the work for a result is kept until it is written."""
     return target.with_name(f".{target.name}.unet2015")
+
+
+def _check_begun(source: Path, folder: Path, needed: dict[str, Any]) -> None:
+    """Refuse to go on with work of which nothing but the image has changed; other images may."""
+    if differences(folder, needed) == ["input"]:
+        raise ImageError(
+            f"{source} is another than the one of which {folder} holds an unfinished prediction: "
+            "put that one back, or delete the folder."
+        )
 
 
 def _write(target: Path, pixels: Sliceable, image: Image, result: Result) -> None:
@@ -187,8 +202,8 @@ def image_state(source: Path) -> str:
     """Fingerprint of an image, which may have gone since its name was found."""
     try:
         return fingerprint(source)
-    except FileNotFoundError as error:
-        raise ImageError(f"{source} is no longer there: copy it again, or leave it out.") from error
+    except OSError as error:
+        raise unreachable(source, error) from error
 
 
 def check_unchanged(source: Path, state: str) -> None:

@@ -52,7 +52,7 @@ class Failures:
             if self._images == 1:
                 raise
             self._failed += 1
-            old = f" {job.target} is of an earlier run." if job.target.exists() else ""
+            old = f" {job.target} stays as it was." if job.target.exists() else ""
             logger.error("%s%s", error, old)
 
     def __bool__(self) -> bool:

@@ -111,10 +111,11 @@ class Scratch:
         written = self.folder / _PURPOSE
         before = None if self._overwrite else _read_purpose(written)
         if before is not None:
-            changed = _changes(before, self._purpose)
+            changed = _differing(before, self._purpose)
             if changed and is_unfinished(self.folder):
+                told = ", ".join(_told(name, before, self._purpose) for name in changed)
                 raise InputError(
-                    f"{self.folder} holds an unfinished prediction with {changed}: repeat the "
+                    f"{self.folder} holds an unfinished prediction with {told}: repeat the "
                     "command that began it, or start afresh with --overwrite."
                 )
             if not changed:
@@ -251,6 +252,17 @@ def is_unfinished(folder: Path) -> bool:
     return True
 
 
+def begun_purpose(folder: Path) -> dict[str, Any]:
+    """What the unfinished work in a scratch folder is for; nothing if there is none."""
+    return (_read_purpose(folder / _PURPOSE) or {}) if is_unfinished(folder) else {}
+
+
+def differences(folder: Path, purpose: Mapping[str, Any]) -> list[str]:
+    """In what the purpose of the unfinished work in a scratch folder is another than this one."""
+    begun = begun_purpose(folder)
+    return _differing(begun, json.loads(json.dumps(purpose))) if begun else []
+
+
 def _read_purpose(path: Path) -> dict[str, Any] | None:
     """What a folder is for; None if that is not to be read, and so nothing was begun."""
     try:
@@ -259,13 +271,12 @@ def _read_purpose(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say in words what differs; nothing if all is the same."""
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    return ", ".join(
-        # Digests say nothing to a reader.
-        f"another {name}"
-        if len(f"{before.get(name)}") == 64
-        else f"{name} {before.get(name)} instead of {now.get(name)}"
-        for name in names
-    )
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**before, **now} if before.get(name) != now.get(name)]
+
+
+def _told(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in words what differs; digests say nothing to a reader."""
+    if len(f"{before.get(name)}") == 64:
+        return f"another {name}"
+    return f"{name} {before.get(name)} instead of {now.get(name)}"

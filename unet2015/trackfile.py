@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,11 @@ _NUMBER = re.compile("[0-9]{1,9}")
 
 def forget_tracks(mask: Path) -> None:
     """Remove the track file beside a mask that has been replaced, if the image is a mask at all."""
-    tracks = mask.with_name(TRACK_FILE)
-    if is_numbered(mask) and tracks.exists():
-        tracks.unlink()
-        logger.info("%s was about masks that have been replaced and is removed.", tracks)
+    if is_numbered(mask):
+        tracks = mask.with_name(TRACK_FILE)
+        with suppress(FileNotFoundError):  # another command may be as far
+            tracks.unlink()
+            logger.info("%s was about masks that have been replaced and is removed.", tracks)
 
 
 def read_tracks(path: Path | str) -> NDArray[np.int64]:

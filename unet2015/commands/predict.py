@@ -19,13 +19,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import numpy as np
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .. import __version__
 from ..allocation import keep_memory
+from ..backends import Backend
 from ..checkpoint import Model, load_model
 from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
 from ..errors import InputError
@@ -36,7 +37,7 @@ from ..inputs import plan_results
 from ..jobs import Failures, Finished, Job, finished_jobs, is_done, set_done, tell_other_masks
 from ..progress import Progress
 from ..results import ProbabilityType, Result
-from ..scratch import is_unfinished
+from ..scratch import begun_purpose, is_unfinished
 from ..tilesize import tile_grid
 from ..trackfile import forget_tracks
 
@@ -119,6 +120,8 @@ def run(options: Options) -> None:
         failures.answer()
     usable, pixels, sizes = zip(*checked, strict=True)
     engines = _engines(engine, options.backend, pixels, sizes, model)
+    if options.backend == "auto" and not options.overwrite:
+        engines = [_as_begun(*each) for each in zip(engines, usable, strict=True)]
     _prepare_outputs(usable, options.out)
     _announce(usable, engines, options)
     tell_other_masks(jobs)
@@ -226,6 +229,15 @@ def _engines(
     channels = model.network.config.base_channels
     chosen = {size: choose_backend(engine, backend, total[size], channels) for size in total}
     return [chosen[size] for size in sizes]
+
+
+def _as_begun(engine: Engine, job: Job) -> Engine:
+    """The backend of the prediction to go on with: it may have been chosen for more images."""
+    begun = begun_purpose(scratch_folder(job.target)).get("device")
+    for backend in get_args(Backend):
+        if str(engine._replace(backend=backend)) == begun:
+            return engine._replace(backend=backend)
+    return engine
 
 
 def _cluster(options: Options) -> AbstractContextManager[Cluster | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import InputError
+from ..errors import ImageError, InputError
 from .source import Image, warn_once
 
 
@@ -36,7 +36,7 @@ def select_channels(image: Image, requested: Sequence[int | str], wanted: int) -
     have = f"{image.path} has {_count(image.channels)}{names}, axes {image.describe()}"
     if not requested:
         if image.channels != wanted:
-            raise InputError(
+            raise ImageError(
                 f"{have}, but the model takes {wanted}: choose with --channels, counting from 0."
                 if image.channels > wanted
                 else f"{have}, but the model takes {wanted}: use an image with {_count(wanted)}."
@@ -56,7 +56,7 @@ def _channel_number(image: Image, channel: int | str, have: str) -> int:
     if not 0 <= number < image.channels:
         if channel in names:
             return names.index(str(channel))
-        raise InputError(f"There is no channel {channel}: {have}, counting from 0.")
+        raise ImageError(f"There is no channel {channel}: {have}, counting from 0.")
     if channel in names and names[number] != channel:
         warn_once(
             f"{image.path}: taking channel {number}, counting from 0, which is named "

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImageError
+from ..errors import ImageError, InputError, UnreachableError
 
 log = logging.getLogger(__name__)
 
@@ -190,12 +190,14 @@ class Image(ABC):
 
 @contextmanager
 def telling_damage(path: Path) -> Iterator[None]:
-    """Say in one sentence whatever a library makes of a damaged file."""
+    """Say in one sentence whatever a library makes of a damaged file, or the system of its path."""
     try:
         yield
-    except (ImageError, OSError, MemoryError):
+    except (InputError, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # libraries raise them, too
+            raise unreachable(path, error) from error
         raise damaged(path, error) from error
 
 
@@ -209,6 +211,15 @@ def damaged(path: Path, error: Exception) -> ImageError:
     """Say in one sentence that a file cannot be read, and why."""
     why = " ".join(str(error).split())[:200] or type(error).__name__
     return ImageError(f"{path} cannot be read ({why}): copy or export it again.")
+
+
+def unreachable(path: Path, error: OSError) -> UnreachableError:
+    """Say in one sentence that the system does not give a file."""
+    if isinstance(error, FileNotFoundError):
+        return UnreachableError(f"{path} is no longer there: copy it again, or leave it out.")
+    return UnreachableError(
+        f"{path} cannot be read ({error.strerror}): make it readable, or leave it out."
+    )
 
 
 def _bounds(region: slice, length: int) -> slice:

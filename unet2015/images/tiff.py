@@ -18,13 +18,15 @@ from ..errors import ImageError
 from .blocks import BlockCache, assemble
 from .ifd import check_directories
 from .metadata import read_tiff_metadata
-from .source import Image, canonical_axes, damaged, plane_order, telling_damage, warn_once
+from .source import Image, canonical_axes, damaged, plane_order, warn_once
 
 # tifffile logs what it finds odd and goes on, with zeros or with fewer pages. Here such files are
 # refused in one sentence instead.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 _OPEN_FILES = 8
+_LARGEST_TILE = 2**28
+"""Pixels; tiles that have more, and more than the image, come of a damaged file."""
 
 
 class TiffImage(Image):
@@ -46,13 +48,12 @@ class TiffImage(Image):
         self._cache = BlockCache()
         self._files: dict[str, BinaryIO] = {}
         check_directories(path)
-        with telling_damage(path):
-            self._tiff = tifffile.TiffFile(path)
-            try:
-                self._open(path)
-            except Exception:
-                self.close()
-                raise
+        self._tiff = tifffile.TiffFile(path)
+        try:
+            self._open(path)
+        except Exception:
+            self.close()
+            raise
 
     def _open(self, path: Path) -> None:
         series = self._tiff.series[0]
@@ -263,6 +264,12 @@ def _check_supported(path: Path, tiff: tifffile.TiffFile) -> None:
         )
     if keyframe.is_tiled and not (keyframe.tilelength and keyframe.tilewidth):
         raise ImageError(f"{path} has tiles of no size: it is damaged, so copy it again.")
+    tile, page = keyframe.tilelength * keyframe.tilewidth, prod(keyframe.shape)
+    if keyframe.is_tiled and tile > max(_LARGEST_TILE, page):
+        raise ImageError(
+            f"{path} has tiles of {keyframe.tilelength}x{keyframe.tilewidth} pixels, more than the "
+            "image: it is damaged, so copy it again."
+        )
     inner = keyframe.axes
     if keyframe.shaped[1] > 1 or series.transform is not None:
         raise ImageError(f"{path} is a kind of TIFF that is not supported: save it as OME-TIFF.")

@@ -15,7 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from ..atomic import atomic_path, check_place, check_writable
-from ..errors import InputError
+from ..errors import ImageError, InputError
 from .metadata import known_sizes, tiff_description
 from .opening import is_zarr
 from .source import Image, PixelSize
@@ -97,7 +97,7 @@ def check_own(path: Path) -> None:
 def check_planes(image: Image) -> None:
     """Refuse an image with planes along other axes than T and Z: no result could have them."""
     if not set(image.plane_axes) <= set("TZ"):
-        raise InputError(
+        raise ImageError(
             f"{image.path} has the axes {image.axes}: planes are numbered by T and Z at most, so "
             "split it first."
         )
