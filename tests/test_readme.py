@@ -115,17 +115,16 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
     def agree(figure, value):
         return figure == "" if value is None else figure == f"{value:.{len(figure) - 2}f}"
 
-    silver = "hela-{}-silver-16-tile380-margin50-rotation15-iterations9000-dropout0.1-linear"
+    silver = "hela-{}-silver-16-margin50-rotation15-iterations9000-dropout0.1-linear-bfloat16"
     wide = "hela-{}-silver-32-tile380-margin50-rotation15-dropout0.1-linear-bfloat16"
     runs = [
+        "u373-{}-16-tile380-margin50-dropout0.1-bfloat16",
         "u373-{}-16-tile380-margin50-dropout0.1-linear-bfloat16",
         "u373-{}-16-margin50-iterations9000-dropout0.1-linear-bfloat16",
         "u373-{}-silver-16-tile380-margin50-dropout0.1-linear-bfloat16",
         "hela-{}-16-tile380-margin50-rotation15-iterations9000-dropout0.1-linear-bfloat16",
         silver,
         silver.replace("9000", "18000"),
-        silver.replace("-tile380", "") + "-bfloat16",
-        silver.replace("-tile380", "").replace("9000", "18000") + "-bfloat16",
         wide,
         wide.replace("-dropout", "-iterations12000-dropout"),
         wide.replace("-32-", "-64-"),
@@ -144,13 +143,15 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
             f"{result['base_channels']}" + ", drop-out 0.5" * (dropout == 0.5),
             str(training["tile"]),
             f"{training['iterations']:,}",
-            result["precision"],
+            result["settings"]["augmentation"]["interpolation"],
         ]
+        assert result["precision"] == "bfloat16"
         values = [seg(run), seg(run, "mirrored"), seg(run, "parted_at_necks")]
         assert all(agree(*pair) for pair in zip(row[6:], values, strict=True)), (row, values)
 
     text = " ".join(README.read_text().split())
-    for run, name in (runs[0], "U373"), (runs[3], "HeLa"):
+    gold = [run for run in runs if "silver" not in run and "tile380" in run and "linear" in run]
+    for run, name in zip(gold, ("U373, tile 380", "HeLa"), strict=True):
         other = run.replace("-linear", "-seed1-linear")
         values = [seg(other), seg(other, "mirrored"), seg(other, "parted_at_necks")]
         told = ", ".join(f"{value:.3f}" for value in values)
