@@ -10,7 +10,7 @@ from unet2015 import InputError, load_model
 from unet2015.atomic import atomic_path
 from unet2015.augment import AugmentationConfig
 from unet2015.backends import WithFallback
-from unet2015.checkpoint import MODEL_FILE, read_tensors
+from unet2015.checkpoint import MODEL_FILE, read_tensors, write_tensors
 from unet2015.datasets.frames import annotated_frame
 from unet2015.device import Engine
 from unet2015.loss import weighted_cross_entropy
@@ -352,6 +352,15 @@ def test_a_run_is_not_resumed_with_other_data(tmp_path):
     (frame,) = frames()
     with pytest.raises(InputError, match="begun with other images or labels"):
         train([frame._replace(image=frame.image + 1)], tmp_path, SMALL, CPU, resume=True)
+
+
+def test_a_run_of_a_version_that_did_not_know_a_setting_is_not_resumed(tmp_path):
+    train(frames(), tmp_path, SMALL, CPU)
+    tensors, metadata = read_tensors(tmp_path / CHECKPOINT_FILE)
+    del metadata["settings"]["augmentation"]["interpolation"]
+    write_tensors(tmp_path / CHECKPOINT_FILE, tensors, metadata)
+    with pytest.raises(InputError, match="go on with the version that wrote it"):
+        train(frames(), tmp_path, SMALL, CPU, resume=True)
 
 
 def test_the_folder_of_a_run_is_tried_before_training(tmp_path):

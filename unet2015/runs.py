@@ -110,7 +110,8 @@ class Run:
         if not path.exists():
             return 0
         tensors, metadata = read_tensors(path)
-        if metadata.get("format") != FORMAT:
+        known = dict(_flat(metadata.get("settings", {}))).keys()
+        if metadata.get("format") != FORMAT or known != dict(_flat(self.settings)).keys():
             raise InputError(
                 f"{path} is not a checkpoint of this version of unet2015: go on with the version "
                 "that wrote it, or choose another folder."
