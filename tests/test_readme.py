@@ -116,6 +116,7 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
         return figure == "" if value is None else figure == f"{value:.{len(figure) - 2}f}"
 
     silver = "hela-{}-silver-16-margin50-rotation15-iterations9000-dropout0.1-linear-bfloat16"
+    nearest = silver.replace("-linear", "")
     wide = "hela-{}-silver-32-tile380-margin50-rotation15-dropout0.1-linear-bfloat16"
     runs = [
         "u373-{}-16-tile380-margin50-dropout0.1-bfloat16",
@@ -123,6 +124,7 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
         "u373-{}-16-margin50-iterations9000-dropout0.1-linear-bfloat16",
         "u373-{}-silver-16-tile380-margin50-dropout0.1-linear-bfloat16",
         "hela-{}-16-tile380-margin50-rotation15-iterations9000-dropout0.1-linear-bfloat16",
+        nearest,
         silver,
         silver.replace("9000", "18000"),
         wide,
