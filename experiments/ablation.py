@@ -1,7 +1,7 @@
 """What each ingredient of the paper buys: the recipe without one of them at a time.
 
     python experiments/ablation.py [--sets u373 hela] [--base-channels 8] [--iterations 1500]
-        [--seeds 0 1 2] [--precision auto] [--minutes M] [--runs runs]
+        [--seeds 0 1 2] [--interpolation nearest] [--precision auto] [--minutes M] [--runs runs]
 
 Both folds of each set are trained and scored as in the reproduction, at reduced size; see
 ``experiments/README.md``. Writes ``experiments/results/ablation/*.json`` and, from all that is
@@ -27,7 +27,7 @@ from results_table import HERE, markdown
 from torch import nn
 
 from unet2015.allocation import keep_memory
-from unet2015.augment import AugmentationConfig
+from unet2015.augment import AugmentationConfig, Interpolation
 from unet2015.device import Precision, choose_engine
 from unet2015.errors import InputError
 from unet2015.schedule import TrainingConfig
@@ -97,7 +97,11 @@ def main() -> None:
             TrainingConfig(
                 iterations=arguments.iterations, seed=seed, tile=variant.tile, margin=MARGIN
             ),
-            replace(variant.augmentation, rotation=ROTATION[name]),
+            replace(
+                variant.augmentation,
+                rotation=ROTATION[name],
+                interpolation=arguments.interpolation,
+            ),
             variant.weight_map,
         )
         named = fold._replace(name=f"{fold.name}-{title.replace(' ', '-')}")
@@ -165,6 +169,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--base-channels", type=int, default=8)
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument(
+        "--interpolation",
+        choices=get_args(Interpolation),
+        default=AugmentationConfig.interpolation,
+    )
     parser.add_argument("--precision", choices=get_args(Precision), default="auto")
     parser.add_argument("--minutes", type=float, default=math.inf, help="for this call")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")

@@ -8,8 +8,8 @@ unet2015  `unet2015.training.train` as it comes, with its own random tile for ea
           many iterations as the bare loop, in turns with it; the best round counts for both
 tile      one training tile of `unet2015.samples`: image, target and weights, deformed, rotated,
           shifted, with varied grey values
-deform    `elasticdeform.deform_grid` of image, target and weights over the whole tile, linearly for
-          the image and with the nearest pixel for the others, and nothing else
+deform    `elasticdeform.deform_grid` of image, target and weights over the whole tile, with the
+          nearest pixel, and nothing else
 
 That both tiles are the same where the network has an output is checked, without rotation and shift.
 Synthetic cells; both kinds of tiles are made in one thread. `unet2015.keep_memory` holds for all,

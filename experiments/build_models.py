@@ -118,7 +118,8 @@ def _results(
     if not results:
         raise SystemExit(
             f"{RESULTS} has no result of {name} with these settings in {engine.precision}: run "
-            "reproduce.py with them, or give the --precision of one that is there."
+            "reproduce.py with them, or give settings, such as --precision or --interpolation, of "
+            "which there is one."
         )
     return results
 

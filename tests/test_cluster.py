@@ -18,6 +18,7 @@ from unet2015 import InputError, save_model
 from unet2015.checkpoint import Model, load_model
 from unet2015.cli import main
 from unet2015.device import Engine
+from unet2015.errors import UnreachableError
 from unet2015.fileprediction import digest, predict_file
 from unet2015.images import fingerprint, write_image
 from unet2015.results import Result
@@ -99,7 +100,7 @@ def test_threads_of_a_worker_take_turns(monkeypatch):
     assert together == [1] * 8
 
 
-def recipe_for(files, grid):
+def recipe_for(files, grid, pixels=Path("nowhere")):
     return Recipe(
         image=files / "image.tif",
         state=fingerprint(files / "image.tif"),
@@ -109,7 +110,7 @@ def recipe_for(files, grid):
         engine=Engine(torch.device("cpu")),
         grid=grid,
         result=Result(),
-        pixels=files / "scratch" / "pixels.zarr",
+        pixels=pixels,
         threads=None,
     )
 
@@ -120,8 +121,31 @@ def test_a_worker_refuses_another_model(files):
 
 
 def test_a_worker_refuses_an_image_that_is_not_the_one_meant(files):
-    with pytest.raises(InputError, match="not the same on all machines"):
+    with pytest.raises(UnreachableError, match="not the same on all machines"):
         compute_batch(recipe_for(files, GRID)._replace(state="of another image"), {}, [])
+
+
+def test_a_worker_whose_image_has_gone_says_so(files):
+    recipe = recipe_for(files, GRID)
+    recipe.image.unlink()
+    with pytest.raises(UnreachableError, match="is no longer there"):
+        compute_batch(recipe, {}, [])
+
+
+def test_workers_are_told_which_image_is_meant(files):
+    state, submitted = fingerprint(files / "image.tif"), []
+    with Cluster(files / "model.safetensors", workers=1) as cluster:
+        submit = cluster._client.submit
+
+        def spied(what, recipe, *rest, **how):
+            submitted.append(recipe)
+            return submit(what, recipe, *rest, **how)
+
+        cluster._client.submit = spied
+        model = load_model(files / "model.safetensors")
+        paths = files / "image.tif", files / "out.tif"
+        predict_file(*paths, model, Engine(torch.device("cpu")), Result(), cluster=cluster)
+    assert {recipe.state for recipe in submitted} == {state}
 
 
 def test_a_worker_that_outlives_a_command_sees_the_image_of_the_next(files):
@@ -131,7 +155,8 @@ def test_a_worker_that_outlives_a_command_sees_the_image_of_the_next(files):
         write_image(files / "image.tif", np.full((44, 44), value, np.uint8))
         with Scratch(files / "scratch", {}, overwrite=True) as scratch:
             pixels = scratch.pixels((44, 44), np.dtype("f4"), (44, 44))
-            compute_batch(recipe_for(files, GRID), statistics, [Work((), *GRID)])
+            recipe = recipe_for(files, GRID, pixels.path)
+            compute_batch(recipe, statistics, [Work((), *GRID)])
             return pixels[:, :].copy()
 
     assert not np.array_equal(predict(0), predict(200))
@@ -218,10 +243,11 @@ def test_what_workers_have_begun_is_written_before_the_folder_is_another_s(files
                 cluster=cluster,
                 progress=interrupt,
             )
-        pixels = files / ".out.tif.unet2015" / "pixels.zarr"
-        written = sorted(pixels.rglob("*"))
+        scratch = files / ".out.tif.unet2015"
+        written = sorted(scratch.rglob("*"))
+        assert any(path.parent.name == "c" for path in written)
         time.sleep(1)
-        assert sorted(pixels.rglob("*")) == written
+        assert sorted(scratch.rglob("*")) == written
 
 
 def test_a_worker_that_does_not_answer_is_not_waited_for_without_end(monkeypatch, caplog):
@@ -240,5 +266,5 @@ def test_a_worker_that_does_not_answer_is_not_waited_for_without_end(monkeypatch
     work, ledger = Work((), next(iter(GRID))), {statistics_key(()): []}
     with pytest.raises(KeyboardInterrupt):
         cluster.compute(Mock(), "", [work], Mock(path=Path("here")), ledger, lambda _: None)
-    assert "a Dask worker does not answer, and may still write to here" in caplog.text
+    assert "a Dask worker has not ended what it began and may still write to here" in caplog.text
     answers.set()

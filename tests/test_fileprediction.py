@@ -20,6 +20,7 @@ from unet2015 import InputError, save_model
 from unet2015.checkpoint import Model, load_model
 from unet2015.cli import main
 from unet2015.device import Engine
+from unet2015.errors import ImageError
 from unet2015.fileprediction import predict_file, write_stride
 from unet2015.images import open_image, read_image, write_image
 from unet2015.instances import foreground, label_cells
@@ -272,15 +273,35 @@ def test_what_changed_since_is_told(interrupted, model, image, capsys, what):
     assert not hidden(image.parent)
 
 
-def test_the_work_on_an_image_that_was_out_of_reach_is_gone_on_with(interrupted, image, caplog):
-    state, away = image.stat(), image.with_name("away.tif")
-    image.rename(away)
+@pytest.mark.usefixtures("large")
+def test_another_image_with_its_channels_in_another_order_is_told_as_another(
+    model, image, tmp_path, monkeypatch
+):
+    pixels = np.stack([blobs((301, 217), seed) for seed in (1, 2)])
+    write_image(image, pixels, "CYX", channel_names=("DAPI", "GFP"))
+    how = load_model(model), CPU, Result(), ("DAPI",), 84
+    with monkeypatch.context() as patched:
+        patched.setattr("unet2015.scratch.ScratchPixels.__setitem__", failing(5, "pixels"))
+        with pytest.raises(InputError, match="is full"):
+            predict_file(image, tmp_path / "out.tif", *how)
+    write_image(image, pixels, "CYX", channel_names=("GFP", "DAPI"))
+    with pytest.raises(ImageError, match="is another than the one of which"):
+        predict_file(image, tmp_path / "out.tif", *how)
+
+
+def test_the_work_on_an_image_that_was_out_of_reach_is_gone_on_with(
+    interrupted, image, capsys, caplog, monkeypatch
+):
+    def withheld(*_):
+        raise FileNotFoundError(errno.ENOENT, "No such file", "part.tif")
+
     begun = image.with_name(".out.tif.unet2015") / "ledger.jsonl"
     known = begun.read_text()
-    assert cli(*interrupted) == 2
+    with monkeypatch.context() as patched:
+        patched.setattr("unet2015.images.tiff.TiffImage._bytes", withheld)
+        assert cli(*interrupted) == 2
+    assert "part.tif is no longer there" in capsys.readouterr().err
     assert begun.read_text() == known
-    away.rename(image)
-    assert image.stat().st_mtime_ns == state.st_mtime_ns
     assert cli(*interrupted) == 0
     assert "going on with" in caplog.text
 
@@ -358,7 +379,8 @@ def test_a_kept_scratch_folder_is_in_nobodys_way(model, image, caplog):
 def test_the_scratch_zarr_is_left_on_demand(model, image):
     out = image.with_name("out.tif")
     assert cli("predict", image, "-m", model, "-o", out, "--keep-scratch", "--tile", 84) == 0
-    kept = zarr.open_array(image.with_name(".out.tif.unet2015") / "pixels.zarr", mode="r")
+    (pixels,) = image.with_name(".out.tif.unet2015").glob("pixels-*.zarr")
+    kept = zarr.open_array(pixels, mode="r")
     assert np.array_equal(kept[:], read_image(out))
 
 

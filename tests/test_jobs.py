@@ -74,14 +74,14 @@ def lacking_a_file(path):
     tifffile.tiffcomment(path, described[:start] + "".join(parts) + described[end:])
 
 
-def giant_tiles(path):
-    """Write a TIFF whose tiles say to be of more pixels than memory has bytes."""
-    tifffile.imwrite(path, CELL, tile=(16, 16), compression="zlib", metadata=None)
+def giant(path, name, length, **options):
+    """Write a TIFF that says to have more pixels, in one piece, than memory has bytes."""
+    tifffile.imwrite(path, CELL, compression="zlib", metadata=None, **options)
     with tifffile.TiffFile(path) as tiff:
-        tag = tiff.pages.first.tags["TileWidth"]
+        tag = tiff.pages.first.tags[name]
     damaged = bytearray(path.read_bytes())
     damaged[tag.offset + 2 : tag.offset + 4] = (4).to_bytes(2, "little")  # a longer type
-    damaged[tag.offset + 8 : tag.offset + 12] = bytes([0xFE] * 4)
+    damaged[tag.offset + 8 : tag.offset + 12] = length.to_bytes(4, "little")
     path.write_bytes(damaged)
 
 
@@ -98,7 +98,7 @@ DAMAGES = {
     "positions": lambda path: tifffile.imwrite(
         path, np.stack([CELL] * 2), metadata={"axes": "PYX"}
     ),
-    "giant tiles": giant_tiles,
+    "giant tiles": lambda path: giant(path, "TileWidth", 0xFEFEFEFE, tile=(16, 16)),
 }
 
 
@@ -118,6 +118,16 @@ def test_an_image_that_cannot_be_read_does_not_stop_the_others(
     assert cli(*words) == 0
     assert names(out) == ["a.tif", "b.tif", "c.tif"]
     assert (out / "c.tif").stat().st_mtime_ns == before
+
+
+def test_an_image_that_asks_for_too_much_memory_does_not_stop_the_others(
+    model, images, tmp_path, capsys, caplog
+):
+    giant(images / "b.tif", "ImageWidth", 0x7FFFFFF0)
+    words = ("predict", images, "-m", model, "-o", tmp_path / "out")
+    assert "1 of 3 images" in refused(capsys, *words)
+    assert "b.tif" in caplog.text
+    assert {"a.tif", "c.tif"} < set(names(tmp_path / "out"))
 
 
 def test_what_is_out_of_the_model_s_range_does_not_stop_the_others(images, tmp_path, capsys):

@@ -163,10 +163,12 @@ def test_the_ablation_trains_each_variant_and_tables_it(tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "RESULTS", tmp_path / "ablation")
     monkeypatch.setattr(ablation, "TABLE", tmp_path / "ablation.md")
     words = ["--sets", "u373", "--base-channels", "1", "--iterations", "1"]
+    words += ["--interpolation", "linear"]
     monkeypatch.setattr(sys, "argv", ["ablation.py", *words, "--runs", str(tmp_path / "runs")])
     ablation.main()
     assert len(list((tmp_path / "ablation").iterdir())) == 2 * len(ablation.VARIANTS)
     table = (tmp_path / "ablation.md").read_text()
+    assert "linear interpolation" in table
     for title in ablation.VARIANTS:
         assert f"| {title} | 0.0000 (2) | 0.0000 (2) |  |  |" in table
 

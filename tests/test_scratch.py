@@ -48,16 +48,32 @@ def test_pixels_are_on_the_disk_before_they_count(tmp_path, monkeypatch):
     with Scratch(tmp_path / "s", PURPOSE) as scratch:
         synced.clear()
         pixels = scratch.pixels((2, 50, 40), np.dtype(np.uint8), (16, 16))
-        described = ["pixels.zarr/zarr.json", "pixels.zarr", "", "ledger.jsonl"]
-        assert synced == [str(tmp_path / "s" / name) for name in described]
+        folder, zarr = tmp_path / "s", pixels.path
+        assert synced == [str(path) for path in (zarr / "zarr.json", zarr, folder)] + [
+            str(folder / "ledger.jsonl")
+        ]
         synced.clear()
         pixels[1, slice(32, 50), slice(16, 32)] = np.ones((18, 16), np.uint8)
         files = {name.split("/c/")[1] for name in synced if os.path.isfile(name)}
         assert files == {"1/2/1", "1/3/1"}
-        folders = {name.split("pixels.zarr")[1] for name in synced if os.path.isdir(name)}
+        folders = {name.removeprefix(str(zarr)) for name in synced if os.path.isdir(name)}
         assert folders == {"/c/1/2", "/c/1/3", "/c/1", "/c", ""}
         pixels[0, slice(0, 16), slice(0, 16)] = np.zeros((16, 16), np.uint8)
         assert pixels[0:2, 0:50, 0:40].sum() == 18 * 16
+
+
+def test_who_writes_into_work_that_was_thrown_away_spoils_no_other(tmp_path):
+    shape, dtype, chunk = (9, 9), np.dtype(np.uint8), (9, 9)
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        late = scratch.pixels(shape, dtype, chunk)
+    with Scratch(tmp_path / "s", PURPOSE, overwrite=True) as scratch:
+        pixels = scratch.pixels(shape, dtype, chunk)
+        everywhere = slice(0, 9), slice(0, 9)
+        pixels[everywhere] = np.ones(shape, dtype)
+        late[everywhere] = np.full(shape, 7, dtype)
+        assert (pixels[everywhere] == 1).all()
+        scratch.remove()
+    assert not (tmp_path / "s").exists()
 
 
 def test_work_is_found_again_or_refused_or_thrown_away(tmp_path):

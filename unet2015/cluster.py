@@ -34,9 +34,9 @@ import torch
 from .builtin import find_model
 from .checkpoint import load_model
 from .device import Engine
-from .errors import InputError
-from .fileprediction import digest
-from .images import fingerprint, open_image
+from .errors import InputError, UnreachableError
+from .fileprediction import digest, image_state
+from .images import open_image
 from .results import Result
 from .scratch import ScratchPixels
 from .tasks import Task, Work, compute, plane_statistics, statistics_key, unfinished
@@ -52,7 +52,6 @@ ONE_AT_A_TIME = threading.Lock()
 
 PATIENCE = "10s"
 """How long a scheduler may take to answer."""
-
 
 PARTING = 60.0
 """Seconds in which a worker may finish the tiles that it has begun when a run ends early."""
@@ -181,13 +180,15 @@ class Cluster:
         finally:
             if futures:
                 logger.info("waiting for tiles that workers have begun.")
-                # In a thread, since workers that do not answer are waited for without end.
+                # In a thread, since workers that do not answer are waited for without end. What
+                # comes later goes into an array that no other run has.
                 end = threading.Thread(target=self._end, args=(list(futures),), daemon=True)
                 end.start()
                 end.join(PARTING)
                 if end.is_alive():
                     logger.warning(
-                        "a Dask worker does not answer, and may still write to %s.", pixels.path
+                        "a Dask worker has not ended what it began and may still write to %s.",
+                        pixels.path,
                     )
 
     def _end(self, futures: list[Any]) -> None:
@@ -240,8 +241,8 @@ def _opened(recipe: Recipe) -> tuple[Task, ScratchPixels]:
     model = load_model(recipe.model)
     if digest(model) != recipe.digest:
         raise InputError(f"{recipe.model} is not the same file on all machines: copy it again.")
-    if fingerprint(recipe.image) != recipe.state:
-        raise InputError(
+    if image_state(recipe.image) != recipe.state:
+        raise UnreachableError(
             f"{recipe.image} is not the same on all machines, or has just changed: repeat the "
             "command when all see the same file."
         )

@@ -18,7 +18,7 @@ class ImageError(InputError):
 
 
 class UnreachableError(ImageError):
-    """An image cannot be reached at present; it may come back as it was."""
+    """An image cannot be read at present; it may come back as it was."""
 
 
 def by(shape: Sequence[int]) -> str:

@@ -138,8 +138,12 @@ def scratch_folder(target: Path) -> Path:
 
 
 def _check_begun(source: Path, folder: Path, needed: dict[str, Any]) -> None:
-    """Refuse to go on with work of which nothing but the image has changed; other images may."""
-    if differences(folder, needed) == ["input"]:
+    """Refuse to go on with work of which nothing but the image has changed; other images may.
+
+    With the image the numbers of channels may change that were asked for by name.
+    """
+    changed = differences(folder, needed)
+    if "input" in changed and {"input", "channels"}.issuperset(changed):
         raise ImageError(
             f"{source} is another than the one of which {folder} holds an unfinished prediction: "
             "put that one back, or delete the folder."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
@@ -23,7 +24,7 @@ from .errors import InputError
 
 logger = logging.getLogger(__name__)
 
-_PURPOSE, _LEDGER, _LOCK, _PIXELS = "purpose.json", "ledger.jsonl", "lock", "pixels.zarr"
+_PURPOSE, _LEDGER, _LOCK, _PIXELS = "purpose.json", "ledger.jsonl", "lock", "pixels"
 _FINISHED = "finished"
 
 
@@ -146,20 +147,21 @@ class Scratch:
         """
         import zarr  # takes half a second
 
-        path = self.folder / _PIXELS
-        if "pixels" not in self.ledger:
+        if _PIXELS not in self.ledger:
+            # With a name that none had before, so that workers of an earlier run, which may write
+            # on, spoil nothing.
+            path = self.folder / f"{_PIXELS}-{secrets.token_hex(4)}.zarr"
             zarr.create_array(
                 str(path),
                 shape=tuple(shape),
                 dtype=dtype,
                 chunks=(*(1 for _ in shape[:-2]), *chunk),
-                overwrite=True,
             )
             sync(path / "zarr.json")
             sync(path)
             sync(self.folder)
-            self.ledger["pixels"] = path.name
-        return ScratchPixels(path)
+            self.ledger[_PIXELS] = path.name
+        return ScratchPixels(self.folder / self.ledger[_PIXELS])
 
     def keep(self) -> None:
         """Leave the folder; from now on it may go when a run for another purpose comes."""

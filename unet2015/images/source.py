@@ -193,8 +193,13 @@ def telling_damage(path: Path) -> Iterator[None]:
     """Say in one sentence whatever a library makes of a damaged file, or the system of its path."""
     try:
         yield
-    except (InputError, MemoryError):
+    except InputError:
         raise
+    except MemoryError as error:
+        raise UnreachableError(
+            f"{path} needs more memory to be read than there is: copy it again, as its header may "
+            "be damaged, or save it in tiles."
+        ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:  # libraries raise them, too
             raise unreachable(path, error) from error
@@ -214,7 +219,8 @@ def damaged(path: Path, error: Exception) -> ImageError:
 
 
 def unreachable(path: Path, error: OSError) -> UnreachableError:
-    """Say in one sentence that the system does not give a file."""
+    """Say in one sentence that the system does not give a file, or another that it consists of."""
+    path = error.filename or path
     if isinstance(error, FileNotFoundError):
         return UnreachableError(f"{path} is no longer there: copy it again, or leave it out.")
     return UnreachableError(
