@@ -160,6 +160,16 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
         told = ", ".join(f"{value:.3f}" for value in values)
         assert f"{told} ({name})" in text
 
+    (alone,) = folder.glob("em-?-16-iterations12000-dropout0.1-bfloat16.json")
+    nearest, linear = (
+        json.loads((folder / name).read_text())
+        for name in (alone.name, alone.name.replace("-bfloat16", "-linear-bfloat16"))
+    )
+    of_both = [f"{run['best']['rand_error']['value']:.3f}" for run in (nearest, linear)]
+    assert " instead of ".join(of_both) in text
+    at_half = [f"{run['argmax']['rand_error']:.3f}" for run in (nearest, linear)]
+    assert ", where it was ".join(at_half) in text
+
     def best(recipe, name):
         paths = [
             folder / f"em-{n}-16-{recipe}-dropout0.1-linear-bfloat16.json" for n in range(1, 6)
