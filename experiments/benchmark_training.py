@@ -166,10 +166,10 @@ def tile_times(frame: TrainingFrame) -> dict[str, float]:
 
     seen = tile_coordinates(Variation(nodes, 0.0, 1.0, 0.0), ((TILE - 1) / 2,) * 2, TILE)
     inner = slice(border, TILE - border)
-    made = nearest(arrays[:1], seen) + nearest(arrays[1:], seen[:, inner, inner])
-    cut = np.s_[:], np.s_[inner, inner], np.s_[inner, inner]
-    for found, expected, where in zip(made, deform(), cut, strict=True):
-        differing = np.mean(found != expected[where])
+    pixels = nearest(seen, frame.target.shape)
+    cut = np.s_[:, :], np.s_[inner, inner], np.s_[inner, inner]
+    for array, expected, where in zip(arrays, deform(), cut, strict=True):
+        differing = np.mean(array.ravel()[pixels[where]] != expected[where])
         assert differing < 1e-4, "pixels halfway between two others may fall to either side"
     config = AugmentationConfig()
     ours = _seconds(

@@ -150,16 +150,16 @@ def random_sample(
     frame, centre = _somewhere(frames, generator)
     variation = draw(config, generator)
     seen = tile_coordinates(variation, centre, tile)
-    judged = seen[:, border : tile - border, border : tile - border]
+    pixels = nearest(seen, frame.weight.shape)
+    judged = pixels[border : tile - border, border : tile - border]
     if config.interpolation == "linear":
         image = linear(frame.image, seen)
     else:
-        image = np.stack(nearest(list(frame.image), seen))
-    target, weight = nearest([frame.target, frame.weight], judged)
+        image = frame.image.reshape(len(frame.image), -1)[:, pixels]
     return Sample(
         image=image * np.float32(variation.gain) + np.float32(variation.offset),
-        target=target,
-        weight=weight,
+        target=frame.target.ravel()[judged],
+        weight=frame.weight.ravel()[judged],
     )
 
 
@@ -202,17 +202,21 @@ def linear(image: NDArray[np.float32], coordinates: NDArray[np.float64]) -> NDAr
     return found[0].numpy()
 
 
-def nearest(arrays: Sequence[NDArray[Any]], coordinates: NDArray[np.float64]) -> list[NDArray[Any]]:
-    """Take the nearest pixel of arrays of one shape (height, width), mirrored beyond the edges.
+def nearest(coordinates: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Find the nearest pixels of an image that is mirrored beyond its edges.
 
     Parameters
     ----------
-    arrays : sequence of ndarray
-        Of any dtype.
     coordinates : ndarray
         Rows and columns, shape (2, ...).
+    shape : (int, int)
+        Height and width of the image.
+
+    Returns
+    -------
+    ndarray
+        Shape (...): which pixel, counted row by row.
     """
-    height, width = arrays[0].shape
+    height, width = shape
     rows, columns = np.floor(coordinates + 0.5).astype(np.intp)
-    index = fold(rows, height) * width + fold(columns, width)
-    return [array.ravel()[index] for array in arrays]
+    return fold(rows, height) * width + fold(columns, width)
