@@ -122,6 +122,7 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
         "u373-{}-16-tile380-margin50-dropout0.1-bfloat16",
         "u373-{}-16-tile380-margin50-dropout0.1-linear-bfloat16",
         "u373-{}-16-margin50-iterations9000-dropout0.1-linear-bfloat16",
+        "u373-{}-silver-16-tile380-margin50-dropout0.1-bfloat16",
         "u373-{}-silver-16-tile380-margin50-dropout0.1-linear-bfloat16",
         "hela-{}-16-tile380-margin50-rotation15-iterations9000-dropout0.1-bfloat16",
         "hela-{}-16-tile380-margin50-rotation15-iterations9000-dropout0.1-linear-bfloat16",
