@@ -21,8 +21,9 @@ from itertools import groupby, product
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+from folds import sequence_fold
 from protocol import CELLS, MARGIN, ROTATION
-from reproduce import cell_fold, finish
+from reproduce import finish
 from results_table import HERE, markdown
 from torch import nn
 
@@ -91,7 +92,7 @@ def main() -> None:
     engine = choose_engine(precision=arguments.precision)
     cases = product(arguments.seeds, arguments.sets, ("02", "01"), VARIANTS.items())
     for seed, name, scored, (title, variant) in cases:
-        fold = cell_fold(name, scored, silver=False)
+        fold = sequence_fold(name, scored, silver=False)
         settings = Settings(
             UNetConfig(base_channels=arguments.base_channels, dropout=DROPOUT),
             TrainingConfig(

@@ -12,6 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from folds import THIRDS
+
 from unet2015.evaluation.tables import EM_NAMES
 
 HERE = Path(__file__).resolve().parent
@@ -117,13 +119,20 @@ def em_table(found: list[dict[str, Any]]) -> str:
 def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
     """Results that differ in nothing but the fold, and what their truth adds to their name."""
 
-    def run(result: dict[str, Any]) -> tuple[bool, list[float | str], str]:
+    def run(result: dict[str, Any]) -> tuple[str, list[float | str], str]:
         settings = json.dumps(result["settings"], sort_keys=True)
-        return result["fold"].endswith("silver"), _run(result), settings
+        return _kind(result["fold"]), _run(result), settings
 
     by_run = sorted(found, key=lambda result: (run(result), result["fold"]))
-    for (silver, *_), group in groupby(by_run, run):
-        yield ", silver truth added" if silver else "", group
+    for (kind, *_), group in groupby(by_run, run):
+        yield kind, group
+
+
+def _kind(fold: str) -> str:
+    """What a fold was trained on, where it is not the gold truth of one sequence, or of slices."""
+    _, held_out, *silver = fold.split("-")
+    both = ", thirds of both sequences" if held_out in THIRDS else ""
+    return both + (", silver truth added" if silver == ["silver"] else "")
 
 
 def _run(result: dict[str, Any]) -> list[float | str]:
@@ -157,7 +166,7 @@ def _scores(result: dict[str, Any]) -> list[str]:
     overlaps = [cell["SEG"] for cell in result["cells"]]
     found = [overlap for overlap in overlaps if overlap > 0]
     return [
-        *(f"{result.get(key, math.nan):.4f}" for key in ("SEG", "DET", "TRA")),
+        *(_number(result.get(key)) for key in ("SEG", "DET", "TRA")),
         str(len(overlaps)),
         str(len(overlaps) - len(found)),
         f"{_average(found):.4f}",
@@ -178,7 +187,13 @@ def _mean_of_bests(results: list[dict[str, Any]], name: str) -> str:
 
 
 def _mean(results: list[dict[str, Any]], key: str) -> str:
-    return f"**{_average(result.get(key, math.nan) for result in results):.4f}**"
+    if any(result.get(key) is None for result in results):
+        return ""
+    return f"**{_average(result[key] for result in results):.4f}**"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _average(values: Iterable[float]) -> float:

@@ -58,6 +58,29 @@ def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
         )
 
 
+def test_thirds_of_both_sequences_are_held_out_and_their_gold_truth_is_scored(reproduce, tmp_path):
+    data = tmp_path / "data" / "PhC-C2DH-U373"
+    for seed, sequence in enumerate(("01", "02")):
+        write_sequence(data, sequence, simulate(6, (200, 220), 6, np.random.default_rng(seed)))
+        silver = data / f"{sequence}_ST" / "SEG"
+        silver.mkdir(parents=True)
+        (data / f"{sequence}_GT/SEG/man_seg003.tif").rename(silver / "man_seg003.tif")
+    reproduce("u373", "--folds", "middle", "early", "--silver")
+    name = "u373-{}-silver-2-margin50-iterations2.json"
+    middle = json.loads((tmp_path / "results" / name.format("middle")).read_text())
+    trained = [f"PhC-C2DH-U373/{s}/t00{n}" for s in ("01", "02") for n in (0, 1, 4, 5)]
+    assert middle["trained_on"] == trained
+    scored = {f"PhC-C2DH-U373/{sequence}/t002" for sequence in ("01", "02")}
+    for line in (middle, middle["parted_at_necks"], middle["mirrored"]):
+        assert {cell["frame"] for cell in line["cells"]} == scored
+    early = json.loads((tmp_path / "results" / name.format("early")).read_text())
+    mean = (middle["SEG"] + early["SEG"]) / 2
+    table = (tmp_path / "results.md").read_text()
+    line = next(line for line in table.splitlines() if line.startswith("| **mean, thirds of both"))
+    assert "sequences, silver truth added** | 2 |" in line
+    assert line.endswith(f" |  | **{mean:.4f}** |  |  |  |  |  |  |")
+
+
 def test_a_result_in_bfloat16_does_not_replace_one_in_float32(reproduce, tmp_path):
     data = tmp_path / "data" / "PhC-C2DH-U373"
     for seed, sequence in enumerate(("01", "02")):

@@ -1,0 +1,213 @@
+"""The folds of the reproduction: what is trained on, and how what was held out is scored."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from protocol import CELLS, EM, MARGIN, NECK_DEPTH, data_home
+from scipy.special import logit
+from tqdm import tqdm
+
+from unet2015.checkpoint import Model
+from unet2015.datasets.ctc import frame_number, load_sequence, sequence_frames
+from unet2015.datasets.em import load_slices
+from unet2015.datasets.frames import AnnotatedFrame
+from unet2015.device import Engine
+from unet2015.evaluation import FrameScore, SequenceScore, score_frame, score_sequence, tables
+from unet2015.images import read_image, write_image
+from unet2015.instances import label_cells
+from unet2015.metrics import (
+    THRESHOLDS,
+    add_counts,
+    best_over_thresholds,
+    em_score,
+    overlap_table,
+    sequence_seg,
+)
+from unet2015.necks import part_at_necks
+from unet2015.prediction import predict
+from unet2015.trackfile import write_tracks
+from unet2015.tracking import Tracker
+
+SEQUENCES = ("02", "01")
+"""Scored sequences of cells; the other one is trained on."""
+THIRDS = ("late", "middle", "early")
+"""Held-out thirds of the annotated frames of both sequences, the last third first."""
+BLOCKS = ("1", "2", "3", "4", "5")
+"""Held-out blocks of EM slices, the last block first."""
+SLICES = 6
+"""Slices of a block."""
+MIRRORINGS = (0, 2)
+"""Quarter turns that give, with and without a flip, an image, its two mirrorings and both."""
+CERTAIN = 1e-6
+"""Probabilities nearer to 1 have no finite score in float32, so scores end at 14, and at -14."""
+
+
+class Fold(NamedTuple):
+    """What is trained on, and how the rest is scored."""
+
+    name: str
+    frames: list[AnnotatedFrame]
+    score: Callable[[Model, Engine, Path], dict[str, Any]]
+
+
+def known_folds(name: str) -> tuple[str, ...]:
+    """Names of the folds of a data set that can be asked for."""
+    return BLOCKS if name == "em" else SEQUENCES + THIRDS
+
+
+def folds(name: str, wanted: Sequence[str], silver: bool) -> list[Fold]:
+    """Give the wanted folds of a data set, by default those of the protocol's first lines."""
+    numbers = wanted or (*BLOCKS, *SEQUENCES)
+    if name == "em":
+        return [fold for fold in _em_folds() if fold.name.removeprefix("em-") in numbers]
+    return [
+        *(sequence_fold(name, scored, silver) for scored in SEQUENCES if scored in numbers),
+        *(_third_fold(name, third, silver) for third in THIRDS if third in numbers),
+    ]
+
+
+def sequence_fold(name: str, scored: str, silver: bool) -> Fold:
+    """Train on one sequence of cells and score the other, all frames of it tracked."""
+    data = data_home() / CELLS[name]
+    frames = load_sequence(data, {"01": "02", "02": "01"}[scored], silver)
+
+    def score(model: Model, engine: Engine, folder: Path) -> dict[str, Any]:
+        plain, parted, mirrored = (
+            TrackedCells(folder / f"{scored}_{kind}") for kind in ("RES", "PARTED", "MIRRORED")
+        )
+        for path in tqdm(sequence_frames(data / scored), "predicting", unit="frame"):
+            number, cells = frame_number(path), _cells(read_image(path), model, engine)
+            plain.add(number, cells.plain)
+            parted.add(number, cells.parted)
+            mirrored.add(number, cells.mirrored)
+        truth = data / f"{scored}_GT"
+        return {
+            "smallest_component": model.min_size,
+            **plain.score(truth),
+            "parted_at_necks": {"depth": NECK_DEPTH, **parted.score(truth)},
+            "mirrored": mirrored.score(truth),
+        }
+
+    return Fold(_named(name, scored, silver), frames, score)
+
+
+def _third_fold(name: str, third: str, silver: bool) -> Fold:
+    """Train on two thirds of both sequences of cells and score the gold truth of the last."""
+    data = data_home() / CELLS[name]
+    trained: list[AnnotatedFrame] = []
+    scored: list[AnnotatedFrame] = []
+    for sequence in sorted(SEQUENCES):
+        gold = {frame.name for frame in load_sequence(data, sequence)}
+        frames = load_sequence(data, sequence, silver)
+        which = THIRDS[::-1].index(third)
+        held_out = np.array_split(np.arange(len(frames)), len(THIRDS))[which]
+        for number, frame in enumerate(frames):
+            if number not in held_out:
+                trained.append(frame)
+            elif frame.name in gold:
+                scored.append(frame)
+
+    def score(model: Model, engine: Engine, _folder: Path) -> dict[str, Any]:
+        lines: list[list[FrameScore]] = [[] for _ in Cells._fields]
+        for frame in tqdm(scored, "predicting", unit="frame"):
+            for line, cells in zip(lines, _cells(frame.image[0], model, engine), strict=True):
+                table = overlap_table(frame.labels, cells, MARGIN)
+                line.append(score_frame(frame.name, table, np.array([])))
+        plain, parted, mirrored = map(_seg_of_frames, lines)
+        return {
+            "smallest_component": model.min_size,
+            **plain,
+            "parted_at_necks": {"depth": NECK_DEPTH, **parted},
+            "mirrored": mirrored,
+        }
+
+    return Fold(_named(name, third, silver), trained, score)
+
+
+def _named(name: str, held_out: str, silver: bool) -> str:
+    return f"{name}-{held_out}{'-silver' if silver else ''}"
+
+
+class Cells(NamedTuple):
+    """Numbered cells of an image, found in the three ways of the protocol."""
+
+    plain: NDArray[np.uint32]
+    parted: NDArray[np.uint32]
+    mirrored: NDArray[np.uint32]
+
+
+def _cells(image: NDArray[Any], model: Model, engine: Engine) -> Cells:
+    probabilities = _over_symmetries(image, model, engine, MIRRORINGS)
+    foreground = probabilities[0] > 0.5
+    scores = logit(probabilities.clip(CERTAIN, 1 - CERTAIN))
+    masks = foreground, part_at_necks(foreground, NECK_DEPTH), scores.mean(axis=0) > 0
+    return Cells(*(label_cells(mask, model.min_size) for mask in masks))
+
+
+def _seg_of_frames(frames: list[FrameScore]) -> dict[str, Any]:
+    """SEG alone: what lies on cells without a mask would spoil the other measures."""
+    seg, counts = sequence_seg(f.seg for f in frames), add_counts(f.counts for f in frames)
+    found = tables.summary(SequenceScore(frames, seg, counts, None, False, []), MARGIN)
+    return {key: found[key] for key in ("SEG", "margin", "cells")}
+
+
+class TrackedCells:
+    """The tracked cells of a sequence, as the challenge wants them in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.tracker = folder, Tracker()
+
+    def add(self, number: str, cells: NDArray[np.uint32]) -> None:
+        """Link the cells of the next frame and write them."""
+        write_image(self.folder / f"mask{number}.tif", self.tracker.link(cells))
+
+    def score(self, truth: Path) -> dict[str, Any]:
+        """Write the tracks and score all frames."""
+        if len(self.tracker.tracks):
+            write_tracks(self.folder / "res_track.txt", self.tracker.tracks)
+        return tables.summary(score_sequence(truth, self.folder, MARGIN), MARGIN)
+
+
+def _em_folds() -> list[Fold]:
+    frames = load_slices(data_home() / EM)
+    blocks = [range(first, first + SLICES) for first in range(0, len(frames), SLICES)]
+    return [_em_fold(frames, block, number) for number, block in enumerate(reversed(blocks), 1)]
+
+
+def _em_fold(frames: list[AnnotatedFrame], held_out: range, number: int) -> Fold:
+    def score(model: Model, engine: Engine, folder: Path) -> dict[str, Any]:
+        slices = tqdm(held_out, "predicting", unit="slice")
+        images = (frames[n].image[0] for n in slices)
+        cell = np.stack([_over_symmetries(i, model, engine, range(4)).mean(0) for i in images])
+        write_image(folder / "probability.tif", cell, "ZYX")
+        truth = np.stack([frames[n].labels > 0 for n in held_out])
+        scores = {t: em_score(truth, cell > t) for t in tqdm(THRESHOLDS, "scoring")}
+        best = best_over_thresholds(list(scores.values()), list(scores))
+        return {
+            "held_out": list(held_out),
+            "argmax": scores[0.5]._asdict(),
+            "best": {name: at._asdict() for name, at in best.items()},
+        }
+
+    return Fold(f"em-{number}", [f for n, f in enumerate(frames) if n not in held_out], score)
+
+
+def _over_symmetries(
+    image: NDArray[Any], model: Model, engine: Engine, turns: Sequence[int]
+) -> NDArray[np.float32]:
+    """Probability of cell from an image (H, W) turned by quarters and flipped, turned back.
+
+    The first of them is from the image as it is.
+    """
+    found = []
+    for turn, flip in itertools.product(turns, (False, True)):
+        turned = np.rot90(image[:, ::-1] if flip else image, turn)
+        back = np.rot90(predict(turned.copy(), model, engine=engine)[1], -turn)
+        found.append(back[:, ::-1] if flip else back)
+    return np.stack(found)
