@@ -53,6 +53,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help="of the images that are trained on",
     )
     parser.add_argument("--iterations", type=int, default=TrainingConfig.iterations)
+    parser.add_argument("--learning-rate", type=float, default=TrainingConfig.learning_rate)
     parser.add_argument("--interval", type=int, default=TrainingConfig.interval)
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
     parser.add_argument("--precision", choices=get_args(Precision), default="auto")
@@ -68,6 +69,7 @@ def chosen_settings(name: str, arguments: argparse.Namespace) -> Settings:
             ridge=arguments.ridge,
             margin=MARGIN if name in CELLS else 0,
             iterations=arguments.iterations,
+            learning_rate=arguments.learning_rate,
             interval=arguments.interval,
             seed=arguments.seed,
         ),
@@ -100,6 +102,7 @@ def _told(settings: Settings) -> dict[str, float]:
         "w0": settings.weight_map.w0,
         "rotation": settings.augmentation.rotation,
         "iterations": training.iterations,
+        "rate": training.learning_rate,
         "dropout": settings.network.dropout,
         "seed": training.seed,
     }

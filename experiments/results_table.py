@@ -52,6 +52,7 @@ RUN_COLUMNS = (
     "rotation",
     "interpolation",
     "iterations",
+    "learning rate",
     "seed",
     "precision",
     "minutes",
@@ -149,6 +150,7 @@ def _run(result: dict[str, Any]) -> list[float | str]:
         round(settings["augmentation"]["rotation"]),
         settings["augmentation"]["interpolation"],
         result["iterations"],
+        training["learning_rate"],
         training["seed"],
         result["precision"],
     ]

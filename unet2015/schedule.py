@@ -26,7 +26,7 @@ class TrainingConfig:
     """Height and width of the training tiles in pixels, a valid input size (Fig. 1)."""
     iterations: int = 6000
     """Training steps, one tile each. Ours."""
-    learning_rate: float = 2.5e-3
+    learning_rate: float = 5e-3
     """Learning rate at the final momentum; at a momentum of 0.9 it is ten times that. Ours."""
     warmup: int = 100
     """Iterations in which the learning rate rises from 0; then it falls along a cosine. Ours."""
