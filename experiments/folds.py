@@ -18,17 +18,10 @@ from unet2015.datasets.ctc import frame_number, load_sequence, sequence_frames
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.device import Engine
-from unet2015.evaluation import FrameScore, SequenceScore, score_frame, score_sequence, tables
+from unet2015.evaluation import score_annotated, score_sequence, tables
 from unet2015.images import read_image, write_image
 from unet2015.instances import label_cells
-from unet2015.metrics import (
-    THRESHOLDS,
-    add_counts,
-    best_over_thresholds,
-    em_score,
-    overlap_table,
-    sequence_seg,
-)
+from unet2015.metrics import THRESHOLDS, best_over_thresholds, em_score
 from unet2015.necks import part_at_necks
 from unet2015.prediction import predict
 from unet2015.trackfile import write_tracks
@@ -37,7 +30,9 @@ from unet2015.tracking import Tracker
 SEQUENCES = ("02", "01")
 """Scored sequences of cells; the other one is trained on."""
 THIRDS = ("late", "middle", "early")
-"""Held-out thirds of the annotated frames of both sequences, the last third first."""
+"""Held-out thirds of the time of both sequences, the last third first."""
+GAP = 10
+"""Frames before and after a held-out third that are not trained on."""
 BLOCKS = ("1", "2", "3", "4", "5")
 """Held-out blocks of EM slices, the last block first."""
 SLICES = 6
@@ -98,28 +93,30 @@ def sequence_fold(name: str, scored: str, silver: bool) -> Fold:
 
 
 def _third_fold(name: str, third: str, silver: bool) -> Fold:
-    """Train on two thirds of both sequences of cells and score the gold truth of the last."""
+    """Train on two thirds of the time of both sequences of cells and score the last, not tracked.
+
+    Frames next to what is scored are not trained on, since they show nearly the same.
+    """
     data = data_home() / CELLS[name]
     trained: list[AnnotatedFrame] = []
     scored: list[AnnotatedFrame] = []
     for sequence in sorted(SEQUENCES):
-        gold = {frame.name for frame in load_sequence(data, sequence)}
-        frames = load_sequence(data, sequence, silver)
-        which = THIRDS[::-1].index(third)
-        held_out = np.array_split(np.arange(len(frames)), len(THIRDS))[which]
-        for number, frame in enumerate(frames):
-            if number not in held_out:
+        frames = len(sequence_frames(data / sequence))
+        number = THIRDS[::-1].index(third)
+        begin, end = (frames * n // len(THIRDS) for n in (number, number + 1))
+        for frame in load_sequence(data, sequence, silver):
+            if not begin - GAP <= _time(frame) < end + GAP:
                 trained.append(frame)
-            elif frame.name in gold:
+        for frame in load_sequence(data, sequence):
+            if begin <= _time(frame) < end:
                 scored.append(frame)
 
     def score(model: Model, engine: Engine, _folder: Path) -> dict[str, Any]:
-        lines: list[list[FrameScore]] = [[] for _ in Cells._fields]
-        for frame in tqdm(scored, "predicting", unit="frame"):
-            for line, cells in zip(lines, _cells(frame.image[0], model, engine), strict=True):
-                table = overlap_table(frame.labels, cells, MARGIN)
-                line.append(score_frame(frame.name, table, np.array([])))
-        plain, parted, mirrored = map(_seg_of_frames, lines)
+        images = tqdm([frame.image[0] for frame in scored], "predicting", unit="frame")
+        found = zip(*(_cells(image, model, engine) for image in images), strict=True)
+        plain, parted, mirrored = (
+            tables.summary(score_annotated(scored, cells, MARGIN), MARGIN) for cells in found
+        )
         return {
             "smallest_component": model.min_size,
             **plain,
@@ -128,6 +125,11 @@ def _third_fold(name: str, third: str, silver: bool) -> Fold:
         }
 
     return Fold(_named(name, third, silver), trained, score)
+
+
+def _time(frame: AnnotatedFrame) -> int:
+    """Number of a frame in its sequence."""
+    return int(frame.name.rpartition("/t")[2])
 
 
 def _named(name: str, held_out: str, silver: bool) -> str:
@@ -148,13 +150,6 @@ def _cells(image: NDArray[Any], model: Model, engine: Engine) -> Cells:
     scores = logit(probabilities.clip(CERTAIN, 1 - CERTAIN))
     masks = foreground, part_at_necks(foreground, NECK_DEPTH), scores.mean(axis=0) > 0
     return Cells(*(label_cells(mask, model.min_size) for mask in masks))
-
-
-def _seg_of_frames(frames: list[FrameScore]) -> dict[str, Any]:
-    """SEG alone: what lies on cells without a mask would spoil the other measures."""
-    seg, counts = sequence_seg(f.seg for f in frames), add_counts(f.counts for f in frames)
-    found = tables.summary(SequenceScore(frames, seg, counts, None, False, []), MARGIN)
-    return {key: found[key] for key in ("SEG", "margin", "cells")}
 
 
 class TrackedCells:

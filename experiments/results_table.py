@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from folds import THIRDS
+from folds import BLOCKS, SEQUENCES, THIRDS
 
 from unet2015.evaluation.tables import EM_NAMES
 
@@ -58,6 +58,8 @@ RUN_COLUMNS = (
     "minutes",
 )
 EMPTY = [""] * len(RUN_COLUMNS)
+BOTH = ", thirds of both sequences"
+"""Of the names of lines whose networks were trained on parts of both sequences."""
 MORE = {"mirrored": ", mirrored", "parted_at_necks": ", parted at necks"}
 """Further lines of a result, by its keys: the sequence in other ways."""
 
@@ -85,14 +87,14 @@ def cell_table(name: str, found: list[dict[str, Any]]) -> str:
     """Lines for each sequence that was scored, and the means over both for each kind of run."""
     rows = []
     for kind, group in _grouped(found):
-        results = list(group)
+        results = _sequences_of_thirds(list(group)) if kind.startswith(BOTH) else list(group)
         for key, ending in ("", ""), *MORE.items():
             scored = [result for result in results if not key or key in result]
             judged = [result[key] if key else result for result in scored]
             for result, scores in zip(scored, judged, strict=True):
                 fold, *start = _start(result)
                 rows.append([fold + ending, *start, *_scores(scores), result["device"]])
-            if len({result["fold"] for result in scored}) > 1:
+            if len(scored) == len(SEQUENCES):
                 means = [_mean(judged, key) for key in ("SEG", "DET", "TRA")]
                 rows.append([f"**mean{kind}{ending}**", *_shown(results[0]), "", *means, *[""] * 4])
     rows.append(["paper (hidden test set)", "64", *EMPTY[1:], f"{PAPER_SEG[name]:.4f}", *[""] * 6])
@@ -108,7 +110,7 @@ def em_table(found: list[dict[str, Any]]) -> str:
         for result in results:
             scores = [_at_half_and_best(result, name) for name in EM_COLUMNS]
             rows.append([*_start(result), *scores, result["device"]])
-        if len(results) > 1:
+        if len(results) == len(BLOCKS):
             means = [_mean_of_bests(results, name) for name in EM_COLUMNS]
             rows.append([f"**mean{kind}** (best)", *_shown(results[0]), "", *means, ""])
     paper = [f"{value:g}" for value in (PAPER_EM | LATER_EM).values()]
@@ -132,8 +134,33 @@ def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[s
 def _kind(fold: str) -> str:
     """What a fold was trained on, where it is not the gold truth of one sequence, or of slices."""
     _, held_out, *silver = fold.split("-")
-    both = ", thirds of both sequences" if held_out in THIRDS else ""
-    return both + (", silver truth added" if silver == ["silver"] else "")
+    return (BOTH if held_out in THIRDS else "") + (", silver truth added" if silver else "")
+
+
+def _sequences_of_thirds(thirds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Results for each sequence, of networks that saw other thirds of it, once all are there."""
+    if len(thirds) < len(THIRDS):
+        return []
+    found = []
+    for sequence in sorted(SEQUENCES):
+        lines = {key: [third[key] for third in thirds] for key in MORE}
+        found.append(
+            thirds[0]
+            | {key: _of_sequence(line, sequence) for key, line in lines.items()}
+            | _of_sequence(thirds, sequence)
+            | {
+                "fold": f"{thirds[0]['fold'].split('-')[0]}-{sequence}{_kind(thirds[0]['fold'])}",
+                "minutes": round(sum(third["minutes"] for third in thirds), 1),
+            }
+        )
+    return found
+
+
+def _of_sequence(thirds: list[dict[str, Any]], sequence: str) -> dict[str, Any]:
+    """The cells of a sequence, and SEG, which is their mean."""
+    cells = [cell for third in thirds for cell in third["cells"]]
+    cells = [cell for cell in cells if cell["frame"].split("/")[1] == sequence]
+    return {"SEG": _average(cell["SEG"] for cell in cells), "cells": cells}
 
 
 def _run(result: dict[str, Any]) -> list[float | str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .annotated import score_annotated
 from .sequence import FrameScore, SequenceScore, score_frame, score_sequence
 
-__all__ = ["FrameScore", "SequenceScore", "score_frame", "score_sequence"]
+__all__ = ["FrameScore", "SequenceScore", "score_annotated", "score_frame", "score_sequence"]

@@ -65,10 +65,6 @@ class SequenceScore(NamedTuple):
     ----------
     frames : list of FrameScore
         The annotated frames.
-    seg : float
-        Mean over all reference cells, nan without any.
-    counts : MatchCounts
-        Those of the frames, added.
     graph : GraphErrors or None
         For DET and TRA; None if the reference has no tracking markers or the result not all frames.
     tracked : bool
@@ -78,11 +74,19 @@ class SequenceScore(NamedTuple):
     """
 
     frames: list[FrameScore]
-    seg: float
-    counts: MatchCounts
     graph: GraphErrors | None
     tracked: bool
     notes: list[str]
+
+    @property
+    def seg(self) -> float:
+        """Mean over all reference cells, nan without any."""
+        return sequence_seg(frame.seg for frame in self.frames)
+
+    @property
+    def counts(self) -> MatchCounts:
+        """Those of the frames, added."""
+        return add_counts(frame.counts for frame in self.frames)
 
 
 def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -> SequenceScore:
@@ -138,14 +142,7 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
             elif not tracked:
                 notes.append(f"TRA needs {TRACK_FILE}, which `unet2015 track` writes: not scored.")
             graph = _score_tracks(truth, result, markers, masks, tracked, margin)
-    return SequenceScore(
-        frames,
-        sequence_seg(frame.seg for frame in frames),
-        add_counts(frame.counts for frame in frames),
-        graph,
-        tracked,
-        notes,
-    )
+    return SequenceScore(frames, graph, tracked, notes)
 
 
 def _notes_on_numbers(frames: Sequence[FrameScore]) -> list[str]:

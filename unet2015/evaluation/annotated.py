@@ -1,0 +1,47 @@
+"""Scores of cells that were found in annotated frames and are still in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..datasets.frames import AnnotatedFrame
+from ..metrics import overlap_table
+from .sequence import FrameScore, SequenceScore, score_frame
+
+
+def score_annotated(
+    frames: Sequence[AnnotatedFrame], predicted: Sequence[NDArray[Any]], margin: int = 0
+) -> SequenceScore:
+    """Score the objects that were found in annotated frames; tracks are not.
+
+    Parameters
+    ----------
+    frames : sequence of AnnotatedFrame
+        The truth.
+    predicted : sequence of array of int, shape (height, width)
+        The objects of each frame. Those that hold no cell and lie mostly in `ignore` are not
+        judged.
+    margin : int
+        Width in pixels of the border outside the field of interest.
+
+    Returns
+    -------
+    SequenceScore
+    """
+    scores = [_score(frame, cells, margin) for frame, cells in zip(frames, predicted, strict=True)]
+    unjudged = sum(score.unjudged for score in scores)
+    notes = [f"{unjudged} objects where annotation is missing are not judged."] * (unjudged > 0)
+    return SequenceScore(scores, graph=None, tracked=False, notes=notes)
+
+
+def _score(frame: AnnotatedFrame, cells: NDArray[Any], margin: int) -> FrameScore:
+    table = overlap_table(frame.labels, cells, margin)
+    holders = table.segmented_labels[table.segmented_index[table.majority]]
+    ignored = overlap_table(frame.ignore.astype(np.uint8), cells)
+    inside = 2 * ignored.shared > ignored.segmented_areas[ignored.segmented_index]
+    unknown = ignored.segmented_labels[ignored.segmented_index[inside]]
+    return score_frame(frame.name, table, np.setdiff1d(unknown, holders))
