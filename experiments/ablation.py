@@ -125,14 +125,18 @@ def write_table() -> None:
             for title in VARIANTS
         ]
         rows = [row for row in rows if any(row[1:])]
-        title = "{} channels, {} iterations, {}, {} interpolation".format(*size)
+        title = "{} channels, {} iterations, learning rate {}, {}, {} interpolation".format(*size)
         blocks.append(f"## {title}\n\n{markdown(head, rows)}")
     TABLE.write_text("\n\n".join(blocks) + "\n")
 
 
-def _size(result: dict[str, Any]) -> tuple[int, int, str, str]:
-    interpolation = result["settings"]["augmentation"]["interpolation"]
-    return result["base_channels"], result["iterations"], result["precision"], interpolation
+def _size(result: dict[str, Any]) -> tuple[int, int, float, str, str]:
+    settings = result["settings"]
+    rate, interpolation = (
+        settings["training"]["learning_rate"],
+        settings["augmentation"]["interpolation"],
+    )
+    return result["base_channels"], result["iterations"], rate, result["precision"], interpolation
 
 
 def _means(found: list[dict[str, Any]], name: str, title: str) -> list[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from folds import BLOCKS, SEQUENCES
 from protocol import CELLS, EM, add_settings, as_json, chosen_settings, data_home, run_name
 from results_table import RESULTS
 
@@ -81,7 +82,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", choices=[*ABOUT, "all"])
-    parser.add_argument("--fold", help="take this fold's network from the folder of runs")
+    parser.add_argument(
+        "--fold",
+        choices=[*SEQUENCES, *BLOCKS],
+        help="take this fold's network from the folder of runs",
+    )
     parser.add_argument("--silver", action="store_true", help="cells: train on silver truth too")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
     add_settings(parser)
@@ -111,7 +116,7 @@ def _results(
 ) -> list[dict[str, Any]]:
     """Results of one fold, or of all, with the same truth, settings and precision."""
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    folds = [f"{name}-{n}{truth}" for n in ([fold] if fold else ["01", "02", *"12345"])]
+    folds = [f"{name}-{n}{truth}" for n in ([fold] if fold else [*SEQUENCES, *BLOCKS])]
     of_folds = [result for result in found if result["fold"] in folds]
     asked = as_json(settings), engine.precision
     results = [r for r in of_folds if (r["settings"], r["precision"]) == asked]
@@ -138,7 +143,8 @@ def _enter(name: str, results: list[dict[str, Any]], is_fold: bool, silver: bool
         data = f"without {_held_out(results[0])}"
         score = f"{_scores(results)}, which it was not trained on"
     else:
-        data, score = "all of it", f"{_scores(results)}, by networks trained without them"
+        twins = "networks" if len(results) > 1 else "a network"
+        data, score = "all of it", f"{_scores(results)}, by {twins} trained without them"
     about, training = ABOUT[name], results[0]["settings"]["training"]
     if name in CELLS:
         data = f"gold truth{' and silver truth' if silver else ''}, {data}"

@@ -2,6 +2,7 @@ import json
 import re
 import sys
 from functools import reduce
+from importlib.machinery import ModuleSpec
 from operator import getitem
 from pathlib import Path
 from statistics import fmean
@@ -16,7 +17,9 @@ from unet2015.checkpoint import Model
 from unet2015.cli import COMMANDS
 from unet2015.commands.completion import flags
 from unet2015.exchange import Probabilities
-from unet2015.unet import UNet
+from unet2015.schedule import TrainingConfig
+from unet2015.settings import Settings
+from unet2015.unet import UNet, UNetConfig
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -49,13 +52,19 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
             with torch.inference_mode():
                 return [network_of_the_file(torch.from_numpy(inputs["image"])).numpy()]
 
-    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Session))
+    # PyTorch asks for the specification of whatever is called onnxruntime.
+    fake = SimpleNamespace(InferenceSession=Session, __spec__=ModuleSpec("onnxruntime", None))
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
+    tiny = Settings(UNetConfig(base_channels=2), TrainingConfig(tile=204, iterations=1))
+    monkeypatch.setattr("unet2015.settings.Settings", lambda: tiny)
     names = {"labels": labels, "image": image, "network": network, "out": out, "array": array}
+    names["mine"] = [("cells", image, labels)]
     for block in blocks("python"):
         exec(block, names)
     assert names["weights"].shape == names["target"].shape == labels.shape
     assert names["cells"].shape == labels.shape
     assert out.any(axis=0).all()
+    assert (tmp_path / "runs/mine/model.safetensors").exists()
     np.testing.assert_allclose(names["cell"], predict(image, model)[1], atol=1e-5)
 
 

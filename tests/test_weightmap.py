@@ -351,6 +351,7 @@ def test_what_is_no_label_image(labels, what, function):
         ({"class_weights": "inverse"}, "'inverse'"),
         ({"class_weights": (1.0, -1.0)}, "class weights are"),
         ({"class_weights": (1.0,)}, "class weights are"),
+        ({"class_weights": 5}, "class weights are"),
         ({"ignore": np.zeros((2, 2), bool)}, "shape \\(2, 2\\)"),
         ({"ignore": np.zeros((1, 2), int)}, "int64"),
     ],

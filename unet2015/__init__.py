@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .allocation import keep_memory
     from .augment import deform
-    from .checkpoint import load_model, save_model
+    from .checkpoint import Model, load_model, save_model
+    from .datasets.frames import annotated_frame
     from .device import choose_engine
     from .errors import InputError
     from .instances import label_cells
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .metrics import seg_score
     from .necks import part_at_necks
     from .prediction import predict, predict_tiles
+    from .settings import Settings
+    from .training import train
     from .unet import UNet
     from .weightmap import border_weight_map, separate_touching
 
@@ -30,7 +33,10 @@ __version__ = "0.1.0"
 
 _HOME = {
     "InputError": "errors",
+    "Model": "checkpoint",
+    "Settings": "settings",
     "UNet": "unet",
+    "annotated_frame": "datasets.frames",
     "border_weight_map": "weightmap",
     "choose_engine": "device",
     "deform": "augment",
@@ -43,13 +49,17 @@ _HOME = {
     "save_model": "checkpoint",
     "seg_score": "metrics",
     "separate_touching": "weightmap",
+    "train": "training",
     "weighted_cross_entropy": "loss",
 }
 
 __all__ = [
     "InputError",
+    "Model",
+    "Settings",
     "UNet",
     "__version__",
+    "annotated_frame",
     "border_weight_map",
     "choose_engine",
     "deform",
@@ -62,6 +72,7 @@ __all__ = [
     "save_model",
     "seg_score",
     "separate_touching",
+    "train",
     "weighted_cross_entropy",
 ]
 

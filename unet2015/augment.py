@@ -23,9 +23,7 @@ from .errors import InputError
 logger = logging.getLogger(__name__)
 
 Interpolation = Literal["nearest", "linear"]
-"""Where training tiles get grey values between the pixels of a frame from. ``linear``, as in the
-authors' later code, smooths them: of the variance of white noise 44 % are left, while images to be
-predicted have all of it. ``nearest`` leaves noise as it is."""
+"""Where training tiles get grey values between the pixels of a frame from."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class AugmentationConfig:
     """Largest change of the brightness, in units of the normalised image."""
     interpolation: Interpolation = "nearest"
     """How images are interpolated: linear, as in the authors' later code, takes noise from training
-    tiles that images to be predicted still have."""
+    tiles (of its variance 44 % are left) that images to be predicted still have."""
 
 
 def check(config: AugmentationConfig) -> None:

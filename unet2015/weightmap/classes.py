@@ -125,7 +125,9 @@ def resolve_class_weights(
             )
         logger.info("class weights (%s): foreground %.4g, background %.4g", class_weights, *pair)
         return pair
-    if len(class_weights) != 2 or not all(math.isfinite(w) and w >= 0 for w in class_weights):
+    if np.shape(class_weights) != (2,) or not all(
+        math.isfinite(w) and w >= 0 for w in class_weights
+    ):
         raise InputError(
             f"class weights are {class_weights}: give two finite numbers of at least 0, for "
             "foreground and background."
