@@ -128,13 +128,14 @@ def measure(size: int, count: int) -> dict[str, Any]:
     repeats = 7 if size <= 2048 else 2
     row: dict[str, Any] = {"size": size, "cells": len(names)}
     row["ours"] = seconds(lambda: border_weight_map(labels), repeats)
-    row["local"] = seconds(lambda: local(cells), 1) if size <= LARGEST_SCIPY else None
+    row["local"] = seconds(lambda: local(cells), repeats) if size <= LARGEST_SCIPY else None
     for way, transform in transforms().items():
         if way == "scipy" and size > LARGEST_SCIPY:
             row[way] = None
             continue
         few = names[:: max(1, len(names) // 3)][:3]
-        row[way] = seconds(partial(whole, cells, transform, few), 1) / len(few) * len(names)
+        work = partial(whole, cells, transform, few)
+        row[way] = seconds(work, repeats) / len(few) * len(names)
     return row
 
 

@@ -36,9 +36,15 @@ def test_a_built_in_model_is_loaded_by_its_name_and_computes_in_float32():
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
+def test_a_run_or_file_of_that_name_comes_first_but_no_other_folder(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
+    assert find_model("tiny") == tiny.path
+    (tmp_path / "tiny/model.safetensors").touch()
+    assert find_model("tiny") == Path("tiny")
+    (tmp_path / "tiny/model.safetensors").unlink()
+    (tmp_path / "tiny").rmdir()
+    (tmp_path / "tiny").touch()
     assert find_model("tiny") == Path("tiny")
 
 

@@ -23,7 +23,7 @@ def test_the_demo_leaves_data_run_results_and_table(tmp_path, monkeypatch, capsy
         assert (out / name).is_file(), name
     assert (out / "results.md").read_text().startswith("| unseen frame | cells | SEG |")
     assert main(["demo", "-o", str(out)]) == 2
-    assert "already holds a demo" in capsys.readouterr().err
+    assert "already holds files" in capsys.readouterr().err
 
 
 def test_a_seed_that_is_none_is_refused_before_anything_is_made(tmp_path, capsys):

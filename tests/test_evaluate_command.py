@@ -19,12 +19,12 @@ import zarr
 from unet2015 import InputError, cli
 from unet2015.commands import evaluate as evaluate_command
 from unet2015.commands import track
-from unet2015.evaluation import score_sequence
+from unet2015.evaluation import picture, score_frame, score_sequence
 from unet2015.evaluation.em import score_stack
 from unet2015.evaluation.picture import COLOURS, paint_mistakes
 from unet2015.images import read_image
 from unet2015.labelfolder import pair_frames
-from unet2015.metrics import det, tra
+from unet2015.metrics import det, overlap_table, tra
 from unet2015.trackfile import read_tracks, write_tracks
 
 CELLS = np.zeros((40, 60), np.uint16)
@@ -304,6 +304,16 @@ def test_a_frame_without_cells_is_null_in_json(tmp_path, capsys):
     assert found["SEG"] is None
     assert found["frames"][0]["IoU"] is None
     assert "  -" in evaluate(capsys, tmp_path / "a.tif", tmp_path / "a.tif")
+
+
+def test_a_picture_tells_drawn_objects_from_judged_ones():
+    reference, result = np.zeros((9, 20), np.uint8), np.zeros((9, 20), np.uint8)
+    reference[2:6, 2:6] = result[2:6, 2:6] = 1
+    result[2:6, 10:16] = 2
+    table = overlap_table(reference, result)
+    for unknown, title in ([], "result: 2 objects"), ([2], "result: 2 objects, 1 judged"):
+        frame = score_frame("0", table, np.array(unknown, int))
+        assert title in picture._panels(frame, reference, result, None)
 
 
 def test_a_picture_of_the_worst_frames(truth, result, tmp_path, capsys):

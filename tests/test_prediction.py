@@ -132,6 +132,8 @@ def test_a_network_that_gives_something_else_is_refused(give, found):
 def test_a_model_is_no_network():
     with pytest.raises(InputError, match=r"takes a network \(nn.Module\), not a Model"):
         predict_tiles(np.zeros((20, 20)), model(2), halo=2, tile=16)
+    with pytest.raises(InputError, match="takes a model from `load_model`, not a str"):
+        predict(np.zeros((20, 20)), "u373")
 
 
 @pytest.mark.parametrize("like", [np.ndarray.tolist, torch.from_numpy])

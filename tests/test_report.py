@@ -158,6 +158,7 @@ def test_mistakes_are_answered_in_one_sentence(data, trained, result, tmp_path, 
     truth, page = data / "02_GT", tmp_path / "page.html"
     for words, message in [
         ((result,), "--reference"),
+        ((tmp_path / "no", trained), "no does not exist"),
         ((), "one run, one result"),
         ((trained, trained), "2 training runs"),
         ((trained, "--reference", truth), "are for a result"),

@@ -67,6 +67,18 @@ def test_training_on_a_sequence_leaves_model_log_and_curve(data, tmp_path):
     assert (run / "log.csv").read_bytes() == log
 
 
+def test_training_on_the_em_challenge_s_stack_and_a_page_about_it(tmp_path):
+    cells = np.full((2, 70, 80), 255, np.uint8)
+    cells[:, :, 40] = cells[:, 30] = 0
+    em, page = tmp_path / "ISBI-2012-EM", tmp_path / "page.html"
+    write_image(em / "train-volume.tif", cells // 2 + np.arange(80, dtype=np.uint8), "ZYX")
+    write_image(em / "train-labels.tif", cells, "ZYX")
+    assert cli("train", em, "-o", tmp_path / "run", *SMALL) == 0
+    assert load_model(tmp_path / "run").settings["frames"] == ["ISBI-2012-EM/00", "ISBI-2012-EM/01"]
+    assert cli("report", tmp_path / "run", "--data", em, "-o", page) == 0
+    assert "ISBI-2012-EM/00" in page.read_text()
+
+
 def test_training_on_pairs(data, tmp_path):
     pairs = tmp_path / "pairs"
     for folder, source in (("images", "01/t000.tif"), ("labels", "01_GT/SEG/man_seg000.tif")):
@@ -280,6 +292,7 @@ def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsy
         ((data, "--sequences", "01", "--resume"), "holds no run to go on with"),
         ((data, "--sequences", "01", "--silver"), "01_ST"),
         ((data, "--sequences", "01", "--tile", "570"), "nearest to yours"),
+        ((data, "--sequences", "01", "--margin", "400"), "margin"),
         ((data, "--sequences", "01", "--device", "cuda"), "no CUDA device"),
     ]:
         assert message in refused(capsys, "train", *words, "-o", run)

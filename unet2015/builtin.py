@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+MODEL_FILE = "model.safetensors"
+"""The name of the model in the folder of a training run."""
 HOME = Path(__file__).parent / "models"
 INDEX = HOME / "models.json"
 
@@ -39,14 +41,16 @@ def built_in_models() -> dict[str, BuiltIn]:
 
 
 def find_built_in(model: Path | str) -> BuiltIn | None:
-    """Built-in model if `model` is its name and no such file exists.
+    """Built-in model if `model` is its name and no file, nor a run in a folder, of that name.
 
     Parameters
     ----------
     model : Path or str
         A name such as ``u373``, a model file, or the folder of a training run.
     """
-    return None if Path(model).exists() else built_in_models().get(str(model))
+    path = Path(model)
+    is_own = path.is_file() or (path / MODEL_FILE).exists()
+    return None if is_own else built_in_models().get(str(model))
 
 
 def find_model(model: Path | str) -> Path:

@@ -14,13 +14,11 @@ from torch import Tensor
 
 from . import __version__
 from .atomic import atomic_path
-from .builtin import built_in_models, find_model
+from .builtin import MODEL_FILE, built_in_models, find_model
 from .errors import InputError
 from .normalisation import Scheme
 from .unet import UNet, UNetConfig
 
-MODEL_FILE = "model.safetensors"
-"""The name of the model in the folder of a training run."""
 FORMAT = "unet2015 model 1"
 
 

@@ -116,7 +116,7 @@ def predict_tiles(
     if (border is None) == (halo is None):
         raise InputError("give either the border of a valid network or the halo of a padded one.")
     margin = border or halo or 0
-    source = ArraySource(source) if isinstance(source, np.ndarray) else source
+    source = source if hasattr(source, "read") else ArraySource(np.asarray(source))
     height, width = np.broadcast_to(tile, 2).tolist()
     grid = TileGrid(source.shape[1:], (height - 2 * margin, width - 2 * margin), margin, step)
     if halo and halo % step:
@@ -252,6 +252,8 @@ def predict_parts(
         The tiles, and for each of them the pixels that it alone writes, shape (classes,
         tile.height, tile.width).
     """
+    if not isinstance(model, Model):
+        raise InputError(f"predict takes a model from `load_model`, not a {type(model).__name__}.")
     source = ArraySource(np.asarray(image))
     check_channels(source, model)
     engine = engine or engine_of(model.network)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from .atomic import PARTIAL, atomic_path, check_writable, lock
-from .checkpoint import MODEL_FILE, Model, read_tensors, save_model, write_tensors
+from .builtin import MODEL_FILE
+from .checkpoint import Model, read_tensors, save_model, write_tensors
 from .errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from . import augment
 from .augment import AugmentationConfig
 from .datasets.frames import AnnotatedFrame
 from .errors import InputError
+from .metrics.overlap import check_margin
 from .schedule import TrainingConfig
 from .unet import UNetConfig
 from .weightmap import WeightMapConfig, check_ridge
@@ -52,6 +53,7 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
         )
     augment.check(settings.augmentation)
     for frame in frames:
+        check_margin(config.margin, frame.labels.shape, frame.name)
         if len(frame.image) != settings.network.in_channels:
             raise InputError(
                 f"{frame.name} has {len(frame.image)} channels, the network takes "

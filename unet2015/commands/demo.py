@@ -30,7 +30,6 @@ from ..prediction import predict
 from ..progress import Progress
 from ..report import check_page, write_page
 from ..report.gathering import read_demo
-from ..runs import CHECKPOINT_FILE
 from ..schedule import TrainingConfig
 from ..settings import Settings, check
 from ..training import train
@@ -78,8 +77,8 @@ class Options:
 def run(options: Options) -> None:
     """Run the demo."""
     out, data = options.out, options.out / "data"
-    if (out / "run" / CHECKPOINT_FILE).exists():
-        raise InputError(f"{out} already holds a demo: remove it or choose another --out.")
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out} already holds files: choose a new folder by --out.")
     if options.report is not None:
         check_page(options.report)
     keep_memory()

@@ -85,6 +85,9 @@ def _gather(options: Options) -> Report:
 
 def _sort(sources: Sequence[Path]) -> tuple[Path | None, Path | None]:
     """Tell the folder of a run and the result apart."""
+    for source in sources:
+        if not source.exists():
+            raise InputError(f"{source} does not exist: correct its name.")
     runs = [source for source in sources if is_run(source)]
     results = [source for source in sources if not is_run(source)]
     if not sources or len(runs) > 1 or len(results) > 1:

@@ -1,8 +1,8 @@
 """Train the U-Net of 2015.
 
-DATA is a data set of the Cell Tracking Challenge (with --sequences), or a folder with images/ and
-labels/ of the same names. The run goes to the folder --out: model.safetensors for `unet2015
-predict`, checkpoint.safetensors for --resume, log.csv and loss.png.
+DATA is a data set of the Cell Tracking Challenge (with --sequences), that of the ISBI 2012 EM
+challenge, or a folder with images/ and labels/ of the same names. The run goes to the folder --out:
+model.safetensors for `unet2015 predict`, checkpoint.safetensors for --resume, log.csv and loss.png.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from ..allocation import keep_memory
 from ..augment import AugmentationConfig
 from ..checkpoint import Model
-from ..datasets.ctc import load_sequence
+from ..datasets.any import load_frames
 from ..datasets.frames import AnnotatedFrame
-from ..datasets.pairs import load_pairs
 from ..device import DeviceName, Engine, Precision, choose_engine
 from ..errors import InputError
 from ..instances import foreground, label_cells
 from ..metrics import seg_score, sequence_seg
-from ..metrics.overlap import check_margin
 from ..pictures import draw_loss
 from ..prediction import predict
 from ..report import Report, check_page, write_page
@@ -84,21 +82,15 @@ def run(options: Options) -> None:
             f"{options.out} holds no run to go on with: correct the folder, or leave --resume out."
         )
     keep_memory()
-    frames = _load(options.data, options.sequences, options.silver)
-    validation = [
-        frame
-        for sequence in options.validation_sequences
-        for frame in load_sequence(options.data, sequence)
-    ]
-    margin = options.training.margin
-    for frame in validation:
-        check_margin(margin, frame.labels.shape, frame.name)
+    frames = load_frames(options.data, options.sequences, options.silver)
+    validated = options.validation_sequences
+    validation = load_frames(options.data, validated) if validated else []
     engine = choose_engine(options.device, options.precision)
     s = "s" * (len(frames) > 1)
     logger.info("%d annotated frame%s; computing on %s.", len(frames), s, engine)
     settings = Settings(options.network, options.training, options.augmentation, options.weight_map)
     check(settings, validation)
-    validate = _validation(validation, engine, margin) if validation else None
+    validate = _validation(validation, engine, options.training.margin) if validation else None
     try:
         model = train(frames, options.out, settings, engine, options.resume, validate)
     except KeyboardInterrupt:
@@ -124,19 +116,6 @@ def draw_and_tell(folder: Path) -> None:
         100 * waited / seconds,
         folder,
     )
-
-
-def _load(data: Path, sequences: Sequence[str], silver: bool) -> list[AnnotatedFrame]:
-    if not data.is_dir():
-        raise InputError(f"{data} is not a folder: give the folder of a data set.")
-    if sequences:
-        found = [load_sequence(data, sequence, silver) for sequence in sequences]
-        return [frame for frames in found for frame in frames]
-    if silver:
-        raise InputError("--silver is about CTC sequences: say which by --sequences 01.")
-    if (data / "01_GT").is_dir() or (data / "02_GT").is_dir():
-        raise InputError(f"{data} is a CTC data set: say what to train on by --sequences 01.")
-    return load_pairs(data)
 
 
 def _validation(

@@ -15,6 +15,11 @@ IMAGES = "train-volume.tif"
 LABELS = "train-labels.tif"
 
 
+def is_challenge(data: Path) -> bool:
+    """Whether a folder holds the training stack of the challenge."""
+    return (data / IMAGES).is_file()
+
+
 def load_slices(data: Path | str) -> list[AnnotatedFrame]:
     """Read the 30 annotated slices of the challenge.
 

@@ -115,7 +115,9 @@ def _panels(
     if images is None:
         names["reference"] = f"frame {frame.name}, {names['reference']}"
     panels[names["reference"]] = _coloured(reference, {})
-    panels[f"result: {frame.counts.segmented} objects"] = _coloured(result, cell_of)
+    drawn, judged = np.count_nonzero(np.unique(result)), frame.counts.segmented
+    of_them = "" if drawn == judged else f", {judged} judged"
+    panels[f"result: {drawn} objects{of_them}"] = _coloured(result, cell_of)
     seg = f"SEG {frame.seg.mean:.3f}" if frame.seg.values.size else "no cells"
     panels[f"{seg}, {sum(map(len, frame.mistakes))} mistakes"] = paint_mistakes(
         frame, reference, result

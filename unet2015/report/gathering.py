@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..builtin import MODEL_FILE
 from ..errors import InputError
 from ..evaluation import FrameScore, SequenceScore, score_sequence
 from ..evaluation.worst import (
@@ -33,7 +34,7 @@ WORST_FRAMES = 6
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a training run."""
-    return (folder / "model.safetensors").is_file()
+    return (folder / MODEL_FILE).is_file()
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -101,25 +102,21 @@ def training_frames(data: Path, settings: dict[str, Any]) -> list[AnnotatedFrame
     InputError
         If the folder does not hold them.
     """
-    from ..datasets.ctc import load_sequence
-    from ..datasets.pairs import load_pairs
+    from ..datasets import em
+    from ..datasets.any import load_frames
     from ..training import digest
 
-    # "data set/sequence/frame" in a data set of the challenge, "data set/frame" for pairs.
+    # "data set/sequence/frame" in a data set of cell tracking, "data set/frame" in others.
     wanted = [tuple(name.split("/")[1:]) for name in settings.get("frames", [])]
     if not wanted:
         raise InputError("the run does not tell what it was trained on: leave --data out.")
     sequences = sorted({parts[0] for parts in wanted if len(parts) == 2})
-    if not sequences and not (data / "images").is_dir():
+    if not (sequences or (data / "images").is_dir() or em.is_challenge(data)):
         raise InputError(
             f"{data} holds no images/, as the training set of this run did: give that, or leave "
             "--data out."
         )
-    found = (
-        [frame for sequence in sequences for frame in load_sequence(data, sequence)]
-        if sequences
-        else load_pairs(data)
-    )
+    found = load_frames(data, sequences)
     by_name = {tuple(frame.name.split("/")[1:]): frame for frame in found}
     trained = [by_name[parts] for parts in wanted if parts in by_name]
     if not trained:

@@ -1,0 +1,45 @@
+"""A data set of any of the known layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError
+from . import em
+from .ctc import load_sequence
+from .frames import AnnotatedFrame
+from .pairs import load_pairs
+
+
+def load_frames(
+    data: Path | str, sequences: Sequence[str] = (), silver: bool = False
+) -> list[AnnotatedFrame]:
+    """Read the annotated frames of a data set, whatever its layout.
+
+    Parameters
+    ----------
+    data : Path or str
+        The folder of a data set of the Cell Tracking Challenge, of the ISBI 2012 EM challenge, or
+        of ``images/`` and ``labels/``.
+    sequences : sequence of str
+        Those of the Cell Tracking Challenge that are wanted, such as ``01``.
+    silver : bool
+        Whether their frames without gold truth are read with their silver truth.
+
+    Raises
+    ------
+    InputError
+        If the folder is none of these, sequences are wanted or missing, or files cannot be read.
+    """
+    data = Path(data)
+    if not data.is_dir():
+        raise InputError(f"{data} is not a folder: give the folder of a data set.")
+    if sequences:
+        found = [load_sequence(data, sequence, silver) for sequence in sequences]
+        return [frame for frames in found for frame in frames]
+    if silver:
+        raise InputError("--silver is about CTC sequences: say which by --sequences 01.")
+    if (data / "01_GT").is_dir() or (data / "02_GT").is_dir():
+        raise InputError(f"{data} is a CTC data set: say what to train on by --sequences 01.")
+    return em.load_slices(data) if em.is_challenge(data) else load_pairs(data)
