@@ -111,66 +111,59 @@ def rows_of(head):
     return [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[2:]]
 
 
+def table_of_results():
+    """Lines of ``experiments/results.md``, by the names of its columns."""
+    found = []
+    for line in (README.parent / "experiments/results.md").read_text().splitlines():
+        cells = [cell.strip("* ") for cell in line.split("|")[1:-1]]
+        if "channels" in cells:
+            columns = cells
+        elif cells and cells[0] != "---":
+            found.append(dict(zip(columns, cells, strict=True)))
+    return found
+
+
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
 def test_the_results_of_the_readme_are_those_of_its_runs():
+    usual = {"channels": "16", "drop-out": "0.1", "margin": "50", "learning rate": "0.005"}
+    usual |= {"interpolation": "nearest", "seed": "0", "precision": "bfloat16"}
+    lines = [line for line in table_of_results() if usual.items() <= line.items()]
+    minutes = []
+    for cells, truth, tile, steps, *scores in rows_of("| cells | trained on |"):
+        if truth == "*paper*":
+            continue
+        rotation = {"U373": "180", "HeLa": "15"}[cells]
+        run = {"tile": tile, "iterations": steps.replace(",", ""), "rotation": rotation}
+        of_run = {line["scored"]: line for line in lines if run.items() <= line.items()}
+        thirds, silver = "thirds" in truth, "silver" in truth
+        both = ", thirds of both sequences" if thirds else ""
+        kind = ", silver truth added" if silver else both
+        sequences = [f"{cells.lower()}-{n}{'-silver' if silver else both}" for n in ("01", "02")]
+        means = [f"mean{kind}{line}" for line in ("", ", mirrored", ", parted at necks")]
+        for name, score in zip([*sequences, *means], scores, strict=True):
+            assert score == f"{float(of_run[name]['SEG']):.3f}", (name, run)
+        minutes += [float(of_run[name]["minutes"]) / (3 if thirds else 1) for name in sequences]
+    told = re.search(r"(\d+) to (\d+) minutes of one CPU core a network", README.read_text())
+    assert [int(n) for n in told.groups()] == [round(min(minutes)), round(max(minutes))]
+
+
+@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+def test_the_membranes_of_the_readme_are_those_of_its_runs():
     folder = README.parent / "experiments/results/reproduction"
 
-    def seg(run, *line):
-        results = [json.loads((folder / f"{run.format(n)}.json").read_text()) for n in ("01", "02")]
-        if line and not all(line[0] in result for result in results):
-            return None
-        return sum(reduce(getitem, line, result)["SEG"] for result in results) / 2
+    def best(recipe, name):
+        run = f"em-{{}}-16-{recipe}-rate0.0025-dropout0.1-linear-bfloat16.json"
+        results = [json.loads((folder / run.format(n)).read_text()) for n in range(1, 6)]
+        return fmean(result["best"][name]["value"] for result in results)
 
-    def agree(figure, value):
-        return figure == "" if value is None else figure == f"{value:.{len(figure) - 2}f}"
-
-    silver = "hela-{}-silver-16-margin50-rotation15-iterations9000-dropout0.1-linear-bfloat16"
-    nearest = silver.replace("-linear", "")
-    wide = "hela-{}-silver-32-tile380-margin50-rotation15-dropout0.1-linear-bfloat16"
-    runs = [
-        "u373-{}-16-tile380-margin50-dropout0.1-bfloat16",
-        "u373-{}-16-tile380-margin50-dropout0.1-linear-bfloat16",
-        "u373-{}-16-margin50-iterations9000-dropout0.1-linear-bfloat16",
-        "u373-{}-silver-16-tile380-margin50-dropout0.1-bfloat16",
-        "u373-{}-silver-16-tile380-margin50-dropout0.1-linear-bfloat16",
-        "hela-{}-16-tile380-margin50-rotation15-iterations9000-dropout0.1-bfloat16",
-        "hela-{}-16-tile380-margin50-rotation15-iterations9000-dropout0.1-linear-bfloat16",
-        nearest,
-        silver,
-        silver.replace("9000", "18000"),
-        wide,
-        wide.replace("-dropout", "-iterations12000-dropout"),
-        wide.replace("-32-", "-64-"),
-        wide.replace("-32-", "-64-").replace("-dropout0.1", ""),
-    ]
-    rows = [row for row in rows_of("| cells | truth |") if row[1] != "*paper*"]
-    for run, row in zip(runs, rows, strict=True):
-        result = json.loads((folder / f"{run.format('01')}.json").read_text())
-        training = result["settings"]["training"]
-        assert row[:2] == [
-            {"u373": "U373", "hela": "HeLa"}[run[:4]],
-            "gold + silver" if "silver" in run else "gold",
-        ]
-        dropout = result["settings"]["network"]["dropout"]
-        assert row[2:6] == [
-            f"{result['base_channels']}" + ", drop-out 0.5" * (dropout == 0.5),
-            str(training["tile"]),
-            f"{training['iterations']:,}",
-            result["settings"]["augmentation"]["interpolation"],
-        ]
-        assert result["precision"] == "bfloat16"
-        values = [seg(run), seg(run, "mirrored"), seg(run, "parted_at_necks")]
-        assert all(agree(*pair) for pair in zip(row[6:], values, strict=True)), (row, values)
+    errors = ("pixel_error", "pixel_f_error", "rand_error", "splits_and_mergers")
+    measures = (*errors, "v_rand", "v_info")
+    for name, row in zip(measures, rows_of("| ISBI 2012 EM, 16 channels"), strict=True):
+        for figure, recipe in zip(row[1:3], ("tile380", "iterations12000"), strict=True):
+            assert figure == "" or figure == f"{best(recipe, name):.{len(figure) - 2}f}", row
 
     text = " ".join(README.read_text().split())
-    gold = [run for run in runs if "silver" not in run and "tile380" in run and "linear" in run]
-    for run, name in zip(gold, ("U373, tile 380", "HeLa"), strict=True):
-        other = run.replace("-linear", "-seed1-linear")
-        values = [seg(other), seg(other, "mirrored"), seg(other, "parted_at_necks")]
-        told = ", ".join(f"{value:.3f}" for value in values)
-        assert f"{told} ({name})" in text
-
-    (alone,) = folder.glob("em-?-16-iterations12000-dropout0.1-bfloat16.json")
+    (alone,) = folder.glob("em-?-16-iterations12000-rate0.0025-dropout0.1-bfloat16.json")
     nearest, linear = (
         json.loads((folder / name).read_text())
         for name in (alone.name, alone.name.replace("-bfloat16", "-linear-bfloat16"))
@@ -180,18 +173,6 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
     at_half = [f"{run['argmax']['rand_error']:.3f}" for run in (nearest, linear)]
     assert ", where it was ".join(at_half) in text
 
-    def best(recipe, name):
-        paths = [
-            folder / f"em-{n}-16-{recipe}-dropout0.1-linear-bfloat16.json" for n in range(1, 6)
-        ]
-        return fmean(json.loads(path.read_text())["best"][name]["value"] for path in paths)
-
-    errors = ("pixel_error", "pixel_f_error", "rand_error", "splits_and_mergers")
-    measures = (*errors, "v_rand", "v_info")
-    for name, row in zip(measures, rows_of("| ISBI 2012 EM, 16 channels"), strict=True):
-        assert name == "v_rand" or agree(row[1], best("tile380", name)), row
-        assert agree(row[2], best("iterations12000", name)), row
-
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
 def test_the_ablation_of_the_readme_is_that_of_its_runs():
@@ -199,7 +180,8 @@ def test_the_ablation_of_the_readme_is_that_of_its_runs():
 
     def mean(pattern, *line):
         results = [
-            json.loads(path.read_text()) for path in folder.glob(f"{pattern}-8-*1500-*-linear-*")
+            json.loads(path.read_text())
+            for path in folder.glob(f"{pattern}-8-*1500-rate0.0025-*-linear-*")
         ]
         assert len(results) == 6
         return f"{sum(reduce(getitem, line, r)['SEG'] for r in results) / 6:.2f}"
