@@ -105,6 +105,18 @@ def test_the_speeds_of_the_readme_are_those_of_the_committed_benchmark():
         assert " and ".join(map(str, exact)) in text
 
 
+@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+def test_the_agreement_of_engines_in_the_readme_is_what_was_found():
+    found = json.loads((README.parent / "experiments/results/check_engines.json").read_text())
+    u373, hela, em = (found[name]["cpu, bfloat16"] for name in ("u373", "hela", "em"))
+    text = " ".join(README.read_text().split())
+    cells, frames = u373["cells"] + hela["cells"], 2 * found["frames"]
+    assert u373["same"] + hela["same"] == cells
+    assert f"find the same {cells} cells of {frames} frames" in text
+    assert f"of the {em['cells']:,} pieces of {found['frames']} EM slices" in text
+    assert f"some of few pixels, {em['cells'] - em['same']} change" in text
+
+
 def rows_of(head):
     """Cells of the rows of a table, given how it begins."""
     table = README.read_text().partition(head)[2].partition("\n\n")[0]
