@@ -106,6 +106,17 @@ def test_the_speeds_of_the_readme_are_those_of_the_committed_benchmark():
 
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+def test_the_speed_of_weight_maps_in_the_readme_is_what_was_measured():
+    found = json.loads((README.parent / "experiments/results/benchmark_weightmap.json").read_text())
+    rows = [row for row in found["seconds_on_one_core"] if row["size"] == 2048]
+    (row,) = (row for row in rows if 1900 < row["cells"] < 2000)
+    text = " ".join(README.read_text().split())
+    assert f"{2048**2 / row['ours'] / 1e6:.0f} megapixels per second on one core for 2,000" in text
+    assert f"pixels, {row['local'] / row['ours']:.0f} times the speed of one SciPy" in text
+    assert f"some {round(row['scipy'] / row['ours'], -2):,.0f} times that of one" in text
+
+
+@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
 def test_the_agreement_of_engines_in_the_readme_is_what_was_found():
     found = json.loads((README.parent / "experiments/results/check_engines.json").read_text())
     u373, hela, em = (found[name]["cpu, bfloat16"] for name in ("u373", "hela", "em"))
