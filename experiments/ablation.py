@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, get_args
 from folds import sequence_fold
 from protocol import CELLS, MARGIN, ROTATION
 from reproduce import finish
-from results_table import HERE, markdown
+from results_table import HERE, SEQUENCES, markdown
 from torch import nn
 
 from unet2015.allocation import keep_memory
@@ -90,7 +90,7 @@ def main() -> None:
     keep_memory()
     deadline = time.monotonic() + 60 * arguments.minutes
     engine = choose_engine(precision=arguments.precision)
-    cases = product(arguments.seeds, arguments.sets, ("02", "01"), VARIANTS.items())
+    cases = product(arguments.seeds, arguments.sets, SEQUENCES, VARIANTS.items())
     for seed, name, scored, (title, variant) in cases:
         fold = sequence_fold(name, scored, silver=False)
         settings = Settings(
@@ -131,11 +131,8 @@ def write_table() -> None:
 
 
 def _size(result: dict[str, Any]) -> tuple[int, int, float, str, str]:
-    settings = result["settings"]
-    rate, interpolation = (
-        settings["training"]["learning_rate"],
-        settings["augmentation"]["interpolation"],
-    )
+    rate = result["settings"]["training"]["learning_rate"]
+    interpolation = result["settings"]["augmentation"]["interpolation"]
     return result["base_channels"], result["iterations"], rate, result["precision"], interpolation
 
 
@@ -158,7 +155,7 @@ def _means(found: list[dict[str, Any]], name: str, title: str) -> list[str]:
 def _by_fold_and_seed(
     found: list[dict[str, Any]], name: str, title: str
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    folds = {f"{name}-{scored}-{title.replace(' ', '-')}": scored for scored in ("01", "02")}
+    folds = {f"{name}-{scored}-{title.replace(' ', '-')}": scored for scored in SEQUENCES}
     return {
         (folds[result["fold"]], result["settings"]["training"]["seed"]): result
         for result in found

@@ -18,16 +18,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from folds import BLOCKS, SEQUENCES
 from protocol import CELLS, EM, add_settings, as_json, chosen_settings, data_home, run_name
-from results_table import RESULTS
+from results_table import BLOCKS, RESULTS, SEQUENCES
 
 from unet2015.allocation import keep_memory
 from unet2015.atomic import atomic_path
 from unet2015.builtin import INDEX
 from unet2015.checkpoint import load_model, save_model
-from unet2015.datasets.ctc import load_sequence
-from unet2015.datasets.em import load_slices
+from unet2015.datasets.any import load_frames
 from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.device import Engine, choose_engine
 from unet2015.errors import InputError
@@ -131,10 +129,8 @@ def _results(
 
 def all_frames(name: str, silver: bool) -> list[AnnotatedFrame]:
     if name == "em":
-        return load_slices(data_home() / EM)
-    data = data_home() / CELLS[name]
-    sequences = [load_sequence(data, sequence, silver) for sequence in ("01", "02")]
-    return [frame for sequence in sequences for frame in sequence]
+        return load_frames(data_home() / EM)
+    return load_frames(data_home() / CELLS[name], ("01", "02"), silver)
 
 
 def _enter(name: str, results: list[dict[str, Any]], is_fold: bool, silver: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from protocol import CELLS, EM, MARGIN, NECK_DEPTH, data_home
+from results_table import BLOCKS, SEQUENCES, THIRDS
 from scipy.special import logit
 from tqdm import tqdm
 
@@ -27,16 +28,10 @@ from unet2015.prediction import predict
 from unet2015.trackfile import write_tracks
 from unet2015.tracking import Tracker
 
-SEQUENCES = ("02", "01")
-"""Scored sequences of cells; the other one is trained on."""
-THIRDS = ("late", "middle", "early")
-"""Held-out thirds of the time of both sequences, the last third first."""
 GAP = 10
 """Frames before and after a held-out third that are not trained on."""
-BLOCKS = ("1", "2", "3", "4", "5")
-"""Held-out blocks of EM slices, the last block first."""
 SLICES = 6
-"""Slices of a block."""
+"""Slices of a held-out block."""
 MIRRORINGS = (0, 2)
 """Quarter turns that give, with and without a flip, an image, its two mirrorings and both."""
 CERTAIN = 1e-6
@@ -82,12 +77,7 @@ def sequence_fold(name: str, scored: str, silver: bool) -> Fold:
             parted.add(number, cells.parted)
             mirrored.add(number, cells.mirrored)
         truth = data / f"{scored}_GT"
-        return {
-            "smallest_component": model.min_size,
-            **plain.score(truth),
-            "parted_at_necks": {"depth": NECK_DEPTH, **parted.score(truth)},
-            "mirrored": mirrored.score(truth),
-        }
+        return _three_lines(model, *(line.score(truth) for line in (plain, parted, mirrored)))
 
     return Fold(_named(name, scored, silver), frames, score)
 
@@ -104,25 +94,16 @@ def _third_fold(name: str, third: str, silver: bool) -> Fold:
         frames = len(sequence_frames(data / sequence))
         number = THIRDS[::-1].index(third)
         begin, end = (frames * n // len(THIRDS) for n in (number, number + 1))
-        for frame in load_sequence(data, sequence, silver):
-            if not begin - GAP <= _time(frame) < end + GAP:
-                trained.append(frame)
-        for frame in load_sequence(data, sequence):
-            if begin <= _time(frame) < end:
-                scored.append(frame)
+        gold = load_sequence(data, sequence)
+        annotated = load_sequence(data, sequence, silver) if silver else gold
+        trained += [f for f in annotated if not begin - GAP <= _time(f) < end + GAP]
+        scored += [f for f in gold if begin <= _time(f) < end]
 
     def score(model: Model, engine: Engine, _folder: Path) -> dict[str, Any]:
         images = tqdm([frame.image[0] for frame in scored], "predicting", unit="frame")
         found = zip(*(_cells(image, model, engine) for image in images), strict=True)
-        plain, parted, mirrored = (
-            tables.summary(score_annotated(scored, cells, MARGIN), MARGIN) for cells in found
-        )
-        return {
-            "smallest_component": model.min_size,
-            **plain,
-            "parted_at_necks": {"depth": NECK_DEPTH, **parted},
-            "mirrored": mirrored,
-        }
+        lines = (tables.summary(score_annotated(scored, cells, MARGIN), MARGIN) for cells in found)
+        return _three_lines(model, *lines)
 
     return Fold(_named(name, third, silver), trained, score)
 
@@ -130,6 +111,18 @@ def _third_fold(name: str, third: str, silver: bool) -> Fold:
 def _time(frame: AnnotatedFrame) -> int:
     """Number of a frame in its sequence."""
     return int(frame.name.rpartition("/t")[2])
+
+
+def _three_lines(
+    model: Model, plain: dict[str, Any], parted: dict[str, Any], mirrored: dict[str, Any]
+) -> dict[str, Any]:
+    """Put the scores of the protocol's three lines into one result."""
+    return {
+        "smallest_component": model.min_size,
+        **plain,
+        "parted_at_necks": {"depth": NECK_DEPTH, **parted},
+        "mirrored": mirrored,
+    }
 
 
 def _named(name: str, held_out: str, silver: bool) -> str:

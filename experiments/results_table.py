@@ -12,14 +12,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from folds import BLOCKS, SEQUENCES, THIRDS
-
 from unet2015.evaluation.tables import EM_NAMES
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "reproduction"
 TABLE = HERE / "results.md"
 
+SEQUENCES = ("02", "01")
+"""Folds of cells: the sequence that is scored; the other one is trained on."""
+THIRDS = ("late", "middle", "early")
+"""Further folds of cells: the held-out third of the time of both sequences, the last one first."""
+BLOCKS = ("1", "2", "3", "4", "5")
+"""EM folds: the held-out block of slices, the last one first."""
 TITLES = {"u373": "PhC-C2DH-U373", "hela": "DIC-C2DH-HeLa", "em": "ISBI 2012 EM"}
 PAPER_SEG = {"u373": 0.9203, "hela": 0.7756}
 """Table 2 of the paper, on the challenge's hidden sequences."""
@@ -141,19 +145,15 @@ def _sequences_of_thirds(thirds: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Results for each sequence, of networks that saw other thirds of it, once all are there."""
     if len(thirds) < len(THIRDS):
         return []
-    found = []
-    for sequence in sorted(SEQUENCES):
-        lines = {key: [third[key] for third in thirds] for key in MORE}
-        found.append(
-            thirds[0]
-            | {key: _of_sequence(line, sequence) for key, line in lines.items()}
-            | _of_sequence(thirds, sequence)
-            | {
-                "fold": f"{thirds[0]['fold'].split('-')[0]}-{sequence}{_kind(thirds[0]['fold'])}",
-                "minutes": round(sum(third["minutes"] for third in thirds), 1),
-            }
-        )
-    return found
+    name, kind = thirds[0]["fold"].split("-")[0], _kind(thirds[0]["fold"])
+    minutes = round(sum(third["minutes"] for third in thirds), 1)
+    return [
+        thirds[0]
+        | {key: _of_sequence([third[key] for third in thirds], sequence) for key in MORE}
+        | _of_sequence(thirds, sequence)
+        | {"fold": f"{name}-{sequence}{kind}", "minutes": minutes}
+        for sequence in sorted(SEQUENCES)
+    ]
 
 
 def _of_sequence(thirds: list[dict[str, Any]], sequence: str) -> dict[str, Any]:

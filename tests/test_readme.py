@@ -183,7 +183,10 @@ def test_the_membranes_of_the_readme_are_those_of_its_runs():
     measures = (*errors, "v_rand", "v_info")
     for name, row in zip(measures, rows_of("| ISBI 2012 EM, 16 channels"), strict=True):
         for figure, recipe in zip(row[1:3], ("tile380", "iterations12000"), strict=True):
-            assert figure == "" or figure == f"{best(recipe, name):.{len(figure) - 2}f}", row
+            if (name, recipe) == ("v_rand", "tile380"):  # not known of all folds
+                assert figure == ""
+            else:
+                assert figure == f"{best(recipe, name):.{len(figure) - 2}f}", row
 
     text = " ".join(README.read_text().split())
     (alone,) = folder.glob("em-?-16-iterations12000-rate0.0025-dropout0.1-bfloat16.json")

@@ -65,7 +65,7 @@ class Options:
     """Options of ``unet2015 demo``."""
 
     out: Annotated[Path, arg(aliases=["-o"])] = Path("demo")
-    """Folder for everything that the demo makes."""
+    """New or empty folder for everything that the demo makes."""
     seed: int = 0
     """Determines the cells and the training."""
     device: DeviceName = "auto"

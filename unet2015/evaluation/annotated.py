@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.frames import AnnotatedFrame
 from ..metrics import overlap_table
 from .sequence import FrameScore, SequenceScore, score_frame
+
+if TYPE_CHECKING:
+    from ..datasets.frames import AnnotatedFrame  # reads files
 
 
 def score_annotated(

@@ -108,15 +108,16 @@ def kinds_of_mistakes(frame: FrameScore) -> dict[int, str]:
 
 def summary(score: SequenceScore, margin: int) -> dict[str, Any]:
     """Everything about a sequence, ready for JSON: nan is None."""
-    precision = average_precision(score.counts)
+    counts = score.counts
+    precision = average_precision(counts)
     found: dict[str, Any] = {
         "SEG": score.seg,
         "mean_average_precision": float(precision.mean()),
         "average_precision": dict(
             zip((f"{iou:.2f}" for iou in IOU_THRESHOLDS), precision.tolist(), strict=True)
         ),
-        "panoptic_quality": panoptic_quality(score.counts),
-        "foreground_iou": foreground_iou(score.counts),
+        "panoptic_quality": panoptic_quality(counts),
+        "foreground_iou": foreground_iou(counts),
     }
     if score.graph is not None:
         found["DET"] = det(score.graph)
