@@ -199,6 +199,23 @@ def test_labels_that_are_none_are_refused(labels, message):
         annotated_frame("frame", np.zeros((4, 4)), labels)
 
 
+@pytest.mark.parametrize(
+    ("image", "ignore", "message"),
+    [
+        (np.zeros((4, 4), complex), None, "real numbers"),
+        (np.zeros((4, 4)), np.zeros((3, 3), bool), "ignore is 3x3"),
+        (np.zeros((4, 4)), np.zeros((4, 4)), "must be bool"),
+    ],
+)
+def test_what_does_not_go_with_labels_is_refused(image, ignore, message):
+    with pytest.raises(InputError, match=message):
+        annotated_frame("frame", image, np.eye(4, dtype=int), ignore)
+
+
+def test_lists_are_arrays():
+    assert annotated_frame("frame", [[0, 1]], [[0, 1]]).image.shape == (1, 1, 2)
+
+
 def test_simulated_cells_touch_are_whole_and_keep_their_numbers(tmp_path):
     frames = list(simulate(3, (120, 150), 14, np.random.default_rng(1)))
     again = list(simulate(3, (120, 150), 14, np.random.default_rng(1)))

@@ -239,6 +239,15 @@ def test_csv_holds_the_tables(truth, result, tmp_path, capsys):
         assert len(list(csv.DictReader(file))) == 7
 
 
+def test_tables_of_others_are_not_replaced(truth, result, tmp_path, capsys):
+    (tmp_path / "cells.csv").write_text("mine\n")
+    assert cli.main(["evaluate", str(truth), str(result), "--csv", str(tmp_path)]) == 2
+    assert "cells.csv is there already" in capsys.readouterr().err
+    (tmp_path / "cells.csv").unlink()
+    for _ in range(2):  # our own are
+        evaluate(capsys, truth, result, "--csv", tmp_path)
+
+
 def test_a_table_that_another_program_has_open_does_not_cost_the_scores(
     truth, result, tmp_path, capsys, monkeypatch
 ):

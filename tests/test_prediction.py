@@ -112,11 +112,17 @@ def test_a_padded_network_with_a_halo_gives_no_seams():
         ({"halo": 2, "step": 0}, "the step 0"),
         ({"border": -2}, "the border is -2"),
         ({"halo": 6, "step": 4}, "a multiple of 4, such as 8"),
+        ({"border": 2, "tile": (16, 16, 16)}, "its height and width"),
     ],
 )
 def test_a_network_that_does_not_fit_its_description_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         list(predict_tiles(np.zeros((20, 20)), nn.Conv2d(1, 2, 5), **{"tile": 16, **arguments}))
+
+
+def test_a_network_of_another_precision_is_refused():
+    with pytest.raises(InputError, match=r"network\.float\(\)"):
+        list(predict_tiles(np.zeros((20, 20)), nn.Conv2d(1, 2, 5).bfloat16(), border=2, tile=16))
 
 
 @pytest.mark.parametrize(("give", "found"), [(tuple, "tuple"), (lambda x: x[0], r"\(1, 16, 16\)")])

@@ -56,7 +56,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     fake = SimpleNamespace(InferenceSession=Session, __spec__=ModuleSpec("onnxruntime", None))
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
     tiny = Settings(UNetConfig(base_channels=2), TrainingConfig(tile=204, iterations=1))
-    monkeypatch.setattr("unet2015.settings.Settings", lambda: tiny)
+    monkeypatch.setattr("unet2015.settings.Settings", lambda **_: tiny)
     names = {"labels": labels, "image": image, "network": network, "out": out, "array": array}
     names["mine"] = [("cells", image, labels)]
     for block in blocks("python"):
@@ -156,7 +156,9 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
         if truth == "*paper*":
             continue
         rotation = {"U373": "180", "HeLa": "15"}[cells]
+        ridge = re.search(r"ridges of (\d)", truth)
         run = {"tile": tile, "iterations": steps.replace(",", ""), "rotation": rotation}
+        run["ridge"] = ridge[1] if ridge else str(TrainingConfig.ridge)
         of_run = {line["scored"]: line for line in lines if run.items() <= line.items()}
         thirds, silver = "thirds" in truth, "silver" in truth
         both = ", thirds of both sequences" if thirds else ""

@@ -288,6 +288,7 @@ def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsy
         ((data, "--sequences", "01", "--validation-sequences", "01"), "choose one"),
         ((data, "--sequences", "01", "--num-classes", "3"), "num_classes"),
         ((data,), "--sequences 01"),
+        ((data, "--sequences", "01", "01"), "twice"),
         ((data, "--sequences", "03"), "does not exist"),
         ((data, "--sequences", "01", "--resume"), "holds no run to go on with"),
         ((data, "--sequences", "01", "--silver"), "01_ST"),

@@ -20,6 +20,7 @@ from unet2015.schedule import TrainingConfig, learning_rate, momentum
 from unet2015.settings import Settings, check
 from unet2015.training import _Step, _Tiles, train
 from unet2015.unet import UNet, UNetConfig
+from unet2015.weightmap import WeightMapConfig
 
 CPU = Engine(torch.device("cpu"))
 SMALL = Settings(
@@ -303,6 +304,37 @@ def test_long_gradients_are_shortened(tmp_path, monkeypatch):
     assert lengths == pytest.approx([1e-3] * 12, rel=0.01)
 
 
+def test_a_run_goes_on_with_another_interval(tmp_path):
+    train(frames(), tmp_path / "a", changed(iterations=8, interval=4), CPU, deadline=0)
+    on = train(frames(), tmp_path / "a", changed(iterations=8, interval=2), CPU, resume=True)
+    whole = train(frames(), tmp_path / "b", changed(iterations=8, interval=8), CPU)
+    on, whole = on.network.state_dict(), whole.network.state_dict()
+    assert all(torch.equal(on[name], whole[name]) for name in whole)
+
+
+def test_the_caller_s_random_numbers_go_on_as_if_nothing_had_been_trained(tmp_path):
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    first = torch.rand(1)
+    train(frames(), tmp_path, changed(iterations=2, interval=2), CPU)
+    assert torch.equal(torch.cat([first, torch.rand(1)]), expected)
+
+
+def test_a_mask_that_counts_as_one_cell_is_told(tmp_path, caplog):
+    masks = [frame._replace(labels=(frame.labels > 0).astype(np.uint8)) for frame in frames()]
+    train(masks, tmp_path, changed(iterations=1), CPU)
+    assert "all cells have one number" in caplog.text
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_frames_without_cells_are_refused(tmp_path, empty):
+    none = [] if empty else [frame._replace(labels=frame.labels * 0) for frame in frames()]
+    with pytest.raises(InputError, match="contains a cell"):
+        train(none, tmp_path / "run", changed(), CPU)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_log_has_the_mean_loss_of_each_interval(tmp_path, monkeypatch):
     losses = []
 
@@ -442,12 +474,27 @@ def test_augmentation_that_cannot_work_is_refused_at_once(wrong):
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"momentum": 1.0}, "momentum"),
         ({"class_balance": 2.0}, "class_balance"),
+        ({"clip_norm": 0.0}, "inf clips nothing"),
+        ({"normalisation": "none"}, "no normalisation"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_at_once(wrong, message, tmp_path):
     with pytest.raises(InputError, match=message):
         train(frames(), tmp_path, changed(**wrong), CPU)
     assert not list(tmp_path.iterdir())
+
+
+def test_gradients_need_not_be_clipped(tmp_path):
+    train(frames(), tmp_path / "inf", changed(iterations=4, clip_norm=math.inf), CPU)
+    train(frames(), tmp_path / "much", changed(iterations=4, clip_norm=1e9), CPU)
+    a, b = weights(tmp_path / "inf"), weights(tmp_path / "much")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("wrong", [{"sigma": 0.0}, {"w0": -1.0}])
+def test_a_weight_map_that_cannot_be_is_refused_before_training(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        check(dataclasses.replace(SMALL, weight_map=WeightMapConfig(**wrong)), frames())
 
 
 def test_a_ridge_without_a_middle_is_refused_before_training():

@@ -1,3 +1,4 @@
+import os
 import struct
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from scipy import ndimage
 
 from unet2015 import border_weight_map, separate_touching
 from unet2015.cli import main
+from unet2015.commands import weightmap as weightmap_command
 from unet2015.images import open_image, read_image, stream_image, write_image
 from unet2015.instances import label_cells
 from unet2015.labelfolder import find_image
@@ -301,6 +303,40 @@ def test_labels_may_be_a_png_of_few_bits(tmp_path, bits):
     with open_labels(tmp_path / "few.png") as image:
         np.testing.assert_array_equal(read_plane(image, ()), labels)
     assert read_image(tmp_path / "few.png").max() == int(labels.max()) * 255 // (2**bits - 1)
+
+
+def test_the_frame_of_a_mask_is_not_replaced(tmp_path, capsys):
+    mask, frame = tmp_path / "01_GT" / "SEG" / "man_seg000.tif", tmp_path / "01" / "t000.tif"
+    write_image(mask, cells())
+    write_image(frame, cells())
+    before = frame.read_bytes()
+    assert run(mask, "-o", frame) == 2
+    assert_one_sentence(capsys, "t000.tif is the input")
+    assert frame.read_bytes() == before
+
+
+def test_labels_that_change_after_they_were_counted_are_refused(tmp_path, monkeypatch, capsys):
+    write_image(tmp_path / "a.tif", cells())
+    weights_of = weightmap_command._class_weights
+
+    def change(*arguments):
+        write_image(tmp_path / "a.tif", cells(seed=1))
+        return weights_of(*arguments)
+
+    monkeypatch.setattr(weightmap_command, "_class_weights", change)
+    assert run(tmp_path / "a.tif", "-o", tmp_path / "w.tif") == 2
+    assert "changed while it was read" in capsys.readouterr().err
+    assert not (tmp_path / "w.tif").exists()
+
+
+def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
+    left, now = tmp_path / ".0123abcd.partial.w.tif", tmp_path / ".4567abcd.partial.w.tif"
+    left.touch()
+    now.touch()
+    os.utime(left, (0, 0))
+    write_image(tmp_path / "a.tif", cells())
+    assert run(tmp_path / "a.tif", "-o", tmp_path / "w.tif") == 0
+    assert (left.exists(), now.exists()) == (False, True)
 
 
 def test_an_image_without_a_preview_is_refused(tmp_path, capsys):

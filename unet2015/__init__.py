@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .allocation import keep_memory
-    from .augment import deform
+    from .augment import AugmentationConfig, deform
     from .checkpoint import Model, load_model, save_model
     from .datasets.frames import annotated_frame
     from .device import choose_engine
@@ -24,18 +24,23 @@ if TYPE_CHECKING:
     from .metrics import seg_score
     from .necks import part_at_necks
     from .prediction import predict, predict_tiles
+    from .schedule import TrainingConfig
     from .settings import Settings
     from .training import train
-    from .unet import UNet
-    from .weightmap import border_weight_map, separate_touching
+    from .unet import UNet, UNetConfig
+    from .weightmap import WeightMapConfig, border_weight_map, separate_touching
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "AugmentationConfig": "augment",
     "InputError": "errors",
     "Model": "checkpoint",
     "Settings": "settings",
+    "TrainingConfig": "schedule",
     "UNet": "unet",
+    "UNetConfig": "unet",
+    "WeightMapConfig": "weightmap",
     "annotated_frame": "datasets.frames",
     "border_weight_map": "weightmap",
     "choose_engine": "device",
@@ -54,10 +59,14 @@ _HOME = {
 }
 
 __all__ = [
+    "AugmentationConfig",
     "InputError",
     "Model",
     "Settings",
+    "TrainingConfig",
     "UNet",
+    "UNetConfig",
+    "WeightMapConfig",
     "__version__",
     "annotated_frame",
     "border_weight_map",

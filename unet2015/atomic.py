@@ -25,6 +25,8 @@ WAITS = (0.1, 0.5, 2.0, 5.0)
 scanner or a viewer, has the file open."""
 PARTIAL = ".????????.partial.*"
 """Pattern for the temporary names: what a process that was killed while it wrote has left."""
+LEFT_AFTER = 3600
+"""Seconds after which a file is no longer being written, but was left by a killed process."""
 
 ATTEMPTS = 100
 """How often a lock is tried for that other processes delete, one after the other."""
@@ -174,6 +176,41 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def clear_left(folder: Path) -> None:
+    """Delete what killed processes left half written in a folder, which may be missing."""
+    for left in folder.glob(PARTIAL):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFT_AFTER:
+                left.unlink()
+
+
+def empty(folder: Path, file: IO[bytes]) -> None:
+    """Delete all in a folder but the locked file."""
+    for path in folder.iterdir():
+        if path.name != Path(file.name).name:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def remove(folder: Path, file: IO[bytes]) -> None:
+    """Delete a folder that this process has to itself by a locked file in it.
+
+    Raises
+    ------
+    OSError
+        If another program looks at it, or another process has it now.
+    """
+    try:
+        empty(folder, file)
+        try:
+            os.unlink(file.name)
+        except PermissionError:  # Windows deletes no open file
+            file.close()
+            os.unlink(file.name)
+    finally:
+        file.close()
+    folder.rmdir()
 
 
 def lock(path: Path) -> IO[bytes]:

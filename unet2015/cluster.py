@@ -35,8 +35,9 @@ from .builtin import find_model
 from .checkpoint import load_model
 from .device import Engine
 from .errors import InputError, UnreachableError
-from .fileprediction import digest, image_state
+from .fileprediction import digest
 from .images import open_image
+from .images.fingerprint import image_state
 from .results import Result
 from .scratch import ScratchPixels
 from .tasks import Task, Work, compute, plane_statistics, statistics_key, unfinished

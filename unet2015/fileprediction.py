@@ -24,9 +24,9 @@ from .atomic import sync
 from .checkpoint import Model
 from .device import Engine
 from .errors import ImageError, InputError, UnreachableError
-from .images import Image, fingerprint, open_image, select_channels
+from .images import Image, open_image, select_channels
+from .images.fingerprint import check_unchanged, image_state
 from .images.pyramid import Sliceable
-from .images.source import unreachable
 from .results import Result, write_result
 from .scratch import Scratch, differences
 from .tasks import Task, all_work, compute
@@ -200,22 +200,6 @@ def digest(model: Model) -> str:
         found.update(name.encode())
         found.update(tensor.cpu().numpy().tobytes())
     return found.hexdigest()
-
-
-def image_state(source: Path) -> str:
-    """Fingerprint of an image, which may have gone since its name was found."""
-    try:
-        return fingerprint(source)
-    except OSError as error:
-        raise unreachable(source, error) from error
-
-
-def check_unchanged(source: Path, state: str) -> None:
-    """Refuse to write the result of an image that is no longer what it was."""
-    if image_state(source) != state:
-        raise ImageError(
-            f"{source} changed while it was read: predict it again when it is complete."
-        )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from .atomic import name_on_disk
 from .datasets.ctc import frame_number, is_sequence, sequence_frames
 from .errors import InputError
 from .images import IMAGE_SUFFIXES
+from .images.fingerprint import companions
 from .images.opening import image_files, images_beside, is_zarr
 
 logger = logging.getLogger(__name__)
@@ -129,13 +130,26 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
         files = [file for file in files if file not in found]
         if not files:
             raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
-        for file in files:
+        for file in _without_companions(files):
             yield file, _result_name(file), False
     elif matches := _matches(path):
         for match in matches:
             yield from expand(match)
     else:
         yield path, _result_name(path), False
+
+
+def _without_companions(files: Sequence[Path]) -> list[Path]:
+    """Keep one of the files of each OME-TIFF that lies in several: it stands for all of them."""
+    kept: list[Path] = []
+    taken: set[Path] = set()
+    for file in files:
+        if file not in taken:
+            kept.append(file)
+            taken.update(companions(file))
+    if left_out := [file.name for file in files if file not in kept]:
+        logger.info("left out as parts of other images: %s.", ", ".join(left_out))
+    return kept
 
 
 def _matches(pattern: Path) -> list[Path]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import ImageError
-from .fileprediction import explained_full_disk, image_state
-from .images import fingerprint
+from .fileprediction import explained_full_disk
+from .images.fingerprint import fingerprint, image_state
 from .images.opening import image_files
 from .labelfolder import is_numbered
 from .results import Result

@@ -32,8 +32,9 @@ logger = logging.getLogger(__name__)
 def part_at_necks(foreground: NDArray[np.bool_], depth: float) -> NDArray[np.bool_]:
     """Cut cells that are one 8-connected component, but only by a narrow neck, apart.
 
-    It is a watershed of the distance to what is not foreground. `label_cells` numbers the parts;
-    holes are best filled before (`scipy.ndimage.binary_fill_holes`).
+    It is a watershed of the distance to what is not foreground. `label_cells` numbers the parts. To
+    it, a cell is narrow beside a hole, so that even holes of one pixel may cut it: where they are
+    not the gaps between cells, fill them before (`scipy.ndimage.binary_fill_holes`).
 
     Parameters
     ----------

@@ -163,9 +163,7 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any], name: str = "th
         If there is no such scheme, float32 does not hold what it makes of the grey values, or
         ``range`` gets floats outside [0, 1].
     """
-    if scheme not in get_args(Scheme):
-        known = ", ".join(get_args(Scheme))
-        raise InputError(f"no normalisation {scheme!r}: choose one of {known}.")
+    check(scheme)
     if scheme == "standard":
         affine = Affine(found.mean, _inverse(found.deviation, found))
     elif scheme == "minmax":
@@ -180,6 +178,13 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any], name: str = "th
             "large, or too near to each other, to be normalised: scale them first."
         )
     return affine
+
+
+def check(scheme: Scheme) -> None:
+    """Refuse a scheme that there is not."""
+    if scheme not in get_args(Scheme):
+        known = ", ".join(get_args(Scheme))
+        raise InputError(f"no normalisation {scheme!r}: choose one of {known}.")
 
 
 def normalise(image: NDArray[Any], scheme: Scheme, name: str = "the image") -> NDArray[np.float32]:

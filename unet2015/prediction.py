@@ -77,8 +77,8 @@ def predict_tiles(
         (1, classes, height - 2 * border, width - 2 * border).
     halo : int, optional
         For a network that gives (1, classes, height, width): pixels on each side that are cropped
-        because padding spoils them, a multiple of `step`. Half of the receptive field makes tiles
-        exact.
+        because padding spoils them, a multiple of `step`. With half of the receptive field there
+        are no seams; at the edge of the image the network sees it mirrored, not zeros.
     tile : int or (int, int)
         Height and width of what the network sees; the image is mirrored where it leaves the image.
     step : int
@@ -117,6 +117,8 @@ def predict_tiles(
         raise InputError("give either the border of a valid network or the halo of a padded one.")
     margin = border or halo or 0
     source = source if hasattr(source, "read") else ArraySource(np.asarray(source))
+    if np.shape(tile) not in ((), (2,)):
+        raise InputError(f"the tile is {tile}: give one number, or its height and width.")
     height, width = np.broadcast_to(tile, 2).tolist()
     grid = TileGrid(source.shape[1:], (height - 2 * margin, width - 2 * margin), margin, step)
     if halo and halo % step:
@@ -144,6 +146,11 @@ def predict_tiles(
 def engine_of(network: nn.Module) -> Engine:
     """Float32 on the device where a network is."""
     first = next(chain(network.parameters(), network.buffers()), None)
+    if first is not None and first.dtype in (torch.float16, torch.bfloat16, torch.float64):
+        raise InputError(
+            f"the network is of {first.dtype}: bring it to float32 by network.float(); an engine "
+            "from `choose_engine` computes in less where that pays."
+        )
     return Engine(torch.device("cpu") if first is None else first.device)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from .atomic import PARTIAL, atomic_path, check_writable, lock
+from .atomic import atomic_path, check_writable, clear_left, lock
 from .builtin import MODEL_FILE
 from .checkpoint import Model, read_tensors, save_model, write_tensors
 from .errors import InputError
@@ -24,10 +23,10 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 LOG_FILE = "log.csv"
 LOCK_FILE = ".lock"
 FORMAT = "unet2015 checkpoint 2"
+INTERVAL = "training.interval"
+"""The one setting of which the network does not depend."""
 DATA = "data"
 """Name of what, among the settings, identifies the training set."""
-LEFT_AFTER = 3600
-"""Seconds after which a file is no longer being written, but was left by a killed process."""
 
 
 class LogLine(NamedTuple):
@@ -88,9 +87,7 @@ class Run:
         self._lines: list[LogLine] = []
         check_writable(folder / CHECKPOINT_FILE)  # better to fail now than at the first one
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(PARTIAL):
-            if time.time() - left.stat().st_mtime > LEFT_AFTER:
-                left.unlink()
+        clear_left(folder)
 
     def __enter__(self) -> Self:
         self._lock = lock(self.folder / LOCK_FILE)
@@ -181,7 +178,7 @@ def _parse(rows: csv.DictReader[str]) -> Iterator[LogLine]:
 
 def _require_equal(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     flat_before, flat_now = dict(_flat(before)), dict(_flat(now))
-    for name in sorted(flat_before.keys() | flat_now.keys()):
+    for name in sorted((flat_before.keys() | flat_now.keys()) - {INTERVAL}):
         if flat_before.get(name) != flat_now.get(name):
             other = f"{name} = {flat_before.get(name)}, not {flat_now.get(name)}"
             if name == DATA:

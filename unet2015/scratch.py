@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from itertools import product
@@ -19,7 +18,7 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import atomic_path, lock, sync, to_disk
+from .atomic import atomic_path, empty, lock, remove, sync, to_disk
 from .errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -122,7 +121,7 @@ class Scratch:
             if not changed:
                 return
         written.unlink(missing_ok=True)
-        self._empty()
+        empty(self.folder, self._lock)
         with atomic_path(written) as temporary:
             temporary.write_text(json.dumps(self._purpose))
         sync(self.folder)
@@ -172,24 +171,10 @@ class Scratch:
         # First what makes it count as work that can be gone on with.
         (self.folder / _PURPOSE).unlink()
         self.ledger.close()
-        file = self.folder / _LOCK
         try:
-            self._empty()
-            try:
-                file.unlink()
-            except PermissionError:  # Windows deletes no open file
-                self._lock.close()
-                file.unlink()
-            self._lock.close()
-            self.folder.rmdir()
+            remove(self.folder, self._lock)
         except OSError as error:  # another program looks at it, or another process has it now
             logger.warning("%s is no longer needed but stays (%s).", self.folder, error)
-
-    def _empty(self) -> None:
-        """Delete all but the lock."""
-        for path in self.folder.iterdir():
-            if path.name != _LOCK:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 class ScratchPixels:

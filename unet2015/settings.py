@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from . import augment
+from . import augment, normalisation
 from .augment import AugmentationConfig
 from .datasets.frames import AnnotatedFrame
 from .errors import InputError
 from .metrics.overlap import check_margin
 from .schedule import TrainingConfig
 from .unet import UNetConfig
-from .weightmap import WeightMapConfig, check_ridge
+from .weightmap import WeightMapConfig, check_config, check_ridge
 
 LARGEST = 2**63 - 1
 """PyTorch takes no larger seeds."""
@@ -38,15 +38,18 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
             raise InputError(f"{name} is {value}: it must be at least {least}.")
         if value > LARGEST:
             raise InputError(f"{name} is {value}: it must be at most {LARGEST}.")
-    for name in ("learning_rate", "clip_norm"):
-        if not 0 < getattr(config, name) < math.inf:
-            raise InputError(f"{name} is {getattr(config, name)}: it must be above 0.")
+    if not 0 < config.learning_rate < math.inf:
+        raise InputError(f"learning_rate is {config.learning_rate}: it must be above 0 and finite.")
+    if not config.clip_norm > 0:
+        raise InputError(f"clip_norm is {config.clip_norm}: it must be above 0; inf clips nothing.")
     for name in ("momentum", "first_momentum"):
         if not 0 < getattr(config, name) < 1:
             raise InputError(f"{name} is {getattr(config, name)}: it must be above 0 and below 1.")
     if not 0 <= config.class_balance <= 1:
         raise InputError(f"class_balance is {config.class_balance}: it must be from 0 to 1.")
     check_ridge(config.ridge)
+    normalisation.check(config.normalisation)
+    check_config(settings.weight_map)
     if settings.network.num_classes != 2:
         raise InputError(
             f"num_classes is {settings.network.num_classes}: cells and background are 2 classes."

@@ -6,7 +6,7 @@ down to three lines of arithmetic: with ``depth`` poolings
 
 * ``input = output + 2 * border``,
 * ``border = 2 * (3 * 2**depth - 2)``, which is 92 for the paper's depth of 4,
-* ``output`` is 4 and a multiple of ``2**depth`` more: 4, 20, 36, ..., 388, ...
+* ``output`` is a multiple of ``2**depth`` and 4 more; for 4 that is 4, 20, 36, ..., 388, ...
 """
 
 from __future__ import annotations

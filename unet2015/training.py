@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .backends import runner
 from .checkpoint import Model
-from .datasets.frames import AnnotatedFrame, smallest_cell
+from .datasets.frames import AnnotatedFrame, require_cells, smallest_cell, warn_of_masks
 from .device import PASSES, Engine
 from .errors import InputError
 from .initialisation import adapt
@@ -83,28 +83,33 @@ def train(
     Raises
     ------
     InputError
-        If the settings cannot work, the folder holds another run, or the loss explodes.
+        If there is no cell, the settings cannot work, the folder holds another run, or the loss
+        explodes.
     """
     check(settings, frames)
+    require_cells(frames, "the training set")
+    warn_of_masks(frames)
     config = settings.training
-    torch.manual_seed(config.seed)
-    network = build(**dataclasses.asdict(settings.network))
-    network.output_size(config.tile)  # refuses a tile that is not valid
-    engine.place(network, training=True)
-    known = {"precision": engine.precision, DATA: digest(frames)}
-    with Run(Path(folder), {**dataclasses.asdict(settings), **known}, resume) as run:
-        step = _Step(network, config, engine)
-        start = run.restore(network, step.optimizer)
-        prepared, classes = prepare(frames, config, settings.weight_map)
-        logger.info("class weights: foreground %.3g, background %.3g", *classes)
-        tiles = _Tiles(prepared, settings, network.border, start, engine)
-        if start == 0:
-            adapt(network, tiles.example().to(engine.device))
-        names = [frame.name for frame in frames]
-        trained = {**run.settings, "class_weights": list(classes), "frames": names}
-        least = int(SMALLEST * smallest_cell(frames))
-        model = Model(network, config.normalisation, min_size=least, settings=trained)
-        _iterate(run, model, step, tiles, validate, deadline)
+    with torch.random.fork_rng([engine.device] if engine.device.type == "cuda" else []):
+        torch.manual_seed(config.seed)
+        network = build(**dataclasses.asdict(settings.network))
+        network.output_size(config.tile)  # refuses a tile that is not valid
+        engine.place(network, training=True)
+        known = {"precision": engine.precision, DATA: digest(frames)}
+        with Run(Path(folder), {**dataclasses.asdict(settings), **known}, resume) as run:
+            step = _Step(network, config, engine)
+            start = run.restore(network, step.optimizer)
+            prepared, classes = prepare(frames, config, settings.weight_map)
+            logger.info("class weights: foreground %.3g, background %.3g", *classes)
+            tiles = _Tiles(prepared, settings, network.border, start, engine)
+            if start == 0:
+                adapt(network, tiles.example().to(engine.device))
+            names = [frame.name for frame in frames]
+            trained = {**run.settings, "class_weights": list(classes), "frames": names}
+            least = int(SMALLEST * smallest_cell(frames))
+            logger.info("cells of fewer than %d pixels will be dropped in prediction", least)
+            model = Model(network, config.normalisation, min_size=least, settings=trained)
+            _iterate(run, model, step, tiles, validate, deadline)
     network.eval()
     return model
 

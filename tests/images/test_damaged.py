@@ -167,25 +167,6 @@ def test_unknown_codec(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_missing_file_of_an_ome_set(tmp_path: Path) -> None:
-    xml = (
-        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0">'
-        '<Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint8" DimensionOrder="XYCZT" SizeX="50" '
-        'SizeY="40" SizeC="1" SizeZ="1" SizeT="2"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
-        '<TiffData FirstT="0" IFD="0" PlaneCount="1"><UUID FileName="0.ome.tif">urn:uuid:0</UUID>'
-        '</TiffData><TiffData FirstT="1" IFD="0" PlaneCount="1"><UUID FileName="1.ome.tif">'
-        "urn:uuid:1</UUID></TiffData></Pixels></Image></OME>"
-    )
-    tifffile.imwrite(
-        tmp_path / "0.ome.tif", STACK[0].astype(np.uint8), description=xml, metadata=None
-    )
-    with open_image(tmp_path / "0.ome.tif") as image:
-        assert image.shape == (2, 40, 50)
-        np.testing.assert_array_equal(image.read((0,))[0], STACK[0])
-        with pytest.raises(InputError, match="page 2"):
-            image.read((1,))
-
-
 def test_png(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", STACK[0])
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), STACK[0])

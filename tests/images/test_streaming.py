@@ -222,6 +222,24 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
+def test_two_processes_do_not_write_one_output(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    refused = []
+
+    class Contested(Generated):
+        def __getitem__(self, index: Any) -> np.ndarray:
+            with pytest.raises(InputError, match="another process") as told:
+                stream_image(path, Generated(30), "YX")
+            refused.append(told)
+            return super().__getitem__(index)
+
+    stream_image(path, Contested(600), "YX")
+    assert refused
+    assert read_image(path).shape == (600, 600)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
 def test_memory_does_not_grow_with_the_image(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

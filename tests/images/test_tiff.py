@@ -171,31 +171,6 @@ def test_imagej_orders(tmp_path: Path, order: str) -> None:
     )
 
 
-@pytest.mark.parametrize("compression", [None, "zlib"])
-def test_ome_tiff_of_several_files(tmp_path: Path, compression: str | None) -> None:
-    planes = np.random.default_rng(0).integers(0, 999, (3, 40, 50)).astype(np.uint16)
-    references = "".join(
-        f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1">'
-        f'<UUID FileName="t{t}.ome.tif">urn:uuid:{t}</UUID></TiffData>'
-        for t in range(3)
-    )
-    for t in range(3):
-        xml = (
-            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
-            f'UUID="urn:uuid:{t}"><Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint16" '
-            'DimensionOrder="XYCZT" SizeX="50" SizeY="40" SizeC="1" SizeZ="1" SizeT="3" '
-            'PhysicalSizeX="650" PhysicalSizeXUnit="nm">'
-            f'<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{references}</Pixels></Image></OME>'
-        )
-        tifffile.imwrite(
-            tmp_path / f"t{t}.ome.tif", planes[t], description=xml, metadata=None,
-            compression=compression, byteorder="<>"[t % 2],
-        )  # fmt: skip
-    check_regions(tmp_path / "t1.ome.tif", planes, "TYX", 0)
-    with open_image(tmp_path / "t1.ome.tif") as image:
-        assert image.pixel_size == {"X": (0.65, "µm")}
-
-
 def test_a_slide_of_aperio_gives_its_full_resolution(tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 99, (64, 96, 3)).astype(np.uint8)
     with tifffile.TiffWriter(tmp_path / "slide.svs") as tiff:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from ..atomic import check_writable
 from ..errors import InputError
 from ..evaluation import SequenceScore, score_sequence, tables
 from ..evaluation.em import score_stack
@@ -96,7 +95,7 @@ def _check_outputs(options: Options) -> None:
         check_page(options.report)
         folder_of_images(options.reference, options.images)
     if options.csv is not None:
-        check_writable(options.csv / "frames.csv")
+        tables.check_csv(options.csv)
 
 
 def _write_page(page: Path, options: Options, score: SequenceScore) -> None:

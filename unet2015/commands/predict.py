@@ -26,6 +26,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .. import __version__
 from ..allocation import keep_memory
+from ..atomic import clear_left
 from ..backends import Backend
 from ..checkpoint import Model, load_model
 from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
@@ -72,8 +73,9 @@ class Options:
     """With --labels: fill holes in cells."""
     neck_depth: float | None = None
     """With --labels: part cells that hang together by a neck which is narrower by more than these
-    pixels, to either side, than each of them; 7 suits cells of some 60 to 100 pixels. Not in the
-    paper."""
+    pixels, to either side, than each of them; 7 suits cells of some 60 to 100 pixels. Cells are cut
+    at their holes, too: add --fill-holes, unless background that they enclose parts them. Not in
+    the paper."""
     channels: tuple[str, ...] = ()
     """Channels of the image to use, by number counted from 0 or by name."""
     tile: int | None = None
@@ -203,6 +205,7 @@ def _prepare_outputs(jobs: Sequence[Job], out: Path | None) -> None:
         if job.target != out:
             check_own(job.target)
     jobs[0].target.parent.mkdir(parents=True, exist_ok=True)
+    clear_left(jobs[0].target.parent)
 
 
 def _announce(jobs: Sequence[Job], engines: Sequence[Engine], options: Options) -> None:

@@ -81,6 +81,11 @@ def run(options: Options) -> None:
         raise InputError(
             f"{options.out} holds no run to go on with: correct the folder, or leave --resume out."
         )
+    if options.sequences and not options.training.margin:
+        logger.warning(
+            "--margin is 0: most sets of the challenge leave cells out that lie in the outermost "
+            "50 pixels of a frame, which are learned as background without --margin 50."
+        )
     keep_memory()
     frames = load_frames(options.data, options.sequences, options.silver)
     validated = options.validation_sequences

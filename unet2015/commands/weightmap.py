@@ -20,10 +20,11 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
-from ..atomic import name_on_disk
+from ..atomic import clear_left, name_on_disk
 from ..doubt import doubt
 from ..errors import InputError
 from ..images import Image, check_output, open_image, write_regions
+from ..images.fingerprint import check_unchanged, image_state
 from ..images.opening import images_beside, is_zarr
 from ..images.writing import check_own, check_planes
 from ..labelfolder import label_images, labels_home
@@ -108,9 +109,12 @@ def run(options: Options) -> None:
     _check_numbers(options)
     pixels = _check_inputs(jobs, options)
     _check_outputs(jobs, options)
+    states = [image_state(job.labels) for job in jobs]
     classes = _class_weights(options, _look(jobs, reading, pixels))
     best: tuple[Job, Peak] | None = None
-    for job in Progress(jobs, desc="weight maps", unit="image", delay=1, disable=len(jobs) == 1):
+    bar = Progress(jobs, desc="weight maps", unit="image", delay=1, disable=len(jobs) == 1)
+    for job, state in zip(bar, states, strict=True):
+        check_unchanged(job.labels, state)  # classes were balanced for what it was
         with open_labels(job.labels) as image:
             if job.target is not None:
                 _write(job.target, TargetRegions(image, reading), image, labels=True)
@@ -205,11 +209,14 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
             raise InputError(f"{options.preview}: the preview is written as .png.")
         outputs.append((options.preview, jobs[0].labels))
     for path, labels in outputs:
-        check_output(path, [labels, *([] if options.image is None else [options.image])])
+        microscope = options.image or frame_of_mask(labels)
+        check_output(path, [labels, *([] if microscope is None else [microscope])])
         if path not in (options.out, options.target, options.preview):
             check_own(path)
     if len({name_on_disk(path.resolve()) for path, _ in outputs}) < len(outputs):
         raise InputError("two results would go to the same file: give them different names.")
+    for folder in {path.parent for path, _ in outputs}:
+        clear_left(folder)
 
 
 def _check_same(labels: Image, image: Image) -> None:

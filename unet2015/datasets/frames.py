@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +13,11 @@ from scipy import ndimage
 
 from ..errors import InputError, by
 from ..images import open_image
+from ..instances import EIGHT_NEIGHBOURS
 from ..labelimages import integer_labels
 from ..metrics.overlap import check_margin
+
+logger = logging.getLogger(__name__)
 
 SURROUNDINGS = 8
 """Pixels around an annotated cell that are taken for background outside the field of interest, so
@@ -46,18 +50,21 @@ def annotated_frame(
     name : str
         Named in messages.
     image : ndarray
-        Shape (height, width) or (channels, height, width).
+        Integers or floating-point numbers, shape (height, width) or (channels, height, width).
     labels : ndarray
         Shape (height, width).
     ignore : ndarray of bool, optional
-        Pixels about which the annotation says nothing.
+        Pixels about which the annotation says nothing, shape (height, width).
 
     Raises
     ------
     InputError
-        If the shapes differ or the labels are not integers in two dimensions.
+        If the shapes differ, the image holds no real numbers or the labels are not integers in two
+        dimensions.
     """
-    labels = integer_labels(name, labels)
+    image, labels = np.asarray(image), integer_labels(name, np.asarray(labels))
+    if image.dtype.kind not in "buif":
+        raise InputError(f"{name}: the image is of {image.dtype}: it must be of real numbers.")
     if image.ndim == 2:
         image = image[None]
     if image.ndim != 3 or image.shape[1:] != labels.shape:
@@ -67,6 +74,11 @@ def annotated_frame(
         )
     if ignore is None:
         ignore = np.zeros(labels.shape, dtype=bool)
+    if ignore.shape != labels.shape or ignore.dtype != bool:
+        raise InputError(
+            f"{name}: ignore is {by(ignore.shape)} of {ignore.dtype}: it must be bool and of the "
+            f"labels' size, {by(labels.shape)}."
+        )
     return AnnotatedFrame(name, image, labels, ignore)
 
 
@@ -111,10 +123,26 @@ def smallest_cell(frames: Sequence[AnnotatedFrame]) -> int:
     return int(min((size.min() for size in sizes if size.size), default=0))
 
 
-def require_cells(frames: list[AnnotatedFrame], where: Path | str) -> None:
+def require_cells(frames: Sequence[AnnotatedFrame], where: Path | str) -> None:
     """Refuse annotations that contain no cell at all."""
     if not any(frame.labels.any() for frame in frames):
         raise InputError(
             f"{where}: none of the {len(frames)} label images contains a cell: "
             "a network that sees background alone learns nothing else."
+        )
+
+
+def warn_of_masks(frames: Sequence[AnnotatedFrame]) -> None:
+    """Point out frames whose labels look like a mask, of one number but in several pieces."""
+    masks = [
+        frame.name
+        for frame in frames
+        if np.unique(frame.labels[frame.labels > 0]).size == 1
+        and ndimage.label(frame.labels > 0, EIGHT_NEIGHBOURS)[1] > 1
+    ]
+    if masks:
+        logger.warning(
+            "%s: all cells have one number, so they count as one cell: number them, by "
+            "`label_cells` where they do not touch.",
+            masks[0] + f" and {len(masks) - 1} more" * (len(masks) > 1),
         )

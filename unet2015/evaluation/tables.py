@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..atomic import atomic_path
+from ..atomic import atomic_path, check_writable
+from ..errors import InputError
 from ..metrics import (
     IOU_THRESHOLDS,
     AtThreshold,
@@ -60,6 +62,7 @@ FRAME_COLUMNS = (
     "missed", "split", "merged", "spurious",
 )  # fmt: skip
 CELL_COLUMNS = ("frame", "cell", "SEG", "object", "mistake")
+CSV_COLUMNS = {"frames.csv": FRAME_COLUMNS, "cells.csv": CELL_COLUMNS}
 
 
 def frame_rows(score: SequenceScore) -> list[tuple[Any, ...]]:
@@ -149,11 +152,29 @@ def em_summary(scores: Mapping[str, AtThreshold]) -> dict[str, Any]:
     return {name: best._asdict() for name, best in scores.items()}
 
 
+def check_csv(folder: Path) -> None:
+    """Refuse now a folder for `write_csv` where nothing can be written, or other tables are.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written to, or holds tables of such names with other columns.
+    """
+    for name, columns in CSV_COLUMNS.items():
+        path = folder / name
+        check_writable(path)
+        with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
+            if file.readline().rstrip() != ",".join(columns):
+                raise InputError(
+                    f"{path} is there already and no table of unet2015, which may replace its own: "
+                    "move it away, or give another folder."
+                )
+
+
 def write_csv(folder: Path, score: SequenceScore) -> None:
     """Write ``frames.csv`` and ``cells.csv`` into a folder, which is made if need be."""
-    for name, columns, rows in (
-        ("frames.csv", FRAME_COLUMNS, frame_rows(score)),
-        ("cells.csv", CELL_COLUMNS, cell_rows(score)),
+    for (name, columns), rows in zip(
+        CSV_COLUMNS.items(), (frame_rows(score), cell_rows(score)), strict=True
     ):
         write_rows(folder / name, columns, rows)
 

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import os
+import re
 from pathlib import Path
+
+import tifffile
+
+from ..errors import ImageError
+from .source import TIFF_SUFFIXES, unreachable
 
 _SAMPLE_BYTES = 1 << 16
 _OF_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")
@@ -17,13 +24,13 @@ def fingerprint(path: Path | str) -> str:
     Parameters
     ----------
     path : Path or str
-        A file, or a folder (Zarr, frames), of which every file counts. Of an OME-TIFF in several
-        files only the one given does.
+        A file, with those that belong to the same OME-TIFF, or a folder (Zarr, frames), of which
+        every file counts.
 
     Returns
     -------
     str
-        64 hexadecimal digits from size, time of change and, for a single file, the first and last
+        64 hexadecimal digits from size, time of change and, for the file given, the first and last
         64 KiB. It stays the same when the file is moved.
 
     Raises
@@ -34,8 +41,13 @@ def fingerprint(path: Path | str) -> str:
     path = Path(path)
     digest = hashlib.sha256()
     if path.is_dir():
-        for folder, folders, files in os.walk(path):
+        been = set()
+        for folder, folders, files in os.walk(path, followlinks=True):
             folders.sort()
+            if (here := os.path.realpath(folder)) in been:  # a link to a folder above it
+                folders.clear()
+                continue
+            been.add(here)
             for name in sorted(files):
                 if name in _OF_SYSTEMS or name.startswith("._"):
                     continue
@@ -49,7 +61,51 @@ def fingerprint(path: Path | str) -> str:
         digest.update(stream.read(_SAMPLE_BYTES))
         stream.seek(max(0, state.st_size - _SAMPLE_BYTES))
         digest.update(stream.read(_SAMPLE_BYTES))
+    for other in companions(path):
+        digest.update(os.fsencode(f"{other.name}\0{_state(other.stat())}\n"))
     return digest.hexdigest()
+
+
+def companions(path: Path) -> list[Path]:
+    """Find the other files in which the image of an OME-TIFF lies, as far as they are there."""
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        return []
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            described = (tiff.is_ome and tiff.ome_metadata) or ""
+    except Exception:  # of a file that cannot be read nothing is known
+        return []
+    named = sorted(set(re.findall(r'\bFileName="([^"]+)"', described)))
+    others = [path.with_name(html.unescape(name)) for name in named]
+    return [other for other in others if other.name != path.name and other.is_file()]
+
+
+def image_state(path: Path) -> str:
+    """Fingerprint of an image, which may have gone since its name was found.
+
+    Raises
+    ------
+    UnreachableError
+        If it cannot be read.
+    """
+    try:
+        return fingerprint(path)
+    except OSError as error:
+        raise unreachable(path, error) from error
+
+
+def check_unchanged(path: Path, state: str) -> None:
+    """Refuse to write the result of an image that is no longer what it was.
+
+    Raises
+    ------
+    ImageError
+        If it is another, or gone (`UnreachableError`).
+    """
+    if image_state(path) != state:
+        raise ImageError(
+            f"{path} changed while it was read: repeat the command when it is complete."
+        )
 
 
 def _state(state: os.stat_result) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 
 from ..errors import InputError
-from .source import PixelSize
+from .source import PixelSize, warn_once
 
 _MICROMETRES = {
     "m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "nm": 1e-3, "pm": 1e-6, "å": 1e-4, "in": 25400.0,
@@ -23,7 +23,7 @@ _SPELLINGS = {
     "micron": "µm", "um": "µm", "micrometer": "µm", "micrometre": "µm", "nanometer": "nm",
     "nanometre": "nm", "millimeter": "mm", "millimetre": "mm", "centimeter": "cm",
     "centimetre": "cm", "meter": "m", "metre": "m", "angstrom": "å", "inch": "in",
-    "hour": "h", "minute": "min", "second": "s", "sec": "s", "millisecond": "ms",
+    "hour": "h", "minute": "min", "second": "s", "sec": "s", "millisecond": "ms", "msec": "ms",
     "microsecond": "µs", "us": "µs", "nanosecond": "ns",
 }  # fmt: skip
 
@@ -87,7 +87,7 @@ def known_sizes(sizes: Mapping[str, tuple[object, object]]) -> dict[str, tuple[f
 
 
 def read_tiff_metadata(
-    tiff: tifffile.TiffFile,
+    tiff: tifffile.TiffFile, page: tifffile.TiffPage
 ) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
     """Take pixel sizes and channel names from OME-XML, the tags, ImageJ's or Aperio's description.
 
@@ -95,13 +95,14 @@ def read_tiff_metadata(
     ----------
     tiff : tifffile.TiffFile
         An open file.
+    page : tifffile.TiffPage
+        The first of the image.
 
     Returns
     -------
     tuple of dict and tuple
         As `Image.pixel_size` and `Image.channel_names`.
     """
-    page = tiff.pages.first
     x, y = (_spacing(page.tags.valueof(code)) for code in (282, 283))
     # Resolutions by the inch are for printers; microscopes and Bio-Formats write centimetres.
     in_tags = {"X": (x, "cm"), "Y": (y, "cm")} if page.tags.valueof(296) == _CENTIMETRE else {}
@@ -110,11 +111,17 @@ def read_tiff_metadata(
         return sizes if {"X", "Y"} & sizes.keys() else known_sizes(in_tags) | sizes, names
     if tiff.is_imagej and tiff.imagej_metadata:
         ij = tiff.imagej_metadata
-        unit = ij.get("unit", "pixel")
+        unit, spacing = ij.get("unit", "pixel"), ij.get("spacing")
+        if isinstance(spacing, float | int):
+            spacing = abs(spacing)  # Fiji writes a negative one where the stack was reversed
         described = {
             "X": (x, unit),
             "Y": (y, ij.get("yunit", unit)),
-            "Z": (ij.get("spacing"), ij.get("zunit", unit)),
+            # Fiji writes a negative one where the stack was reversed.
+            "Z": (
+                abs(spacing) if isinstance(spacing, float | int) else None,
+                ij.get("zunit", unit),
+            ),
             "T": (ij.get("finterval"), ij.get("tunit", "s")),
         }
         return known_sizes(described), ()
@@ -186,6 +193,11 @@ def tiff_description(
         The ImageDescription.
     """
     if dtype == np.float16:
+        if {"T", "Z"} & pixel_size.keys() or channel_names:
+            warn_once(
+                "a TIFF of float16 keeps no sizes along T and Z and no names of channels: a .zarr "
+                "does, and so do other types."
+            )
         return json.dumps({"shape": list(shape), "axes": axes}).encode()
     return write_ome_xml(axes, shape, dtype, pixel_size, channel_names)
 

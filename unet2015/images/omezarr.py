@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import ImageError
 from .blocks import BlockCache, assemble
 from .metadata import known_sizes
-from .source import Image, PixelSize, canonical_axes, plane_order, telling_damage
+from .source import Image, PixelSize, canonical_axes, plane_order, telling_damage, warn_once
 
 # Chunks smaller than this are read several at once, since each read has a cost of its own.
 _BLOCK = 512
@@ -45,7 +45,9 @@ def open_zarr(path: Path) -> Image:
         node = zarr.open(str(path), mode="r")
         attributes = _ome_attributes(node)
         if "bioformats2raw.layout" in attributes and "multiscales" not in attributes:
-            node = node["0"]  # the first of a series of images
+            if "1" in node:
+                warn_once(f"{path} holds several images, of which only the first, 0, is used.")
+            node = node["0"]
             attributes = _ome_attributes(node)
         if isinstance(node, zarr.Array):
             return ZarrImage(path, node, _array_axes(node))
@@ -170,6 +172,8 @@ def _letter(name: object) -> str:
 
 
 def _open_multiscales(path: Path, group: Any, attributes: Mapping[str, Any]) -> Image:
+    if len(attributes["multiscales"]) > 1:
+        warn_once(f"{path} holds several images, of which only the first is used.")
     multiscales = attributes["multiscales"][0]
     level = multiscales["datasets"][0]
     array = group[level["path"]]
@@ -182,6 +186,8 @@ def _open_multiscales(path: Path, group: Any, attributes: Mapping[str, Any]) -> 
     steps = level.get("coordinateTransformations", [])
     steps = [*steps, *multiscales.get("coordinateTransformations", [])]
     scales = [step["scale"] for step in steps if step["type"] == "scale"]
+    if any(any(step["translation"]) for step in steps if step["type"] == "translation"):
+        warn_once(f"{path} is said to lie at an offset (translation): results are not moved to it.")
     sizes = {
         axis: (prod(scale[i] for scale in scales), unit)
         for i, (axis, unit) in enumerate(zip(axes, units, strict=True))

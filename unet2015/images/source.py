@@ -24,7 +24,7 @@ PixelSize = Mapping[str, tuple[float, str]]
 # without a meaning are slices in Fiji too.
 _NAMELESS = "IQ"
 _SPARE_NAMES = "ZTPRV"
-TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs")
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".svs")
 """Of files that are TIFF inside; which kind tells their content."""
 
 

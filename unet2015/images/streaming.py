@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from ..atomic import put, sync
+from ..atomic import empty, lock, put, remove, sync
 from ..errors import InputError
 from ..progress import Progress
 from .metadata import known_sizes, tiff_description
@@ -32,6 +32,7 @@ PIECE = (TILE, 8 * TILE)
 where it is read is quickest in blocks of this size."""
 # tifffile collects so many bytes before it compresses them; its default is 512 MiB.
 _BUFFER_BYTES = 1 << 24
+_REPLACED = "replaced"
 # Of Deflate: twice as fast as the usual 6 for the same size to 2 %, on probabilities and on labels.
 _LEVEL = 1
 
@@ -53,7 +54,7 @@ def stream_image(
 
     The work is done in a hidden folder beside the output, ``.NAME.partial``, which also holds the
     pyramid levels of a TIFF until they are written; the final name appears when all is complete and
-    on the disk. What a killed run left of it is cleared away first.
+    on the disk. One process has that folder; what a killed run left in it is cleared away first.
 
     Parameters
     ----------
@@ -73,7 +74,8 @@ def stream_image(
     Raises
     ------
     InputError
-        If the folder cannot be written to, or the format cannot hold such pixels.
+        If the folder cannot be written to, the format cannot hold such pixels, or another process
+        is writing this output.
     OSError
         With the path as its ``filename``, if the disk is full.
     """
@@ -84,10 +86,7 @@ def stream_image(
     if suffix not in (".tif", ".tiff", ".zarr"):
         raise InputError(f"{path}: large results are written as .tif or .zarr.")
     work = path.with_name(f".{path.name}.partial")
-    finished, replaced = work / f"result{path.suffix}", work / "replaced"
-    _put_back(replaced, path)  # where a run was killed just then
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    finished, replaced = work / f"result{path.suffix}", work / _REPLACED
     progress = Progress(
         total=round(megapixels(source.shape), 1),
         unit="Mpx",
@@ -95,29 +94,19 @@ def stream_image(
         delay=1,
         leave=False,
     )
-    try:
-        with _named_errors(path), progress:
-            if suffix == ".zarr":
-                from .omezarr_writing import write_ome_zarr  # importing zarr takes half a second
+    with _named_errors(path), _own(work, path), progress:
+        if suffix == ".zarr":
+            from .omezarr_writing import write_ome_zarr  # importing zarr takes half a second
 
-                name = path.name.split(".")[0]
-                write_ome_zarr(finished, name, source, axes, sizes, channel_names, labels, progress)
-            else:
-                _write_tiff(finished, source, axes, sizes, channel_names, labels, progress)
-            for part in (*finished.rglob("*"), finished):
-                sync(part)
+            name = path.name.split(".")[0]
+            write_ome_zarr(finished, name, source, axes, sizes, channel_names, labels, progress)
+        else:
+            _write_tiff(finished, source, axes, sizes, channel_names, labels, progress)
+        for part in (*finished.rglob("*"), finished):
+            sync(part)
         if path.is_dir():
             put(path, replaced)
         put(finished, path)
-    except BaseException:
-        # Zarr writes chunks side by side: after one failed, others still make folders for a moment.
-        time.sleep(0.2)
-        raise
-    finally:
-        with suppress(OSError):
-            _put_back(replaced, path)
-        if path.exists() or not replaced.exists():
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def write_regions(
@@ -142,6 +131,28 @@ def _named_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+@contextmanager
+def _own(work: Path, path: Path) -> Iterator[None]:
+    """Have a folder for unfinished work to oneself, empty at first and gone in the end.
+
+    A Zarr that was to be replaced waits in it: it comes back unless the new one is there.
+    """
+    lock_file = lock(work / "lock")
+    try:
+        _put_back(work / _REPLACED, path)  # where a run was killed just then
+        empty(work, lock_file)
+        yield
+    except BaseException:
+        # Zarr writes chunks side by side: after one failed, others still make folders for a moment.
+        time.sleep(0.2)
+        raise
+    finally:
+        with suppress(OSError):
+            _put_back(work / _REPLACED, path)
+            remove(work, lock_file)
+        lock_file.close()
 
 
 def _put_back(replaced: Path, path: Path) -> None:

@@ -14,19 +14,17 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ..errors import ImageError
 from .blocks import BlockCache, assemble
 from .ifd import check_directories
 from .metadata import read_tiff_metadata
-from .source import Image, canonical_axes, damaged, plane_order, warn_once
+from .source import Image, canonical_axes, damaged, plane_order
+from .tiffchecks import main_series, squeezed, truncated
 
 # tifffile logs what it finds odd and goes on, with zeros or with fewer pages. Here such files are
 # refused in one sentence instead.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 _OPEN_FILES = 8
-_LARGEST_TILE = 2**28
-"""Pixels; tiles that have more, and more than the image, come of a damaged file."""
 
 
 class TiffImage(Image):
@@ -56,13 +54,12 @@ class TiffImage(Image):
             raise
 
     def _open(self, path: Path) -> None:
-        series = self._tiff.series[0]
+        series = main_series(path, self._tiff)
         keyframe = series.keyframe
         self._series, self._keyframe = series, keyframe
-        _check_supported(path, self._tiff)
 
         inner = keyframe.axes
-        series_axes, series_shape = _squeezed(series)
+        series_axes, series_shape = squeezed(series)
         outer, outer_shape = series_axes[: -len(inner)], series_shape[: -len(inner)]
         samples = prod(n for axis, n in zip(inner, keyframe.shape, strict=True) if axis not in "YX")
         # Positions of axes among those that number the pages; samples within a page come after.
@@ -78,14 +75,8 @@ class TiffImage(Image):
         axes = "".join(names[i] for i in order) + "C" * has_channels + "YX"
         shape = [outer_shape[i] for i in self._plane_axes] + [channels] * has_channels
         shape += [keyframe.imagelength, keyframe.imagewidth]
-        pixel_size, channel_names = read_tiff_metadata(self._tiff)
+        pixel_size, channel_names = read_tiff_metadata(self._tiff, keyframe)
         super().__init__(path, axes, shape, np.dtype(series.dtype), pixel_size, channel_names)
-        images = sum(not other.keyframe.is_reduced for other in self._tiff.series)
-        if images > 1:
-            warn_once(
-                f"{path} holds {images} images, of which only the first is used: save the others "
-                "as files of their own."
-            )
         self._check_length()
 
     def _check_length(self) -> None:
@@ -95,20 +86,18 @@ class TiffImage(Image):
             page = self._page(number)
             if offset is not None:
                 ends = [offset + self._page_bytes]
-            elif page is not None:
-                ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
             else:
-                ends = []
+                ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
             where = self._file_of(page)
             if max(ends, default=0) > os.path.getsize(where):
-                raise _truncated(Path(where))
+                raise truncated(Path(where))
 
     @property
     def _page_bytes(self) -> int:
         return int(prod(self._keyframe.shaped)) * self.dtype.itemsize
 
     def _page(self, number: int) -> Any:
-        """Return a page; None if its file is missing or the pixels of all pages lie in one row."""
+        """Return a page; None if the pixels of all pages lie in one row."""
         if self._series.dataoffset is not None:
             return None
         with self._lock:
@@ -122,7 +111,7 @@ class TiffImage(Image):
         if self._series.dataoffset is not None:
             return int(self._series.dataoffset) + number * self._page_bytes
         page = self._page(number)
-        if page is None or not page.is_final:
+        if not page.is_final:
             return None
         # tifffile judges all pages by one of them; strips of another may lie apart all the same.
         first, last = page.dataoffsets[0], page.dataoffsets[-1]
@@ -146,10 +135,6 @@ class TiffImage(Image):
         if offset is not None:
             return self._read_contiguous(number, offset, sample, rows, columns)
         page = self._page(number)
-        if page is None:
-            raise ImageError(
-                f"{self.path} lacks page {number + 1}: copy all files of the image again."
-            )
         keyframe = self._keyframe
         block_shape = (
             (keyframe.tilelength, keyframe.tilewidth)
@@ -211,7 +196,7 @@ class TiffImage(Image):
         keyframe = page.keyframe
         where = self._file_of(page)
         if segment >= min(len(page.dataoffsets), len(page.databytecounts)):
-            raise _truncated(Path(where))
+            raise truncated(Path(where))
         count = page.databytecounts[segment]
         data = self._bytes(where, page.dataoffsets[segment], count) if count else None
         tables = {}
@@ -241,7 +226,7 @@ class TiffImage(Image):
             while len(data) < count and (more := file.read(count - len(data))):
                 data += more
         if len(data) < count:
-            raise _truncated(Path(where))
+            raise truncated(Path(where))
         return data
 
     def close(self) -> None:
@@ -250,49 +235,3 @@ class TiffImage(Image):
             self._tiff.close()
             while self._files:
                 self._files.popitem()[1].close()
-
-
-def _check_supported(path: Path, tiff: tifffile.TiffFile) -> None:
-    series = tiff.series[0]
-    keyframe = series.keyframe
-    # tifffile falls back to this kind when a file is shorter than its description says.
-    if series.kind == "generic" and (tiff.is_imagej or tiff.is_shaped):
-        raise _truncated(path)
-    if keyframe.dtype is None:
-        raise ImageError(
-            f"{path} holds {keyframe.bitspersample}-bit pixels of an unknown kind: convert it."
-        )
-    if keyframe.is_tiled and not (keyframe.tilelength and keyframe.tilewidth):
-        raise ImageError(f"{path} has tiles of no size: it is damaged, so copy it again.")
-    tile, page = keyframe.tilelength * keyframe.tilewidth, prod(keyframe.shape)
-    if keyframe.is_tiled and tile > max(_LARGEST_TILE, page):
-        raise ImageError(
-            f"{path} has tiles of {keyframe.tilelength}x{keyframe.tilewidth} pixels, more than the "
-            "image: it is damaged, so copy it again."
-        )
-    inner = keyframe.axes
-    if keyframe.shaped[1] > 1 or series.transform is not None:
-        raise ImageError(f"{path} is a kind of TIFF that is not supported: save it as OME-TIFF.")
-    axes, shape = _squeezed(series)
-    in_page = "".join(axis for axis in axes[-len(inner) :] if axis in "YX")
-    if shape[-len(inner) :] != keyframe.shape or in_page != "YX":
-        raise ImageError(
-            f"{path} has axes {series.axes}, where Y and X do not lie in the pages: "
-            "save it with Y and X last."
-        )
-
-
-def _squeezed(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
-    """Drop axes of length 1 but Y and X, which only some kinds of files name."""
-    kept = [
-        (axis, length)
-        for axis, length in zip(series.axes, series.shape, strict=True)
-        if length != 1 or axis in "YX"
-    ]
-    return "".join(axis for axis, _ in kept), tuple(length for _, length in kept)
-
-
-def _truncated(path: Path) -> ImageError:
-    return ImageError(
-        f"{path} is truncated: it ends before its pixels do, so copy or export it again."
-    )

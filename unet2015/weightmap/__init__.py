@@ -15,7 +15,14 @@ from .classes import (
     count_classes,
 )
 from .labels import as_labels
-from .map import WeightMapConfig, border_weight_map, check_ridge, halo, separate_touching
+from .map import (
+    WeightMapConfig,
+    border_weight_map,
+    check_config,
+    check_ridge,
+    halo,
+    separate_touching,
+)
 
 __all__ = [
     "FREIBURG",
@@ -26,6 +33,7 @@ __all__ = [
     "as_labels",
     "balanced_class_weights",
     "border_weight_map",
+    "check_config",
     "check_ridge",
     "count_classes",
     "halo",

@@ -169,11 +169,7 @@ def border_weight_map(
     labels = np.asarray(labels)
     ignored = None if ignore is None else ignored_pixels(labels, ignore)
     cells = as_labels(labels, ignore if isinstance(ignore, (int, np.integer)) else None)
-    if not 0 <= w0 <= float(np.finfo(np.float32).max):
-        raise InputError(
-            f"w0 is {w0}: it must be at least 0, and such that float32 holds it, as the paper's 10."
-        )
-    _check_sigma(sigma)
+    check_config(WeightMapConfig(w0, sigma))
     pixel = _check_spacing(spacing)
     if separate:
         cells = separate_touching(cells)
@@ -187,6 +183,16 @@ def border_weight_map(
     if ignored is not None:
         weights[ignored] = 0
     return weights
+
+
+def check_config(config: WeightMapConfig) -> None:
+    """Refuse numbers that a weight map cannot have."""
+    if not 0 <= config.w0 <= float(np.finfo(np.float32).max):
+        raise InputError(
+            f"w0 is {config.w0}: it must be at least 0, and such that float32 holds it, as the "
+            "paper's 10."
+        )
+    _check_sigma(config.sigma)
 
 
 def _check_sigma(sigma: float) -> float:

@@ -1,0 +1,164 @@
+"""Which of the images in a file is read, and in which files an image lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from unet2015 import InputError
+from unet2015.errors import UnreachableError
+from unet2015.images import fingerprint, open_image, read_image
+from unet2015.inputs import plan_results
+
+RNG = np.random.default_rng(0)
+PLANES = RNG.integers(0, 999, (3, 40, 50)).astype(np.uint16)
+
+
+def write_in_files(folder: Path, compression: str | None = None) -> None:
+    """Write an OME-TIFF of one file a frame, each of which describes all."""
+    references = "".join(
+        f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="t&amp;{t}.ome.tif">urn:uuid:{t}</UUID></TiffData>'
+        for t in range(3)
+    )
+    for t in range(3):
+        xml = (
+            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{t}"><Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint16" '
+            'DimensionOrder="XYCZT" SizeX="50" SizeY="40" SizeC="1" SizeZ="1" SizeT="3" '
+            'PhysicalSizeX="650" PhysicalSizeXUnit="nm">'
+            f'<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{references}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(
+            folder / f"t&{t}.ome.tif", PLANES[t], description=xml, metadata=None,
+            compression=compression, byteorder="<>"[t % 2],
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_ome_tiff_of_several_files(tmp_path: Path, compression: str | None) -> None:
+    write_in_files(tmp_path, compression)
+    with open_image(tmp_path / "t&1.ome.tif") as image:
+        assert (image.axes, image.shape) == ("TYX", PLANES.shape)
+        assert image.pixel_size == {"X": (0.65, "µm")}
+        for plane in image.planes:
+            region = image.read(plane, slice(3, 33), slice(10, 20))
+            np.testing.assert_array_equal(region[0], PLANES[plane][3:33, 10:20])
+
+
+def test_a_missing_file_of_several_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    write_in_files(tmp_path)
+    (tmp_path / "t&2.ome.tif").unlink()
+    with pytest.raises(UnreachableError, match="lacks page 3"):
+        open_image(tmp_path / "t&0.ome.tif")
+
+
+def test_a_change_in_one_file_of_several_is_noticed(tmp_path: Path) -> None:
+    write_in_files(tmp_path)
+    first, last = tmp_path / "t&0.ome.tif", tmp_path / "t&2.ome.tif"
+    before = fingerprint(first)
+    assert fingerprint(first) == before
+    os.utime(last, ns=(0, 0))
+    assert fingerprint(first) != before
+
+
+def test_files_of_one_image_are_one_image_of_a_folder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_in_files(tmp_path)
+    tifffile.imwrite(tmp_path / "other.tif", PLANES[0])
+    caplog.set_level("INFO")
+    planned = plan_results([tmp_path], tmp_path / "out")
+    assert [source.name for source, _, _ in planned] == ["other.tif", "t&0.ome.tif"]
+    assert "t&1.ome.tif, t&2.ome.tif" in caplog.text
+
+
+def test_a_change_behind_a_link_in_a_folder_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    chunk = tmp_path / "elsewhere" / "0"
+    chunk.write_bytes(b"1")
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "folder" / "up").symlink_to(tmp_path)  # no endless walk
+    before = fingerprint(tmp_path / "folder")
+    chunk.write_bytes(b"22")
+    assert fingerprint(tmp_path / "folder") != before
+
+
+@pytest.mark.parametrize("subfiletype", [1, 4])  # a thumbnail, a mask of transparency
+def test_what_belongs_to_an_image_is_not_taken_for_it(
+    tmp_path: Path, subfiletype: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "image.tif"
+    options: dict[str, Any] = {"metadata": None, "resolutionunit": "CENTIMETER"}
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(PLANES[0, ::4, ::4], subfiletype=1, resolution=(10, 10), **options)
+        tiff.write(PLANES[0], resolution=(1000, 1000), **options)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags["NewSubfileType"].overwrite(subfiletype)
+    np.testing.assert_array_equal(read_image(path), PLANES[0])
+    with open_image(path) as image:
+        assert image.pixel_size == {"Y": (10.0, "µm"), "X": (10.0, "µm")}
+    assert not caplog.records
+
+
+def test_a_second_image_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "image.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(PLANES[0], metadata=None)
+        tiff.write(PLANES[1, 1:], metadata=None)
+    np.testing.assert_array_equal(read_image(path), PLANES[0])
+    assert "2 images, of which only the first is used" in caplog.text
+
+
+@pytest.mark.parametrize("imagej", [False, True])
+def test_a_zero_that_is_white_is_told(
+    tmp_path: Path, imagej: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "mask.tif"
+    tifffile.imwrite(path, PLANES[0], photometric="miniswhite", imagej=imagej)
+    np.testing.assert_array_equal(read_image(path), PLANES[0])
+    assert ("0 is white" in caplog.text) == (not imagej)  # whose masks are often stored so
+
+
+def test_an_unknown_compression_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, PLANES[0], metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags["Compression"].overwrite(32809)
+    with pytest.raises(InputError, match=r"32809\): save it uncompressed"):
+        open_image(path)
+
+
+def test_images_beside_the_first_of_an_ome_zarr_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scale = {"type": "scale", "scale": [0.5, 0.5]}
+    moved = {"type": "translation", "translation": [100, 0]}
+    level = {"path": "0", "coordinateTransformations": [scale, moved]}
+    multiscales = [{"axes": ["y", "x"], "datasets": [level]}]
+    group = zarr.create_group(str(tmp_path / "a.zarr"), zarr_format=2)
+    group.attrs["bioformats2raw.layout"] = 3
+    for number in "01":
+        image = group.create_group(number)
+        image.attrs["multiscales"] = multiscales
+        image.create_array("0", data=PLANES[int(number)])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.zarr"), PLANES[0])
+    several, offset = caplog.messages
+    assert "several images, of which only the first" in several
+    assert "offset" in offset
+
+
+def test_spellings_of_imagej(tmp_path: Path) -> None:
+    path = tmp_path / "stack.tif"
+    metadata = {"axes": "TZYX", "unit": "um", "spacing": -1.5, "finterval": 500, "tunit": "msec"}
+    tifffile.imwrite(path, PLANES[:, None].repeat(2, 1), imagej=True, metadata=metadata)
+    with open_image(path) as image:
+        assert image.pixel_size["Z"] == (1.5, "µm")
+        assert image.pixel_size["T"] == (0.5, "s")

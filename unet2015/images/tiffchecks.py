@@ -1,0 +1,107 @@
+"""Which TIFFs can be read, and which of the images in one is meant."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import tifffile
+
+from ..errors import ImageError, UnreachableError
+from .source import warn_once
+
+_LARGEST_TILE = 2**28
+"""Pixels; tiles that have more, and more than the image, come of a damaged file."""
+_WHITE_IS_ZERO = 0
+
+
+def main_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    """Find the first image of a file that is not a thumbnail or a mask of another, and check it.
+
+    Raises
+    ------
+    ImageError
+        If it is of a kind that cannot be read.
+    UnreachableError
+        If it lies in several files and one of them is missing.
+    """
+    images = [s for s in tiff.series if not (s.keyframe.is_reduced or s.keyframe.is_mask)]
+    series = images[0] if images else tiff.series[0]
+    _check_kind(path, tiff, series)
+    _check_layout(path, series)
+    if series.kind == "ome" and series.dataoffset is None:
+        missing = [number for number, page in enumerate(series.pages, 1) if page is None]
+        if missing:
+            raise UnreachableError(
+                f"{path} lacks page {missing[0]}: copy all files of the image again."
+            )
+    if len(images) > 1:
+        warn_once(
+            f"{path} holds {len(images)} images, of which only the first is used: save the others "
+            "as files of their own."
+        )
+    # ImageJ shows such values with an inverted table and counts on them as they are.
+    if series.keyframe.photometric == _WHITE_IS_ZERO and not tiff.is_imagej:
+        warn_once(
+            f"{path} says that its 0 is white: values are taken as they are, so invert it if cells "
+            "and background, or light and dark, are exchanged."
+        )
+    return series
+
+
+def _check_kind(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    keyframe = series.keyframe
+    # tifffile falls back to this kind when a file is shorter than its description says.
+    if series.kind == "generic" and (tiff.is_imagej or tiff.is_shaped):
+        raise ImageError(
+            f"{path} is truncated, or was changed by a program that left its description as it "
+            "was: copy or export it again."
+        )
+    if keyframe.dtype is None:
+        raise ImageError(
+            f"{path} holds {keyframe.bitspersample}-bit pixels of an unknown kind: convert it."
+        )
+    if keyframe.compression not in tifffile.TIFF.DECOMPRESSORS:
+        raise ImageError(
+            f"{path} is compressed in a way that cannot be read (TIFF's {keyframe.compression:d}): "
+            "save it uncompressed, or with LZW, Deflate or Zstandard."
+        )
+
+
+def _check_layout(path: Path, series: tifffile.TiffPageSeries) -> None:
+    keyframe = series.keyframe
+    if keyframe.is_tiled and not (keyframe.tilelength and keyframe.tilewidth):
+        raise ImageError(f"{path} has tiles of no size: it is damaged, so copy it again.")
+    tile, page = keyframe.tilelength * keyframe.tilewidth, prod(keyframe.shape)
+    if keyframe.is_tiled and tile > max(_LARGEST_TILE, page):
+        raise ImageError(
+            f"{path} has tiles of {keyframe.tilelength}x{keyframe.tilewidth} pixels, more than the "
+            "image: it is damaged, so copy it again."
+        )
+    inner = keyframe.axes
+    if keyframe.shaped[1] > 1 or series.transform is not None:
+        raise ImageError(f"{path} is a kind of TIFF that is not supported: save it as OME-TIFF.")
+    axes, shape = squeezed(series)
+    in_page = "".join(axis for axis in axes[-len(inner) :] if axis in "YX")
+    if shape[-len(inner) :] != keyframe.shape or in_page != "YX":
+        raise ImageError(
+            f"{path} has axes {series.axes}, where Y and X do not lie in the pages: "
+            "save it with Y and X last."
+        )
+
+
+def squeezed(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
+    """Drop axes of length 1 but Y and X, which only some kinds of files name."""
+    kept = [
+        (axis, length)
+        for axis, length in zip(series.axes, series.shape, strict=True)
+        if length != 1 or axis in "YX"
+    ]
+    return "".join(axis for axis, _ in kept), tuple(length for _, length in kept)
+
+
+def truncated(path: Path) -> ImageError:
+    """Say that a file ends too soon."""
+    return ImageError(
+        f"{path} is truncated: it ends before its pixels do, so copy or export it again."
+    )
