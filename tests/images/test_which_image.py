@@ -79,6 +79,30 @@ def test_files_of_one_image_are_one_image_of_a_folder(
     assert "t&1.ome.tif, t&2.ome.tif" in caplog.text
 
 
+def test_each_file_of_an_ome_set_has_its_own_image(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Micro-Manager writes positions: each file describes the images of all."""
+    images = "".join(
+        f'<Image ID="Image:{p}"><Pixels ID="Pixels:{p}" Type="uint16" DimensionOrder="XYCZT" '
+        'SizeX="50" SizeY="40" SizeC="1" SizeZ="1" SizeT="1">'
+        f'<Channel ID="Channel:{p}:0" SamplesPerPixel="1"/><TiffData IFD="0" PlaneCount="1">'
+        f'<UUID FileName="{p}.ome.tif">urn:uuid:{p}</UUID></TiffData></Pixels></Image>'
+        for p in range(2)
+    )
+    for p in range(2):
+        xml = (
+            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{p}">{images}</OME>'
+        )
+        options: dict[str, Any] = {"description": xml, "metadata": None, "compression": "zlib"}
+        tifffile.imwrite(tmp_path / f"{p}.ome.tif", PLANES[p], **options)
+    for p in range(2):
+        np.testing.assert_array_equal(read_image(tmp_path / f"{p}.ome.tif"), PLANES[p])
+    assert len(plan_results([tmp_path], tmp_path / "out")) == 2
+    assert not caplog.records
+
+
 def test_a_change_behind_a_link_in_a_folder_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "elsewhere").mkdir()

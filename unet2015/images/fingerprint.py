@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import os
-import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import tifffile
 
@@ -72,12 +71,19 @@ def companions(path: Path) -> list[Path]:
         return []
     try:
         with tifffile.TiffFile(path) as tiff:
-            described = (tiff.is_ome and tiff.ome_metadata) or ""
+            described = ElementTree.fromstring((tiff.is_ome and tiff.ome_metadata) or "<OME/>")
     except Exception:  # of a file that cannot be read nothing is known
         return []
-    named = sorted(set(re.findall(r'\bFileName="([^"]+)"', described)))
-    others = [path.with_name(html.unescape(name)) for name in named]
-    return [other for other in others if other.name != path.name and other.is_file()]
+    own = described.get("UUID")
+    for image in described.iterfind("{*}Image"):
+        files = {
+            (file.text or "").strip(): file.get("FileName", "")
+            for file in image.iterfind("{*}Pixels/{*}TiffData/{*}UUID")
+        }
+        if own in files:
+            others = [path.with_name(name) for name in sorted({*files.values()} - {files[own]})]
+            return [other for other in others if other.is_file()]
+    return []
 
 
 def image_state(path: Path) -> str:

@@ -18,6 +18,8 @@ _WHITE_IS_ZERO = 0
 def main_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     """Find the first image of a file that is not a thumbnail or a mask of another, and check it.
 
+    An OME-TIFF may describe images of other files, too, such as those of other positions.
+
     Raises
     ------
     ImageError
@@ -26,6 +28,7 @@ def main_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
         If it lies in several files and one of them is missing.
     """
     images = [s for s in tiff.series if not (s.keyframe.is_reduced or s.keyframe.is_mask)]
+    images = [s for s in images if any(page and page.parent is tiff for page in s.pages)] or images
     series = images[0] if images else tiff.series[0]
     _check_kind(path, tiff, series)
     _check_layout(path, series)
