@@ -40,8 +40,8 @@ CTC = {
             "10.1038/s41592-023-01879-y",
         )
     ],
-    "terms": "those of the data: but for the challenge, ask who provided them; for commerce, the "
-    "organizers too",
+    "terms": "those of the data: for use outside the challenge, ask their providers; for "
+    "commercial use, the organizers, too",
 }
 ABOUT = {
     "u373": {

@@ -3,6 +3,7 @@
     python experiments/reproduce.py u373|hela|em|all [--base-channels 64] [--dropout 0.5]
         [--tile 572] [--ridge 3] [--w0 10] [--rotation R] [--iterations 6000]
         [--learning-rate L] [--minutes M] [--precision auto] [--folds ...] [--silver] [--runs runs]
+        [--results DIR]
 
 Trains a network for each fold, predicts what was held out, tracks and scores it, and writes
 ``experiments/results/reproduction/FOLD-CHANNELS-....json`` and, from all such files,
@@ -59,10 +60,10 @@ def main() -> None:
     for name in names:
         settings = chosen_settings(name, arguments)
         for fold in folds(name, arguments.folds, arguments.silver):
-            if not finish(fold, settings, engine, arguments.runs, deadline, RESULTS):
+            if not finish(fold, settings, engine, arguments.runs, deadline, arguments.results):
                 logger.info("The time is over: the same command goes on from here.")
                 return
-            write_table()
+            write_table(arguments.results)
 
 
 def finish(
@@ -141,6 +142,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--silver", action="store_true", help="cells: train on silver truth too")
     parser.add_argument("--device", choices=get_args(DeviceName), default="auto")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS,
+        help="folder for JSON and results.md; by default those of this repository are added to",
+    )
     return parser
 
 

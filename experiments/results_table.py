@@ -75,16 +75,17 @@ the challenges' hidden test sets, ours from held-out parts of the public ones.
 """
 
 
-def write_table() -> None:
-    """Write the table anew."""
-    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+def write_table(results: Path = RESULTS) -> None:
+    """Write the table of a folder of results anew; other folders than ours have one in them."""
+    found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
     blocks = [HEAD]
     for name, title in TITLES.items():
         of_set = [result for result in found if result["fold"].split("-")[0] == name]
         if of_set:
             table = em_table(of_set) if name == "em" else cell_table(name, of_set)
             blocks.append(f"## {title}\n\n{table}\n")
-    TABLE.write_text("\n".join(blocks))
+    table = TABLE if results == RESULTS else results / TABLE.name
+    table.write_text("\n".join(blocks))
 
 
 def cell_table(name: str, found: list[dict[str, Any]]) -> str:

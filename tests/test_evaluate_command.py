@@ -337,6 +337,18 @@ def test_a_picture_of_the_worst_frames(truth, result, tmp_path, capsys):
     )
 
 
+def test_images_beside_labels_are_found(tmp_path, capsys):
+    for name in ("labels", "images", "found"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "a.tif", np.eye(30, dtype=np.uint8))
+    words = [tmp_path / "labels", tmp_path / "found", "--picture"]
+    evaluate(capsys, *words, tmp_path / "with.png")
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    evaluate(capsys, *words, tmp_path / "without.png")
+    with_images, without = (read_image(tmp_path / f"{name}.png") for name in ("with", "without"))
+    assert with_images.shape[-1] > without.shape[-1]
+
+
 def test_a_picture_replaces_no_input(truth, result, capsys):
     frame = truth.parent / "01" / "t001.tif"
     write(frame, (CELLS * 50).astype(np.uint8))

@@ -15,9 +15,16 @@ def test_the_mean_is_weighted():
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 4, 4), (4, 4), ()])
-def test_weights_that_would_be_spread_over_other_pixels_are_refused(shape):
-    with pytest.raises(InputError, match="give one weight for each pixel"):
-        weighted_cross_entropy(torch.zeros(2, 2, 4, 4), torch.ones(2, 4, 4), torch.ones(shape))
+def test_targets_and_weights_that_would_be_spread_over_other_pixels_are_refused(shape):
+    logits, ones = torch.zeros(2, 2, 4, 4), torch.ones(2, 4, 4)
+    for target, weight in [(ones, torch.ones(shape)), (torch.ones(shape), ones)]:
+        with pytest.raises(InputError, match=r"want a target and weights of shape \(2, 4, 4\)"):
+            weighted_cross_entropy(logits, target, weight)
+
+
+def test_one_class_is_refused():
+    with pytest.raises(InputError, match="one for the background, too"):
+        weighted_cross_entropy(torch.zeros(1, 1, 4, 4), torch.ones(1, 4, 4), torch.ones(1, 4, 4))
 
 
 def test_it_is_finite_with_a_zero_gradient_when_all_weights_are_zero():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -147,6 +148,36 @@ def test_what_is_like_an_array_is_taken_for_one(like):
     image = np.random.default_rng(0).random((20, 30))
     expected = predict(image, model(2))
     assert np.array_equal(predict(like(image), model(2)), expected)
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (1, 30, 40)])
+def test_arrays_on_the_disk_are_read_region_by_region(tmp_path, shape):
+    pixels = np.random.default_rng(0).random(shape, dtype=np.float32)
+    stored = zarr.create_array(str(tmp_path / "a.zarr"), data=pixels, chunks=shape)
+
+    class Watched:
+        shape, dtype = stored.shape, stored.dtype
+        read_at_most = 0
+
+        def __getitem__(self, index):
+            region = stored[index]
+            self.read_at_most = max(self.read_at_most, region.size)
+            return region
+
+    watched, network = Watched(), nn.Conv2d(1, 2, 5)
+    found = list(predict_tiles(watched, network, border=2, tile=12))
+    expected = list(predict_tiles(pixels, network, border=2, tile=12))
+    for (_, one), (_, other) in zip(found, expected, strict=True):
+        assert np.array_equal(one, other)
+    assert 0 < watched.read_at_most <= 144
+
+
+def test_a_source_without_channels_is_refused():
+    class Grey(ArraySource):
+        shape = (30, 40)
+
+    with pytest.raises(InputError, match=r"shape \(30, 40\): give \(channels"):
+        predict_tiles(Grey(np.zeros((30, 40))), nn.Conv2d(1, 2, 5), border=2, tile=12)
 
 
 def test_complex_images_are_refused():

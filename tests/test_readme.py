@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from unet2015 import load_model, predict, save_model
+from unet2015 import WeightMapConfig, annotated_frame, load_model, predict, save_model
 from unet2015.checkpoint import Model
 from unet2015.cli import COMMANDS
 from unet2015.commands.completion import flags
 from unet2015.exchange import Probabilities
+from unet2015.samples import prepare
 from unet2015.schedule import TrainingConfig
 from unet2015.settings import Settings
 from unet2015.unet import UNet, UNetConfig
@@ -59,9 +60,15 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.setattr("unet2015.settings.Settings", lambda **_: tiny)
     names = {"labels": labels, "image": image, "network": network, "out": out, "array": array}
     names["mine"] = [("cells", image, labels)]
+    names |= {"all_labels": [labels], "logits": torch.zeros(1, 2, 8, 8)}
+    names |= {"target_tile": torch.ones(1, 8, 8), "weight_tile": torch.ones(1, 8, 8)}
     for block in blocks("python"):
         exec(block, names)
     assert names["weights"].shape == names["target"].shape == labels.shape
+    frames = [annotated_frame("as in training", image, labels)]
+    (frame,), _ = prepare(frames, TrainingConfig(), WeightMapConfig())
+    assert np.array_equal(names["weight_maps"][0], frame.weight)
+    assert np.array_equal(names["targets"][0], frame.target)
     assert names["cells"].shape == labels.shape
     assert out.any(axis=0).all()
     assert (tmp_path / "runs/mine/model.safetensors").exists()

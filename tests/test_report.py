@@ -105,6 +105,15 @@ def test_other_data_than_that_of_the_training_is_pointed_out(data, trained, tmp_
     assert "other pixels or labels" in caplog.text
 
 
+def test_another_data_set_than_that_of_the_training_is_refused(data, trained):
+    settings = read_run(trained).settings
+    more = [*settings["frames"], f"{data.name}/01/t099"]  # of silver truth alone, say
+    training_frames(data, settings | {"frames": more})
+    other = [name.replace(data.name, "other") for name in more]
+    with pytest.raises(InputError, match="does not hold the frames"):
+        training_frames(data, settings | {"frames": other})
+
+
 def test_names_are_escaped(data, result, tmp_path):
     page = tmp_path / "page.html"
     assert cli("report", result, "--reference", data / "02_GT", "-o", page) == 0

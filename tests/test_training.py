@@ -327,6 +327,18 @@ def test_a_mask_that_counts_as_one_cell_is_told(tmp_path, caplog):
     assert "all cells have one number" in caplog.text
 
 
+def test_frames_may_come_one_by_one_and_the_engine_be_chosen(tmp_path):
+    model = train((frame for frame in frames()), tmp_path, changed(iterations=1))
+    assert model.settings["frames"] == ["discs"]
+
+
+def test_a_folder_of_other_files_holds_no_run_to_go_on_with(tmp_path):
+    (tmp_path / "thesis.doc").touch()
+    with pytest.raises(InputError, match="no run to go on with"):
+        train(frames(), tmp_path, changed(), CPU, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.doc"]
+
+
 @pytest.mark.parametrize("empty", [True, False])
 def test_frames_without_cells_are_refused(tmp_path, empty):
     none = [] if empty else [frame._replace(labels=frame.labels * 0) for frame in frames()]

@@ -339,6 +339,17 @@ def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
     assert (left.exists(), now.exists()) == (False, True)
 
 
+@pytest.mark.parametrize("given", [(), ("--class-weights", "1", "1")])
+def test_cells_that_weigh_more_than_the_border_between_them_are_pointed_out(
+    tmp_path, caplog, given
+):
+    labels = np.zeros((200, 200), np.uint8)
+    labels[:10, :10], labels[:10, 10:20] = 1, 2
+    write_image(tmp_path / "a.tif", labels)
+    assert run(tmp_path / "a.tif", "-o", tmp_path / "w.tif", *given) == 0
+    assert ("give --class-weights" in caplog.text) == (not given)
+
+
 def test_an_image_without_a_preview_is_refused(tmp_path, capsys):
     write_image(tmp_path / "labels.tif", cells())
     words = (tmp_path / "labels.tif", "-o", tmp_path / "o.tif")

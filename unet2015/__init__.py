@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .training import train
     from .unet import UNet, UNetConfig
-    from .weightmap import WeightMapConfig, border_weight_map, separate_touching
+    from .weightmap import (
+        WeightMapConfig,
+        balanced_class_weights,
+        border_weight_map,
+        separate_touching,
+    )
 
 __version__ = "0.1.0"
 
@@ -42,6 +47,7 @@ _HOME = {
     "UNetConfig": "unet",
     "WeightMapConfig": "weightmap",
     "annotated_frame": "datasets.frames",
+    "balanced_class_weights": "weightmap",
     "border_weight_map": "weightmap",
     "choose_engine": "device",
     "deform": "augment",
@@ -69,6 +75,7 @@ __all__ = [
     "WeightMapConfig",
     "__version__",
     "annotated_frame",
+    "balanced_class_weights",
     "border_weight_map",
     "choose_engine",
     "deform",

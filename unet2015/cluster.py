@@ -231,7 +231,7 @@ def _import_distributed() -> Any:
         with nullcontext() if told else config.set({"logging": {"distributed": "warning"}}):
             return importlib.import_module("distributed")
     except ImportError as error:
-        raise InputError('Dask is not installed: run `pip install "unet2015[dask]"`.') from error
+        raise InputError("Dask is not installed: run `pip install distributed`.") from error
 
 
 @lru_cache(maxsize=1)

@@ -140,7 +140,9 @@ def frame_digits(path: Path) -> str:
 
 
 def folder_of_images(reference: Path, images: Path | None) -> Path | None:
-    """Find the microscope's images: `images`, or the folder ``NN`` beside a reference ``NN_GT``.
+    """Find the microscope's images: `images`, or a folder beside the reference.
+
+    That is ``NN`` for ``NN_GT`` and ``images`` for ``labels``.
 
     Raises
     ------
@@ -149,8 +151,10 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
     """
     if images is not None and not images.is_dir():
         raise InputError(f"{images} is no folder: give the folder of the microscope's images.")
-    if images is None and (match := re.fullmatch(r"(\d\d)_(GT|ST)", reference.resolve().name)):
-        beside = reference.resolve().parent / match[1]
+    name = reference.resolve().name
+    match = re.fullmatch(r"(\d\d)_(GT|ST)", name)
+    if images is None and (match or name == "labels"):
+        beside = reference.resolve().with_name(match[1] if match else "images")
         return beside if beside.is_dir() else None
     return images
 

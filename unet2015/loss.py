@@ -30,7 +30,7 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
     Raises
     ------
     InputError
-        If `target` and `weight` differ in shape.
+        If shapes do not fit, or there is only one class.
 
     Notes
     -----
@@ -40,10 +40,15 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
 
     The soft-max is computed in float32 even under autocast: bfloat16 has three digits.
     """
-    if weight.shape != target.shape:
+    batch, classes, *size = logits.shape
+    if not (batch, *size) == tuple(target.shape) == tuple(weight.shape):
         raise InputError(
-            f"weights of shape {tuple(weight.shape)} do not fit a target of shape "
-            f"{tuple(target.shape)}: give one weight for each pixel."
+            f"logits of shape {tuple(logits.shape)} want a target and weights of shape "
+            f"{(batch, *size)}, not {tuple(target.shape)} and {tuple(weight.shape)}."
+        )
+    if classes < 2:
+        raise InputError(
+            "logits of one class have no soft-max: give one for the background, too, as class 0."
         )
     with torch.autocast(device_type=logits.device.type, enabled=False):
         energy = functional.cross_entropy(logits.float(), target.long(), reduction="none")

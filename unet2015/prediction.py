@@ -24,28 +24,32 @@ Key = TypeVar("Key")
 
 
 class ArraySource:
-    """An array in memory, (channels, height, width) or (height, width), as a source of regions."""
+    """An array, (channels, height, width) or (height, width), as a source of regions.
 
-    def __init__(self, image: NDArray[Any]) -> None:
-        if image.ndim == 2:
-            image = image[None]
-        if image.ndim != 3:
+    One of Zarr, Dask or HDF5 is read region by region.
+    """
+
+    def __init__(self, image: Any) -> None:
+        if not isinstance(getattr(image, "dtype", None), np.dtype):  # a list, a tensor
+            image = np.asarray(image)
+        if len(image.shape) not in (2, 3):
             raise InputError(
-                f"the image has the shape {image.shape}: give (channels, height, width)."
+                f"the image has the shape {tuple(image.shape)}: give (channels, height, width)."
             )
         if image.dtype.kind not in "buif":
             raise InputError(f"the image holds {image.dtype} values: give real numbers.")
-        self.image = image
+        self._image = image
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
-        channels, height, width = self.image.shape
-        return channels, height, width
+        *channels, height, width = self._image.shape
+        return channels[0] if channels else 1, height, width
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Pixels of a region, shape (channels, rows, columns)."""
-        return self.image[:, rows, columns]
+        region = np.asarray(self._image[..., rows, columns])
+        return region.reshape(-1, *region.shape[-2:])
 
 
 def predict_tiles(
@@ -67,8 +71,9 @@ def predict_tiles(
     ----------
     source : Source or ndarray
         The image as the network wants it: an array of shape (channels, height, width) or (height,
-        width), or anything with ``shape`` (channels, height, width) and ``read(rows, columns)``,
-        which is called from another thread.
+        width), of which those of Zarr, Dask and HDF5 are read region by region, or anything with
+        ``shape`` (channels, height, width) and ``read(rows, columns)``. It is read in another
+        thread.
     network : nn.Module
         Takes float32 of shape (1, channels, height, width), height and width of the tile. Is put
         into evaluation mode: after a prediction in between, training needs ``network.train()``.
@@ -116,7 +121,11 @@ def predict_tiles(
     if (border is None) == (halo is None):
         raise InputError("give either the border of a valid network or the halo of a padded one.")
     margin = border or halo or 0
-    source = source if hasattr(source, "read") else ArraySource(np.asarray(source))
+    source = source if hasattr(source, "read") else ArraySource(source)
+    if len(source.shape) != 3:
+        raise InputError(
+            f"the source has the shape {tuple(source.shape)}: give (channels, height, width)."
+        )
     if np.shape(tile) not in ((), (2,)):
         raise InputError(f"the tile is {tile}: give one number, or its height and width.")
     height, width = np.broadcast_to(tile, 2).tolist()
@@ -261,12 +270,13 @@ def predict_parts(
     """
     if not isinstance(model, Model):
         raise InputError(f"predict takes a model from `load_model`, not a {type(model).__name__}.")
-    source = ArraySource(np.asarray(image))
+    image = np.asarray(image)
+    source = ArraySource(image)
     check_channels(source, model)
     engine = engine or engine_of(model.network)
     grid = tile_grid(source.shape[1:], model.network, tile, engine.device)
     outputs = predict_tiles(
-        normalisation.normalise(source.image, model.normalisation),
+        normalisation.normalise(image.reshape(source.shape), model.normalisation),
         model.network,
         border=grid.border,
         tile=grid.input,
@@ -282,6 +292,6 @@ def check_channels(source: Source, model: Model) -> None:
     channels, wanted = source.shape[0], model.network.config.in_channels
     if channels != wanted:
         raise InputError(
-            f"the image has {channels} channels, the model takes {wanted}: "
-            "give an image, of shape (channels, height, width), or a model that fits."
+            f"the image has {channels} channels, the model takes {wanted}: give an image, of shape "
+            f"(channels, height, width) and not {tuple(source.shape)}, or a model that fits."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from .images.pyramid import Sliceable
 from .instances import foreground
 from .pieces import Plane
 from .stitching import number_cells
+
+logger = logging.getLogger(__name__)
 
 ProbabilityType = Literal["float32", "float16", "uint8"]
 
@@ -95,6 +98,9 @@ def number_stack(pixels: Sliceable, image: Image, result: Result) -> Stack:
         for plane in image.planes
     }
     most = max(found.total for found in cells.values())
+    if most == 0:
+        least = f" of at least {result.min_size} pixels" if result.min_size > 1 else ""
+        logger.warning("%s: no cell%s was found.", image.path, least)
     dtype = np.dtype(np.uint16 if most <= np.iinfo(np.uint16).max else np.uint32)
     return Stack(pixels.shape, dtype, {plane: found.labels for plane, found in cells.items()})
 

@@ -72,6 +72,11 @@ class Run:
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         if not (folder / CHECKPOINT_FILE).exists():
             read_log(folder)  # refuses a file that is no log, before it is replaced
+            if resume and any(folder.glob("*")) and not (folder / LOCK_FILE).exists():
+                raise InputError(
+                    f"{folder} holds other files and no run to go on with: correct the folder, or "
+                    "leave --resume out."
+                )
             if resume:
                 logger.info("%s holds no checkpoint yet: beginning from the start.", folder)
             elif (folder / MODEL_FILE).exists():
@@ -81,8 +86,8 @@ class Run:
                 )
         elif not resume:
             raise InputError(
-                f"{folder} already holds a training run: go on with it by --resume, "
-                "or choose another folder."
+                f"{folder} already holds a training run: go on with it by --resume (from Python, "
+                "resume=True), or choose another folder."
             )
         self._lines: list[LogLine] = []
         check_writable(folder / CHECKPOINT_FILE)  # better to fail now than at the first one

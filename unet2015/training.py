@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from .backends import runner
 from .checkpoint import Model
 from .datasets.frames import AnnotatedFrame, require_cells, smallest_cell, warn_of_masks
-from .device import PASSES, Engine
+from .device import PASSES, Engine, choose_engine
 from .errors import InputError
 from .initialisation import adapt
 from .instances import SMALLEST
@@ -47,7 +47,7 @@ def train(
     frames: Sequence[AnnotatedFrame],
     folder: Path | str,
     settings: Settings,
-    engine: Engine,
+    engine: Engine | None = None,
     resume: bool = False,
     validate: Callable[[Model], float] | None = None,
     deadline: float = math.inf,
@@ -63,8 +63,8 @@ def train(
         The folder of the run, see `runs.Run`.
     settings : Settings
         Network, training, augmentation and weight map.
-    engine : Engine
-        The device and precision to train with.
+    engine : Engine, optional
+        The device and precision to train with, see `choose_engine`, which is the default.
     resume : bool
         Go on with the run in the folder. The result is that of a run without interruption, on a CPU
         to the last bit.
@@ -86,6 +86,7 @@ def train(
         If there is no cell, the settings cannot work, the folder holds another run, or the loss
         explodes.
     """
+    frames, engine = list(frames), engine or choose_engine()
     check(settings, frames)
     require_cells(frames, "the training set")
     warn_of_masks(frames)

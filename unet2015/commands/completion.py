@@ -1,8 +1,8 @@
 """Print a script that completes commands and options.
 
-For bash: unet2015 completion bash > ~/.local/share/bash-completion/completions/unet2015
-For zsh: unet2015 completion zsh > ~/.unet2015.zsh, and in ~/.zshrc: source ~/.unet2015.zsh
-For fish: unet2015 completion fish > ~/.config/fish/completions/unet2015.fish
+* bash: unet2015 completion bash > ~/.local/share/bash-completion/completions/unet2015
+* zsh: unet2015 completion zsh > ~/.unet2015.zsh, and in ~/.zshrc: source ~/.unet2015.zsh
+* fish: unet2015 completion fish > ~/.config/fish/completions/unet2015.fish
 """
 
 from __future__ import annotations

@@ -12,8 +12,9 @@ from __future__ import annotations
 import json as json_format
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from ..errors import InputError
 from ..evaluation import SequenceScore, score_sequence, tables
@@ -25,9 +26,9 @@ from ..metrics import THRESHOLDS
 class Options:
     """Options of ``unet2015 evaluate``."""
 
-    reference: Positional[Path]
+    reference: Annotated[Positional[Path], arg(metavar="REFERENCE")]
     """Folder or image with the truth, such as NN_GT. With --em: 0 is membrane, all else cell."""
-    result: Positional[Path]
+    result: Annotated[Positional[Path], arg(metavar="RESULT")]
     """Folder or image to score. With --em: probability of cell, in [0, 1] or of an integer type."""
     margin: int = 0
     """Width in pixels of the border outside the field of interest; objects and reference cells
@@ -46,7 +47,8 @@ class Options:
     picture: Path | None = None
     """Image file for a picture of the worst frames: image, reference, result, mistakes."""
     images: Path | None = None
-    """With --picture or --report: folder of the microscope's images; NN beside NN_GT by default."""
+    """With --picture or --report: folder of the microscope's images; by default NN beside NN_GT,
+    images beside labels."""
     report: Path | None = None
     """HTML page with the worst frames and cells, to be looked at in a browser."""
 

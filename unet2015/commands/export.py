@@ -36,7 +36,7 @@ SYNTHETIC = (400, 400)
 class Options:
     """Options of ``unet2015 export``."""
 
-    model: Positional[Path]
+    model: Annotated[Positional[Path], arg(metavar="MODEL")]
     """Model file, folder of a training run, or a name that `unet2015 models` lists."""
     out: Annotated[Path, arg(aliases=["-o"])]
     """The file to write, ending in .zip, .onnx or .pt."""

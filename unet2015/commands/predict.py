@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -129,6 +129,7 @@ def run(options: Options) -> None:
     tell_other_masks(jobs)
     purpose = _purpose(model, engine, options)
     with (
+        _telling_how_to_go_on(),
         _cluster(options) as cluster,
         finished_jobs(jobs, purpose, options.overwrite, failures) as finished,
         Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
@@ -143,6 +144,14 @@ def run(options: Options) -> None:
     failures.answer()
     out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
     logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), out)
+
+
+@contextmanager
+def _telling_how_to_go_on() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on where it stopped") from None
 
 
 def _predict(

@@ -37,7 +37,7 @@ class Options:
     reference: Path | None = None
     """The truth of the result, such as NN_GT."""
     images: Path | None = None
-    """Folder of the microscope's images; NN beside the reference NN_GT by default."""
+    """Folder of the microscope's images; by default NN beside NN_GT, images beside labels."""
     margin: int = 0
     """Width in pixels of the border outside the field of interest, as in `unet2015 evaluate`."""
     data: Path | None = None

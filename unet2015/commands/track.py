@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 class Options:
     """Options of ``unet2015 track``."""
 
-    result: Positional[Path]
+    result: Annotated[Positional[Path], arg(metavar="RESULT")]
     """Folder with maskNNN.tif, or a stack of label images."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
     """New folder for the tracked result; by default a folder RESULT itself is renumbered."""

@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 class Options:
     """Options of ``unet2015 train``."""
 
-    data: Positional[Path]
+    data: Annotated[Positional[Path], arg(metavar="DATA")]
     """Folder of the data set."""
     out: Annotated[Path, arg(aliases=["-o"])]
     """Folder for the run."""

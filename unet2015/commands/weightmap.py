@@ -66,7 +66,7 @@ NUMBERED = (
 class Options:
     """Options of ``unet2015 weightmap``."""
 
-    labels: Positional[Path]
+    labels: Annotated[Positional[Path], arg(metavar="LABELS")]
     """Label image, stack, Zarr, folder of label images, or CTC folder such as 01_GT."""
     out: Annotated[Path, arg(aliases=["-o"])]
     """The weight map, .tif or .zarr, or a folder for weight maps."""
@@ -78,8 +78,8 @@ class Options:
     """With --preview: the microscope's image, for one label image."""
     weight_map: OmitArgPrefixes[WeightMapConfig] = field(default_factory=WeightMapConfig)
     class_weights: Literal["balanced", "freiburg", "none"] | tuple[float, float] = "balanced"
-    """w_c: inverse to the class frequencies, with a mean of 1 over all pixels; 1 and 0.1; 0; or
-    your own, foreground first."""
+    """w_c. balanced: inverse to the class frequencies, mean 1 over all pixels; freiburg: 1 and 0.1;
+    none: 0; or two numbers, foreground first."""
     ignore: int | None = None
     """Value of pixels that are neither cell nor background: they get weight 0."""
     connected_components: FlagCreatePairsOff[bool] = False
@@ -278,6 +278,12 @@ def _class_weights(options: Options, summary: LabelSummary) -> ClassWeights:
             "or smaller weights."
         )
     logger.info("class weights: foreground %.4g, background %.4g.", *classes)
+    border = options.weight_map.w0 * math.exp(-2 / options.weight_map.sigma**2)  # d1 = d2 = 1
+    if classes.foreground > classes.background + border:
+        logger.warning(
+            "cells are so few that they weigh more than the border between two of them: a network "
+            "will rather join cells than part them, so give --class-weights, such as 1 1."
+        )
     return classes
 
 

@@ -119,9 +119,12 @@ def training_frames(data: Path, settings: dict[str, Any]) -> list[AnnotatedFrame
     found = load_frames(data, sequences)
     by_name = {tuple(frame.name.split("/")[1:]): frame for frame in found}
     trained = [by_name[parts] for parts in wanted if parts in by_name]
-    if not trained:
+    # A folder may be renamed, and frames with silver truth alone are not read here; not both.
+    sets = {name.split("/")[0] for name in settings["frames"]}
+    is_other = sets.isdisjoint(frame.name.split("/")[0] for frame in found)
+    if not trained or (is_other and len(trained) < len(wanted)):
         raise InputError(
-            f"{data} holds none of the frames that the run was trained on: give the data set of "
+            f"{data} does not hold the frames that the run was trained on: give the data set of "
             "its training, or leave --data out."
         )
     if len(trained) == len(wanted) and digest(trained) != settings.get("data"):

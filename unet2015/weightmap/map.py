@@ -6,8 +6,10 @@ then compute the weights region by region, each region with a margin of `halo`.
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +20,8 @@ from .classes import resolve_class_weights
 from .labels import as_labels, ignored_pixels
 from .ridge import cut_ridge, grow
 from .twonearest import distance_sums, margin
+
+logger = logging.getLogger(__name__)
 
 TOLERANCE = 0.995e-5
 """Border terms below this fraction of w0 may be left out; with rounding, that is within 1e-5."""
@@ -167,6 +171,8 @@ def border_weight_map(
     array([[0.   , 9.231, 0.   ]], dtype=float32)
     """
     labels = np.asarray(labels)
+    if labels.dtype == bool:
+        _warn_of_mask()
     ignored = None if ignore is None else ignored_pixels(labels, ignore)
     cells = as_labels(labels, ignore if isinstance(ignore, (int, np.integer)) else None)
     check_config(WeightMapConfig(w0, sigma))
@@ -183,6 +189,15 @@ def border_weight_map(
     if ignored is not None:
         weights[ignored] = 0
     return weights
+
+
+@cache
+def _warn_of_mask() -> None:
+    """Tell it once: it may be called for each image of a data set."""
+    logger.warning(
+        "a mask of bool counts as one cell, so there is no border term: number its cells first, "
+        "such as by `label_cells`."
+    )
 
 
 def check_config(config: WeightMapConfig) -> None:
