@@ -186,14 +186,14 @@ def clear_left(folder: Path) -> None:
                 left.unlink()
 
 
-def empty(folder: Path, file: IO[bytes]) -> None:
+def empty_locked(folder: Path, file: IO[bytes]) -> None:
     """Delete all in a folder but the locked file."""
     for path in folder.iterdir():
         if path.name != Path(file.name).name:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def remove(folder: Path, file: IO[bytes]) -> None:
+def remove_locked(folder: Path, file: IO[bytes]) -> None:
     """Delete a folder that this process has to itself by a locked file in it.
 
     Raises
@@ -202,7 +202,7 @@ def remove(folder: Path, file: IO[bytes]) -> None:
         If another program looks at it, or another process has it now.
     """
     try:
-        empty(folder, file)
+        empty_locked(folder, file)
         try:
             os.unlink(file.name)
         except PermissionError:  # Windows deletes no open file

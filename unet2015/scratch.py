@@ -18,7 +18,7 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import atomic_path, empty, lock, remove, sync, to_disk
+from .atomic import atomic_path, empty_locked, lock, remove_locked, sync, to_disk
 from .errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Scratch:
             if not changed:
                 return
         written.unlink(missing_ok=True)
-        empty(self.folder, self._lock)
+        empty_locked(self.folder, self._lock)
         with atomic_path(written) as temporary:
             temporary.write_text(json.dumps(self._purpose))
         sync(self.folder)
@@ -172,7 +172,7 @@ class Scratch:
         (self.folder / _PURPOSE).unlink()
         self.ledger.close()
         try:
-            remove(self.folder, self._lock)
+            remove_locked(self.folder, self._lock)
         except OSError as error:  # another program looks at it, or another process has it now
             logger.warning("%s is no longer needed but stays (%s).", self.folder, error)
 

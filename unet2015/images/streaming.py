@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from ..atomic import empty, lock, put, remove, sync
+from ..atomic import empty_locked, lock, put, remove_locked, sync
 from ..errors import InputError
 from ..progress import Progress
 from .metadata import known_sizes, tiff_description
@@ -142,7 +142,7 @@ def _own(work: Path, path: Path) -> Iterator[None]:
     lock_file = lock(work / "lock")
     try:
         _put_back(work / _REPLACED, path)  # where a run was killed just then
-        empty(work, lock_file)
+        empty_locked(work, lock_file)
         yield
     except BaseException:
         # Zarr writes chunks side by side: after one failed, others still make folders for a moment.
@@ -151,7 +151,7 @@ def _own(work: Path, path: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             _put_back(work / _REPLACED, path)
-            remove(work, lock_file)
+            remove_locked(work, lock_file)
         lock_file.close()
 
 
