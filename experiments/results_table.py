@@ -84,8 +84,8 @@ def write_table(results: Path = RESULTS) -> None:
         if of_set:
             table = em_table(of_set) if name == "em" else cell_table(name, of_set)
             blocks.append(f"## {title}\n\n{table}\n")
-    table = TABLE if results == RESULTS else results / TABLE.name
-    table.write_text("\n".join(blocks))
+    path = TABLE if results.resolve() == RESULTS else results / TABLE.name
+    path.write_text("\n".join(blocks))
 
 
 def cell_table(name: str, found: list[dict[str, Any]]) -> str:

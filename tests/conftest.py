@@ -6,6 +6,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import torch
 
 # How long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -25,6 +26,12 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 def float32_unless_asked(monkeypatch):
     """What the tests expect is exact, so processors with bfloat16 compute as the others do."""
     monkeypatch.setattr("unet2015.device._has_bfloat16", lambda _device: False)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Networks with initial weights are the same whatever ran before."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

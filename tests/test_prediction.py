@@ -121,11 +121,6 @@ def test_a_network_that_does_not_fit_its_description_is_refused(arguments, messa
         list(predict_tiles(np.zeros((20, 20)), nn.Conv2d(1, 2, 5), **{"tile": 16, **arguments}))
 
 
-def test_a_network_of_another_precision_is_refused():
-    with pytest.raises(InputError, match=r"network\.float\(\)"):
-        list(predict_tiles(np.zeros((20, 20)), nn.Conv2d(1, 2, 5).bfloat16(), border=2, tile=16))
-
-
 @pytest.mark.parametrize(("give", "found"), [(tuple, "tuple"), (lambda x: x[0], r"\(1, 16, 16\)")])
 def test_a_network_that_gives_something_else_is_refused(give, found):
     class Network(nn.Module):

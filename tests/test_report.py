@@ -7,6 +7,7 @@ import pytest
 
 from unet2015.checkpoint import MODEL_FILE
 from unet2015.cli import main
+from unet2015.datasets.any import load_frames
 from unet2015.datasets.frames import annotated_frame
 from unet2015.datasets.synthetic import simulate, write_sequence
 from unet2015.errors import InputError
@@ -21,6 +22,7 @@ from unet2015.report.outlines import boxes, outlines
 from unet2015.report.page import _read
 from unet2015.report.predictions import score_predictions
 from unet2015.report.rasters import LARGEST_SIDE, grey_uri, reduce_labels, reduction, weights_uri
+from unet2015.training import digest
 from unet2015.weightmap import border_weight_map, separate_touching
 
 SMALL = [
@@ -105,13 +107,24 @@ def test_other_data_than_that_of_the_training_is_pointed_out(data, trained, tmp_
     assert "other pixels or labels" in caplog.text
 
 
-def test_another_data_set_than_that_of_the_training_is_refused(data, trained):
+def test_frames_that_are_missing_of_the_training_are_pointed_out(data, trained, caplog):
     settings = read_run(trained).settings
-    more = [*settings["frames"], f"{data.name}/01/t099"]  # of silver truth alone, say
+    more = [*settings["frames"], f"{data.name}/01/t099"]
     training_frames(data, settings | {"frames": more})
-    other = [name.replace(data.name, "other") for name in more]
-    with pytest.raises(InputError, match="does not hold the frames"):
-        training_frames(data, settings | {"frames": other})
+    assert "other pixels or labels" in caplog.text
+
+
+def test_frames_of_silver_truth_are_those_of_the_training(trained, tmp_path, caplog):
+    write_sequence(tmp_path, "01", simulate(3, (70, 80), 6, np.random.default_rng(3)))
+    (tmp_path / "01_ST" / "SEG").mkdir(parents=True)
+    masks = sorted((tmp_path / "01_GT" / "SEG").iterdir())
+    for mask in masks[1:]:
+        mask.rename(tmp_path / "01_ST" / "SEG" / mask.name)
+    frames = load_frames(tmp_path, ["01"], silver=True)
+    names = [frame.name for frame in frames]
+    settings = read_run(trained).settings | {"frames": names, "data": digest(frames)}
+    assert len(training_frames(tmp_path, settings)) == len(masks) > 1
+    assert not caplog.text
 
 
 def test_names_are_escaped(data, result, tmp_path):

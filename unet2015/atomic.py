@@ -202,7 +202,8 @@ def remove_locked(folder: Path, file: IO[bytes]) -> None:
         If another program looks at it, or another process has it now.
     """
     try:
-        empty_locked(folder, file)
+        with suppress(OSError):
+            empty_locked(folder, file)
         try:
             os.unlink(file.name)
         except PermissionError:  # Windows deletes no open file

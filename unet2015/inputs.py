@@ -39,7 +39,7 @@ def plan_results(paths: Sequence[Path], out: Path | None) -> list[tuple[Path, Pa
     InputError
         If there is no image, two images would give one result, or a result might replace an image.
     """
-    found = [image for path in paths for image in expand(path)]
+    found = _whole_images([image for path in paths for image in expand(path)])
     if not found:
         raise InputError("no image given: name at least one file or folder.")
     if out is None:
@@ -130,7 +130,7 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
         files = [file for file in files if file not in found]
         if not files:
             raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
-        for file in _without_companions(files):
+        for file in files:
             yield file, _result_name(file), False
     elif matches := _matches(path):
         for match in matches:
@@ -139,17 +139,17 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
         yield path, _result_name(path), False
 
 
-def _without_companions(files: Sequence[Path]) -> list[Path]:
-    """Keep one of the files of each OME-TIFF that lies in several: it stands for all of them."""
-    kept: list[Path] = []
+def _whole_images(found: list[tuple[Path, str, bool]]) -> list[tuple[Path, str, bool]]:
+    """Keep one of the files of each image that lies in several: it stands for all of them."""
+    others = {source: companions(source) for source, _, _ in found}
     taken: set[Path] = set()
-    for file in files:
-        if file not in taken:
-            kept.append(file)
-            taken.update(companions(file))
-    if left_out := [file.name for file in files if file not in kept]:
+    for source in sorted(others, key=lambda source: -len(others[source])):
+        if source.absolute() not in taken:
+            taken.update(others[source])
+    left_out = [source.name for source in others if source.absolute() in taken]
+    if left_out:
         logger.info("left out as parts of other images: %s.", ", ".join(left_out))
-    return kept
+    return [image for image in found if image[0].absolute() not in taken]
 
 
 def _matches(pattern: Path) -> list[Path]:

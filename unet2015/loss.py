@@ -40,13 +40,13 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
 
     The soft-max is computed in float32 even under autocast: bfloat16 has three digits.
     """
-    batch, classes, *size = logits.shape
-    if not (batch, *size) == tuple(target.shape) == tuple(weight.shape):
+    wanted = logits.shape[:1] + logits.shape[2:]
+    if not wanted == target.shape == weight.shape:
         raise InputError(
             f"logits of shape {tuple(logits.shape)} want a target and weights of shape "
-            f"{(batch, *size)}, not {tuple(target.shape)} and {tuple(weight.shape)}."
+            f"{tuple(wanted)}, not {tuple(target.shape)} and {tuple(weight.shape)}."
         )
-    if classes < 2:
+    if logits.ndim < 2 or logits.shape[1] < 2:
         raise InputError(
             "logits of one class have no soft-max: give one for the background, too, as class 0."
         )

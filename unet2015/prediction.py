@@ -155,11 +155,6 @@ def predict_tiles(
 def engine_of(network: nn.Module) -> Engine:
     """Float32 on the device where a network is."""
     first = next(chain(network.parameters(), network.buffers()), None)
-    if first is not None and first.dtype in (torch.float16, torch.bfloat16, torch.float64):
-        raise InputError(
-            f"the network is of {first.dtype}: bring it to float32 by network.float(); an engine "
-            "from `choose_engine` computes in less where that pays."
-        )
     return Engine(torch.device("cpu") if first is None else first.device)
 
 

@@ -72,7 +72,8 @@ class Run:
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         if not (folder / CHECKPOINT_FILE).exists():
             read_log(folder)  # refuses a file that is no log, before it is replaced
-            if resume and any(folder.glob("*")) and not (folder / LOCK_FILE).exists():
+            known = (folder / LOCK_FILE).exists() or (folder / MODEL_FILE).exists()
+            if resume and not known and any(folder.glob("[!.]*")):
                 raise InputError(
                     f"{folder} holds other files and no run to go on with: correct the folder, or "
                     "leave --resume out."

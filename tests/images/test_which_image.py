@@ -79,13 +79,39 @@ def test_files_of_one_image_are_one_image_of_a_folder(
     assert "t&1.ome.tif, t&2.ome.tif" in caplog.text
 
 
+def test_files_whose_description_is_out_of_date_are_images_of_their_own(tmp_path: Path) -> None:
+    write_in_files(tmp_path)
+    for path in sorted(tmp_path.iterdir()):
+        with tifffile.TiffFile(path) as tiff:
+            described, pixels = tiff.ome_metadata, tiff.pages.first.asarray()
+        tifffile.imwrite(path, pixels[:30, :30], description=described, metadata=None)
+    assert len(plan_results([tmp_path], tmp_path / "out")) == 3
+    assert read_image(tmp_path / "t&1.ome.tif").shape[-2:] == (30, 30)
+
+
+@pytest.mark.parametrize("name", ["elsewhere/0.ome.tif", "", "x" * 300])
+def test_odd_names_of_other_files_stop_nothing(tmp_path: Path, name: str) -> None:
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint16" DimensionOrder="XYCZT" SizeX="50" '
+        'SizeY="40" SizeC="1" SizeZ="1" SizeT="2"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+        '<TiffData IFD="0" PlaneCount="1"><UUID FileName="0.ome.tif">urn:uuid:0</UUID></TiffData>'
+        f'<TiffData FirstT="1" IFD="0"><UUID FileName="{name}">urn:uuid:1</UUID></TiffData>'
+        "</Pixels></Image></OME>"
+    )
+    tifffile.imwrite(tmp_path / "0.ome.tif", PLANES[0], description=xml, metadata=None)
+    assert fingerprint(tmp_path / "0.ome.tif")
+    assert len(plan_results([tmp_path], tmp_path / "out")) == 1
+
+
 def test_each_file_of_an_ome_set_has_its_own_image(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As Micro-Manager writes positions: each file describes the images of all."""
+    """Positions, for example, each of whose files describes the images of all."""
     images = "".join(
         f'<Image ID="Image:{p}"><Pixels ID="Pixels:{p}" Type="uint16" DimensionOrder="XYCZT" '
-        'SizeX="50" SizeY="40" SizeC="1" SizeZ="1" SizeT="1">'
+        'SizeX="50" SizeY="40" SizeC="1" SizeZ="1" SizeT="1" '
+        f'PhysicalSizeX="{p + 1}" PhysicalSizeY="{p + 1}">'
         f'<Channel ID="Channel:{p}:0" SamplesPerPixel="1"/><TiffData IFD="0" PlaneCount="1">'
         f'<UUID FileName="{p}.ome.tif">urn:uuid:{p}</UUID></TiffData></Pixels></Image>'
         for p in range(2)
@@ -99,6 +125,8 @@ def test_each_file_of_an_ome_set_has_its_own_image(
         tifffile.imwrite(tmp_path / f"{p}.ome.tif", PLANES[p], **options)
     for p in range(2):
         np.testing.assert_array_equal(read_image(tmp_path / f"{p}.ome.tif"), PLANES[p])
+        with open_image(tmp_path / f"{p}.ome.tif") as image:
+            assert image.pixel_size["X"] == (p + 1, "µm")
     assert len(plan_results([tmp_path], tmp_path / "out")) == 2
     assert not caplog.records
 
@@ -146,7 +174,7 @@ def test_a_zero_that_is_white_is_told(
     tmp_path: Path, imagej: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "mask.tif"
-    tifffile.imwrite(path, PLANES[0], photometric="miniswhite", imagej=imagej)
+    tifffile.imwrite(path, PLANES[0], photometric="miniswhite", imagej=imagej, metadata=None)
     np.testing.assert_array_equal(read_image(path), PLANES[0])
     assert ("0 is white" in caplog.text) == (not imagej)  # whose masks are often stored so
 

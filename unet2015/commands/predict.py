@@ -31,7 +31,7 @@ from ..backends import Backend
 from ..checkpoint import Model, load_model
 from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
 from ..errors import InputError
-from ..fileprediction import digest, predict_file, scratch_folder
+from ..fileprediction import RESUMABLE_FROM, digest, predict_file, scratch_folder
 from ..images import STREAMED_FROM, check_output, open_image, select_channels
 from ..images.writing import check_own, check_planes
 from ..inputs import plan_results
@@ -129,7 +129,7 @@ def run(options: Options) -> None:
     tell_other_masks(jobs)
     purpose = _purpose(model, engine, options)
     with (
-        _telling_how_to_go_on(),
+        _telling_how_to_go_on(pixels, options),
         _cluster(options) as cluster,
         finished_jobs(jobs, purpose, options.overwrite, failures) as finished,
         Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
@@ -147,11 +147,15 @@ def run(options: Options) -> None:
 
 
 @contextmanager
-def _telling_how_to_go_on() -> Iterator[None]:
+def _telling_how_to_go_on(pixels: Sequence[int], options: Options) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command goes on where it stopped") from None
+        if len(pixels) == 1 and pixels[0] < RESUMABLE_FROM and not options.keep_scratch:
+            raise
+        without = " without --overwrite" if options.overwrite else ""
+        how = f"the same command{without} goes on where it stopped"
+        raise KeyboardInterrupt(how) from None
 
 
 def _predict(

@@ -208,9 +208,9 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
         if options.preview.suffix.lower() != ".png":
             raise InputError(f"{options.preview}: the preview is written as .png.")
         outputs.append((options.preview, jobs[0].labels))
+    microscope = {job.labels: options.image or frame_of_mask(job.labels) for job in jobs}
     for path, labels in outputs:
-        microscope = options.image or frame_of_mask(labels)
-        check_output(path, [labels, *([] if microscope is None else [microscope])])
+        check_output(path, [source for source in (labels, microscope[labels]) if source])
         if path not in (options.out, options.target, options.preview):
             check_own(path)
     if len({name_on_disk(path.resolve()) for path, _ in outputs}) < len(outputs):
@@ -278,13 +278,23 @@ def _class_weights(options: Options, summary: LabelSummary) -> ClassWeights:
             "or smaller weights."
         )
     logger.info("class weights: foreground %.4g, background %.4g.", *classes)
-    border = options.weight_map.w0 * math.exp(-2 / options.weight_map.sigma**2)  # d1 = d2 = 1
-    if classes.foreground > classes.background + border:
+    _warn_of_few_cells(options, classes, summary)
+    return classes
+
+
+def _warn_of_few_cells(options: Options, classes: ClassWeights, summary: LabelSummary) -> None:
+    """Tell that balanced classes leave less for a ridge than for the cells at its sides."""
+    config = options.weight_map
+    several = summary.names is not None and summary.names[0] < summary.names[1]
+    if options.class_weights != "balanced" or not (several and config.w0):
+        return
+    distance = min(options.spacing or (1.0, 1.0))  # d1 and d2 on a ridge of one pixel
+    ridge = classes.background + config.w0 * math.exp(-2 * distance**2 / config.sigma**2)
+    if classes.foreground > ridge:
         logger.warning(
             "cells are so few that they weigh more than the border between two of them: a network "
             "will rather join cells than part them, so give --class-weights, such as 1 1."
         )
-    return classes
 
 
 def _weights(

@@ -50,7 +50,7 @@ def draw_mistakes(
         What was scored.
     images : Path, optional
         Folder of the microscope's images, ``tNNN.tif`` or named like the reference. By default
-        the folder ``NN`` beside a reference ``NN_GT``; without it there is no column for them.
+        that of `folder_of_images`; without it there is no column for them.
 
     Raises
     ------

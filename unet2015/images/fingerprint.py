@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from xml.etree import ElementTree
 
 import tifffile
 
 from ..errors import ImageError
 from .source import TIFF_SUFFIXES, unreachable
+from .tiffchecks import main_series
 
 _SAMPLE_BYTES = 1 << 16
 _OF_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")
@@ -66,24 +66,18 @@ def fingerprint(path: Path | str) -> str:
 
 
 def companions(path: Path) -> list[Path]:
-    """Find the other files in which the image of an OME-TIFF lies, as far as they are there."""
+    """Find the other files in which the image of a TIFF lies; none if it cannot be read."""
     if path.suffix.lower() not in TIFF_SUFFIXES:
         return []
     try:
         with tifffile.TiffFile(path) as tiff:
-            described = ElementTree.fromstring((tiff.is_ome and tiff.ome_metadata) or "<OME/>")
-    except Exception:  # of a file that cannot be read nothing is known
+            if not (tiff.is_ome or tiff.is_mmstack):
+                return []
+            pages = main_series(path, tiff).pages
+            files = {Path(page.parent.filehandle.path) for page in pages if page is not None}
+    except Exception:  # those who read it will tell
         return []
-    own = described.get("UUID")
-    for image in described.iterfind("{*}Image"):
-        files = {
-            (file.text or "").strip(): file.get("FileName", "")
-            for file in image.iterfind("{*}Pixels/{*}TiffData/{*}UUID")
-        }
-        if own in files:
-            others = [path.with_name(name) for name in sorted({*files.values()} - {files[own]})]
-            return [other for other in others if other.is_file()]
-    return []
+    return sorted(files - {path.absolute()})
 
 
 def image_state(path: Path) -> str:

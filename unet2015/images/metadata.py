@@ -107,7 +107,7 @@ def read_tiff_metadata(
     # Resolutions by the inch are for printers; microscopes and Bio-Formats write centimetres.
     in_tags = {"X": (x, "cm"), "Y": (y, "cm")} if page.tags.valueof(296) == _CENTIMETRE else {}
     if tiff.is_ome and tiff.ome_metadata:
-        sizes, names = read_ome_xml(tiff.ome_metadata)
+        sizes, names = read_ome_xml(tiff.ome_metadata, (page.imagelength, page.imagewidth))
         return sizes if {"X", "Y"} & sizes.keys() else known_sizes(in_tags) | sizes, names
     if tiff.is_imagej and tiff.imagej_metadata:
         ij = tiff.imagej_metadata
@@ -117,11 +117,7 @@ def read_tiff_metadata(
         described = {
             "X": (x, unit),
             "Y": (y, ij.get("yunit", unit)),
-            # Fiji writes a negative one where the stack was reversed.
-            "Z": (
-                abs(spacing) if isinstance(spacing, float | int) else None,
-                ij.get("zunit", unit),
-            ),
+            "Z": (spacing, ij.get("zunit", unit)),
             "T": (ij.get("finterval"), ij.get("tunit", "s")),
         }
         return known_sizes(described), ()
@@ -138,25 +134,40 @@ def _spacing(resolution: Any) -> float | None:
     return None
 
 
-def read_ome_xml(xml: str) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
-    """Take pixel sizes and channel names of the first image from OME-XML.
+def read_ome_xml(
+    xml: str, shape: tuple[int, int]
+) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
+    """Take pixel sizes and channel names of an image of a file from OME-XML.
 
     Parameters
     ----------
     xml : str
-        The ImageDescription of an OME-TIFF.
+        The ImageDescription of an OME-TIFF. It may describe images of other files, too.
+    shape : (int, int)
+        Height and width of the image; the first one of this size in the file is taken.
 
     Returns
     -------
     tuple of dict and tuple
-        As `Image.pixel_size` and `Image.channel_names`; empty if the XML cannot be parsed.
+        As `Image.pixel_size` and `Image.channel_names`; empty if the XML cannot be parsed or does
+        not describe such an image.
     """
     try:
-        pixels = ElementTree.fromstring(xml).find("{*}Image/{*}Pixels")
+        root = ElementTree.fromstring(xml)
     except ElementTree.ParseError:
-        pixels = None
-    if pixels is None:
         return {}, ()
+    height, width = map(str, shape)
+    for pixels in root.iterfind("{*}Image/{*}Pixels"):
+        files = {file.text for file in pixels.iterfind("{*}TiffData/{*}UUID")}
+        is_here = not files or root.get("UUID") in {None, *files}
+        if is_here and (pixels.get("SizeY"), pixels.get("SizeX")) == (height, width):
+            return _sizes_and_names(pixels)
+    return {}, ()
+
+
+def _sizes_and_names(
+    pixels: ElementTree.Element,
+) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
     sizes: dict[str, tuple[object, object]] = {
         axis: (
             pixels.get(f"PhysicalSize{axis}"),

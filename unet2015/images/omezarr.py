@@ -186,7 +186,7 @@ def _open_multiscales(path: Path, group: Any, attributes: Mapping[str, Any]) -> 
     steps = level.get("coordinateTransformations", [])
     steps = [*steps, *multiscales.get("coordinateTransformations", [])]
     scales = [step["scale"] for step in steps if step["type"] == "scale"]
-    if any(any(step["translation"]) for step in steps if step["type"] == "translation"):
+    if any(any(step.get("translation", ())) for step in steps):
         warn_once(f"{path} is said to lie at an offset (translation): results are not moved to it.")
     sizes = {
         axis: (prod(scale[i] for scale in scales), unit)

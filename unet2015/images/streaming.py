@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ from .writing import SOFTWARE, check_axes, check_output, tiff_resolution, write_
 if TYPE_CHECKING:
     import zarr
 
+logger = logging.getLogger(__name__)
+
 STREAMED_FROM = 2**24
 """Pixels of a result that is written as a tiled BigTIFF with pyramid; below, as ImageJ reads it."""
 PIECE = (TILE, 8 * TILE)
@@ -32,7 +35,6 @@ PIECE = (TILE, 8 * TILE)
 where it is read is quickest in blocks of this size."""
 # tifffile collects so many bytes before it compresses them; its default is 512 MiB.
 _BUFFER_BYTES = 1 << 24
-_REPLACED = "replaced"
 # Of Deflate: twice as fast as the usual 6 for the same size to 2 %, on probabilities and on labels.
 _LEVEL = 1
 
@@ -86,7 +88,7 @@ def stream_image(
     if suffix not in (".tif", ".tiff", ".zarr"):
         raise InputError(f"{path}: large results are written as .tif or .zarr.")
     work = path.with_name(f".{path.name}.partial")
-    finished, replaced = work / f"result{path.suffix}", work / _REPLACED
+    finished = work / f"result{path.suffix}"
     progress = Progress(
         total=round(megapixels(source.shape), 1),
         unit="Mpx",
@@ -94,7 +96,7 @@ def stream_image(
         delay=1,
         leave=False,
     )
-    with _named_errors(path), _own(work, path), progress:
+    with _named_errors(path), _own(work, path) as replaced, progress:
         if suffix == ".zarr":
             from .omezarr_writing import write_ome_zarr  # importing zarr takes half a second
 
@@ -134,24 +136,27 @@ def _named_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _own(work: Path, path: Path) -> Iterator[None]:
+def _own(work: Path, path: Path) -> Iterator[Path]:
     """Have a folder for unfinished work to oneself, empty at first and gone in the end.
 
-    A Zarr that was to be replaced waits in it: it comes back unless the new one is there.
+    Yields the place in it where a Zarr that is to be replaced waits: it comes back unless the new
+    one is there.
     """
-    lock_file = lock(work / "lock")
+    lock_file, replaced = lock(work / "lock"), work / "replaced"
     try:
-        _put_back(work / _REPLACED, path)  # where a run was killed just then
+        _put_back(replaced, path)  # where a run was killed just then
         empty_locked(work, lock_file)
-        yield
+        yield replaced
     except BaseException:
         # Zarr writes chunks side by side: after one failed, others still make folders for a moment.
         time.sleep(0.2)
         raise
     finally:
-        with suppress(OSError):
-            _put_back(work / _REPLACED, path)
+        try:
+            _put_back(replaced, path)
             remove_locked(work, lock_file)
+        except OSError as error:
+            logger.warning("%s is left behind (%s).", work, error)
         lock_file.close()
 
 

@@ -18,7 +18,7 @@ _WHITE_IS_ZERO = 0
 def main_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     """Find the first image of a file that is not a thumbnail or a mask of another, and check it.
 
-    An OME-TIFF may describe images of other files, too, such as those of other positions.
+    An OME-TIFF may describe images that lie in other files, too.
 
     Raises
     ------
@@ -32,19 +32,21 @@ def main_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     series = images[0] if images else tiff.series[0]
     _check_kind(path, tiff, series)
     _check_layout(path, series)
-    if series.kind == "ome" and series.dataoffset is None:
+    if series.kind in ("ome", "mmstack") and series.dataoffset is None:
         missing = [number for number, page in enumerate(series.pages, 1) if page is None]
         if missing:
             raise UnreachableError(
-                f"{path} lacks page {missing[0]}: copy all files of the image again."
+                f"{path} lacks page {missing[0]}: copy all files of the image again, or export "
+                "what was recorded."
             )
     if len(images) > 1:
         warn_once(
             f"{path} holds {len(images)} images, of which only the first is used: save the others "
             "as files of their own."
         )
-    # ImageJ shows such values with an inverted table and counts on them as they are.
-    if series.keyframe.photometric == _WHITE_IS_ZERO and not tiff.is_imagej:
+    # ImageJ and tifffile write masks so, and count on the values as they are.
+    by_value = tiff.is_imagej or tiff.is_shaped
+    if series.keyframe.photometric == _WHITE_IS_ZERO and not by_value:
         warn_once(
             f"{path} says that its 0 is white: values are taken as they are, so invert it if cells "
             "and background, or light and dark, are exchanged."

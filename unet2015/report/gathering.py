@@ -116,20 +116,25 @@ def training_frames(data: Path, settings: dict[str, Any]) -> list[AnnotatedFrame
             f"{data} holds no images/, as the training set of this run did: give that, or leave "
             "--data out."
         )
-    found = load_frames(data, sequences)
-    by_name = {tuple(frame.name.split("/")[1:]): frame for frame in found}
-    trained = [by_name[parts] for parts in wanted if parts in by_name]
-    # A folder may be renamed, and frames with silver truth alone are not read here; not both.
-    sets = {name.split("/")[0] for name in settings["frames"]}
-    is_other = sets.isdisjoint(frame.name.split("/")[0] for frame in found)
-    if not trained or (is_other and len(trained) < len(wanted)):
+    trained = _named(load_frames(data, sequences), wanted)
+    silver = all((data / f"{sequence}_ST" / "SEG").is_dir() for sequence in sequences)
+    if sequences and silver and len(trained) < len(wanted):
+        trained = _named(load_frames(data, sequences, silver=True), wanted)
+    if not trained:
         raise InputError(
-            f"{data} does not hold the frames that the run was trained on: give the data set of "
+            f"{data} holds none of the frames that the run was trained on: give the data set of "
             "its training, or leave --data out."
         )
-    if len(trained) == len(wanted) and digest(trained) != settings.get("data"):
+    if len(trained) < len(wanted) or digest(trained) != settings.get("data"):
         logger.warning("%s holds other pixels or labels than the run was trained on.", data)
     return trained
+
+
+def _named(
+    frames: Sequence[AnnotatedFrame], wanted: Sequence[tuple[str, ...]]
+) -> list[AnnotatedFrame]:
+    by_name = {tuple(frame.name.split("/")[1:]): frame for frame in frames}
+    return [by_name[parts] for parts in wanted if parts in by_name]
 
 
 def frames_to_show(frames: Sequence[FrameScore]) -> list[FrameScore]:
@@ -154,7 +159,7 @@ def worst_frames(
     margin : int
         With what margin.
     images : Path, optional
-        Folder of the microscope's images; ``NN`` beside a reference ``NN_GT`` by default.
+        Folder of the microscope's images; by default that of `folder_of_images`.
     """
     home = folder_of_images(reference, images)
     worst = frames_to_show(score.frames)
