@@ -96,6 +96,19 @@ def finished_jobs(
         scratch.keep() if failures else scratch.remove()
 
 
+@contextmanager
+def telling_how_to_go_on(goes_on: bool, overwrite: bool) -> Iterator[None]:
+    """Say at Ctrl-C that the command may be repeated, if it `goes_on`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not goes_on:
+            raise
+        without = " without --overwrite" if overwrite else ""
+        how = f"the same command{without} goes on where it stopped"
+        raise KeyboardInterrupt(how) from None
+
+
 def is_done(job: Job, finished: Finished) -> bool:
     """Whether a result is there, of the image as it is now, and nothing has replaced it since."""
     if job.target.name not in finished or not job.target.exists():

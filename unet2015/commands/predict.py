@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -35,7 +35,16 @@ from ..fileprediction import RESUMABLE_FROM, digest, predict_file, scratch_folde
 from ..images import STREAMED_FROM, check_output, open_image, select_channels
 from ..images.writing import check_own, check_planes
 from ..inputs import plan_results
-from ..jobs import Failures, Finished, Job, finished_jobs, is_done, set_done, tell_other_masks
+from ..jobs import (
+    Failures,
+    Finished,
+    Job,
+    finished_jobs,
+    is_done,
+    set_done,
+    tell_other_masks,
+    telling_how_to_go_on,
+)
 from ..progress import Progress
 from ..results import ProbabilityType, Result
 from ..scratch import begun_purpose, is_unfinished
@@ -128,8 +137,9 @@ def run(options: Options) -> None:
     _announce(usable, engines, options)
     tell_other_masks(jobs)
     purpose = _purpose(model, engine, options)
+    goes_on = len(jobs) > 1 or sum(pixels) >= RESUMABLE_FROM or options.keep_scratch
     with (
-        _telling_how_to_go_on(pixels, options),
+        telling_how_to_go_on(goes_on, options.overwrite),
         _cluster(options) as cluster,
         finished_jobs(jobs, purpose, options.overwrite, failures) as finished,
         Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
@@ -144,18 +154,6 @@ def run(options: Options) -> None:
     failures.answer()
     out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
     logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), out)
-
-
-@contextmanager
-def _telling_how_to_go_on(pixels: Sequence[int], options: Options) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        if len(pixels) == 1 and pixels[0] < RESUMABLE_FROM and not options.keep_scratch:
-            raise
-        without = " without --overwrite" if options.overwrite else ""
-        how = f"the same command{without} goes on where it stopped"
-        raise KeyboardInterrupt(how) from None
 
 
 def _predict(
