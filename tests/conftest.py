@@ -6,7 +6,6 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-import torch
 
 # How long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -31,6 +30,8 @@ def float32_unless_asked(monkeypatch):
 @pytest.fixture(autouse=True)
 def seeded():
     """Networks with initial weights are the same whatever ran before."""
+    import torch  # not before the settings above
+
     torch.manual_seed(0)
 
 
