@@ -141,6 +141,8 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
 
 def _whole_images(found: list[tuple[Path, str, bool]]) -> list[tuple[Path, str, bool]]:
     """Keep one of the files of each image that lies in several: it stands for all of them."""
+    if len(found) < 2:  # to look takes a while where an image has many planes
+        return found
     others = {source: companions(source) for source, _, _ in found}
     taken: set[Path] = set()
     for source in sorted(others, key=lambda source: -len(others[source])):

@@ -24,7 +24,7 @@ LOG_FILE = "log.csv"
 LOCK_FILE = ".lock"
 FORMAT = "unet2015 checkpoint 2"
 INTERVAL = "training.interval"
-"""The one setting of which the network does not depend."""
+"""The one setting on which the network does not depend."""
 DATA = "data"
 """Name of what, among the settings, identifies the training set."""
 

@@ -125,7 +125,7 @@ def run(options: Options) -> None:
     if options.preview is not None and best is not None:
         job, peak = best
         draw_peak(
-            *(options.preview, job.labels, options.image or frame_of_mask(job.labels), peak),
+            *(options.preview, job.labels, _microscope(job.labels, options), peak),
             *(reading, lambda image: _weights(image, reading, classes, options)),
         )
     logger.info("%d weight map%s in %s.", len(jobs), "s" * (len(jobs) > 1), options.out)
@@ -185,12 +185,17 @@ def _check_inputs(jobs: Sequence[Job], options: Options) -> int:
     for job in jobs:
         with open_labels(job.labels) as image:
             check_planes(image)
-            microscope = options.image or frame_of_mask(job.labels)
+            microscope = _microscope(job.labels, options)
             if options.preview is not None and microscope is not None:
                 with open_image(microscope) as other:
                     _check_same(image, other)
             pixels += math.prod(image.shape)
     return pixels
+
+
+def _microscope(labels: Path, options: Options) -> Path | None:
+    """The image that labels were made of, as far as it is known."""
+    return options.image or frame_of_mask(labels)
 
 
 def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
@@ -208,9 +213,9 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
         if options.preview.suffix.lower() != ".png":
             raise InputError(f"{options.preview}: the preview is written as .png.")
         outputs.append((options.preview, jobs[0].labels))
-    microscope = {job.labels: options.image or frame_of_mask(job.labels) for job in jobs}
     for path, labels in outputs:
-        check_output(path, [source for source in (labels, microscope[labels]) if source])
+        microscope = _microscope(labels, options)
+        check_output(path, [labels] if microscope is None else [labels, microscope])
         if path not in (options.out, options.target, options.preview):
             check_own(path)
     if len({name_on_disk(path.resolve()) for path, _ in outputs}) < len(outputs):
