@@ -27,9 +27,9 @@ from reproduce import finish
 from results_table import HERE, SEQUENCES, markdown
 from torch import nn
 
-from unet2015.allocation import keep_memory
 from unet2015.augment import AugmentationConfig, Interpolation
-from unet2015.device import Precision, choose_engine
+from unet2015.engines.allocation import keep_memory
+from unet2015.engines.device import Precision, choose_engine
 from unet2015.errors import InputError
 from unet2015.schedule import TrainingConfig
 from unet2015.settings import Settings

@@ -45,11 +45,11 @@ from profiling import shares
 from results_table import HERE
 from torch import Tensor, nn
 
-from unet2015.allocation import keep_memory
-from unet2015.backends import Backend, can_compile
 from unet2015.checkpoint import Model
-from unet2015.device import DeviceName, Engine, Precision, choose_engine
-from unet2015.openvino_engine import is_installed
+from unet2015.engines.allocation import keep_memory
+from unet2015.engines.backends import Backend, can_compile
+from unet2015.engines.device import DeviceName, Engine, Precision, choose_engine
+from unet2015.engines.openvino_engine import is_installed
 from unet2015.prediction import predict
 from unet2015.unet import UNet
 

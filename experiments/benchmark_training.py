@@ -34,11 +34,11 @@ import torch
 from profiling import shares
 from results_table import HERE
 
-from unet2015.allocation import keep_memory
 from unet2015.augment import AugmentationConfig, Variation, tile_coordinates
 from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.datasets.synthetic import simulate
-from unet2015.device import Engine, choose_engine
+from unet2015.engines.allocation import keep_memory
+from unet2015.engines.device import Engine, choose_engine
 from unet2015.loss import weighted_cross_entropy
 from unet2015.runs import read_log
 from unet2015.samples import TrainingFrame, nearest, prepare, random_sample

@@ -21,13 +21,13 @@ from typing import Any
 from protocol import CELLS, EM, add_settings, as_json, chosen_settings, data_home, run_name
 from results_table import BLOCKS, RESULTS, SEQUENCES
 
-from unet2015.allocation import keep_memory
 from unet2015.atomic import atomic_path
 from unet2015.builtin import INDEX
 from unet2015.checkpoint import load_model, save_model
 from unet2015.datasets.any import load_frames
 from unet2015.datasets.frames import AnnotatedFrame
-from unet2015.device import Engine, choose_engine
+from unet2015.engines.allocation import keep_memory
+from unet2015.engines.device import Engine, choose_engine
 from unet2015.errors import InputError
 from unet2015.settings import Settings
 from unet2015.training import train

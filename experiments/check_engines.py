@@ -31,14 +31,14 @@ from numpy.typing import NDArray
 from results_table import HERE
 from tqdm import tqdm
 
-from unet2015.allocation import keep_memory
-from unet2015.backends import Backend, can_compile
 from unet2015.builtin import find_model
 from unet2015.checkpoint import Model, load_model
-from unet2015.device import Engine, choose_engine
+from unet2015.engines.allocation import keep_memory
+from unet2015.engines.backends import Backend, can_compile
+from unet2015.engines.device import Engine, choose_engine
+from unet2015.engines.openvino_engine import is_installed
 from unet2015.instances import label_cells
 from unet2015.metrics import overlap_table
-from unet2015.openvino_engine import is_installed
 from unet2015.prediction import predict
 
 EXACT = choose_engine("cpu", "float32")

@@ -12,4 +12,4 @@ class _Refusing(logging.Handler):
 
 def refuse_fallbacks() -> None:
     """Make it an error that OpenVINO or torch.compile fails and PyTorch goes on without it."""
-    logging.getLogger("unet2015.backends").addHandler(_Refusing(logging.WARNING))
+    logging.getLogger("unet2015.engines.backends").addHandler(_Refusing(logging.WARNING))

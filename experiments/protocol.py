@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from unet2015.augment import AugmentationConfig, Interpolation
-from unet2015.device import Engine, Precision
+from unet2015.engines.device import Engine, Precision
 from unet2015.schedule import TrainingConfig
 from unet2015.settings import Settings
 from unet2015.unet import UNetConfig

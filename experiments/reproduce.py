@@ -37,9 +37,9 @@ from protocol import (
 from results_table import RESULTS, write_table
 
 from unet2015 import __version__
-from unet2015.allocation import keep_memory
 from unet2015.atomic import atomic_path
-from unet2015.device import DeviceName, Engine, choose_engine
+from unet2015.engines.allocation import keep_memory
+from unet2015.engines.device import DeviceName, Engine, choose_engine
 from unet2015.errors import InputError
 from unet2015.runs import read_log
 from unet2015.settings import Settings

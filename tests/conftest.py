@@ -14,8 +14,9 @@ hypothesis.settings.load_profile("untimed")
 # A job in a shell's background ignores Ctrl-C, and so would the processes that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Small networks gain nothing from threads, and busy machines lose much by them.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Small networks gain nothing from threads, and busy machines lose much by them. Their number decides
+# the last bit of results, which have to be the same in processes of one and of two threads.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # What the tests expect is a CPU's; those of a GPU: CUDA_VISIBLE_DEVICES=0 pytest -k gpu
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -24,7 +25,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 @pytest.fixture(autouse=True)
 def float32_unless_asked(monkeypatch):
     """What the tests expect is exact, so processors with bfloat16 compute as the others do."""
-    monkeypatch.setattr("unet2015.device._has_bfloat16", lambda _device: False)
+    monkeypatch.setattr("unet2015.engines.device._has_bfloat16", lambda _device: False)
 
 
 @pytest.fixture(autouse=True)

@@ -23,9 +23,9 @@ from unet2015.evaluation import picture, score_frame, score_sequence
 from unet2015.evaluation.em import score_stack
 from unet2015.evaluation.picture import COLOURS, paint_mistakes
 from unet2015.images import read_image
-from unet2015.labelfolder import pair_frames
+from unet2015.labelfiles.labelfolder import pair_frames
+from unet2015.labelfiles.trackfile import read_tracks, write_tracks
 from unet2015.metrics import det, overlap_table, tra
-from unet2015.trackfile import read_tracks, write_tracks
 
 CELLS = np.zeros((40, 60), np.uint16)
 CELLS[5:15, 5:15] = 1

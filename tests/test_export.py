@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from unet2015 import builtin, exchange, normalisation
+from unet2015 import builtin, normalisation
 from unet2015.checkpoint import Model, save_model
 from unet2015.cli import main
 from unet2015.errors import InputError
-from unet2015.exchange import Probabilities, write_onnx, write_torchscript
+from unet2015.export import exchange
+from unet2015.export.exchange import Probabilities, write_onnx, write_torchscript
 from unet2015.images import write_image
 from unet2015.unet import UNet
 

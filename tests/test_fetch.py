@@ -18,11 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from unet2015 import InputError, unpack
+from unet2015 import InputError
 from unet2015.cli import main
 from unet2015.commands import fetch
+from unet2015.datasets import unpack
+from unet2015.datasets.download import download
 from unet2015.datasets.official import OFFICIAL
-from unet2015.download import download
 
 HOLDS = ("train-volume.tif", "train-labels.tif", "test-volume.tif")
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from unet2015 import InputError, UNet
 from unet2015.checkpoint import Model
-from unet2015.device import Engine
+from unet2015.engines.device import Engine
 from unet2015.normalisation import normalise
 from unet2015.prediction import (
     ArraySource,

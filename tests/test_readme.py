@@ -16,7 +16,7 @@ from unet2015 import WeightMapConfig, annotated_frame, load_model, predict, save
 from unet2015.checkpoint import Model
 from unet2015.cli import COMMANDS
 from unet2015.commands.completion import flags
-from unet2015.exchange import Probabilities
+from unet2015.export.exchange import Probabilities
 from unet2015.samples import prepare
 from unet2015.schedule import TrainingConfig
 from unet2015.settings import Settings

@@ -15,7 +15,7 @@ import zarr
 from unet2015 import cli
 from unet2015.commands import track as command
 from unet2015.images import open_image, read_image, write_image
-from unet2015.trackfile import read_tracks
+from unet2015.labelfiles.trackfile import read_tracks
 
 
 def write_masks(folder, frames, prefix="mask", suffix=".tif"):

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 from unet2015 import tracking
 from unet2015.errors import InputError
-from unet2015.trackfile import check_masks, read_tracks, write_tracks
+from unet2015.labelfiles.trackfile import check_masks, read_tracks, write_tracks
 from unet2015.tracking import Tracker, TrackingConfig, track
 
 

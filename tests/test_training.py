@@ -9,10 +9,10 @@ import torch
 from unet2015 import InputError, load_model
 from unet2015.atomic import atomic_path
 from unet2015.augment import AugmentationConfig
-from unet2015.backends import WithFallback
 from unet2015.checkpoint import MODEL_FILE, read_tensors, write_tensors
 from unet2015.datasets.frames import annotated_frame
-from unet2015.device import Engine
+from unet2015.engines.backends import WithFallback
+from unet2015.engines.device import Engine
 from unet2015.loss import weighted_cross_entropy
 from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, Run, read_log
 from unet2015.samples import prepare

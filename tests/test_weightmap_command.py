@@ -17,8 +17,8 @@ from unet2015.cli import main
 from unet2015.commands import weightmap as weightmap_command
 from unet2015.images import open_image, read_image, stream_image, write_image
 from unet2015.instances import label_cells
-from unet2015.labelfolder import find_image
-from unet2015.labelimages import open_labels, read_plane
+from unet2015.labelfiles.labelfolder import find_image
+from unet2015.labelfiles.labelimages import open_labels, read_plane
 from unet2015.weightmap import WeightMapConfig, balanced_class_weights, regions
 from unet2015.weightmap.regions import CellRows, LabelReading, WeightRegions
 

@@ -3,6 +3,19 @@
 Ronneberger, Fischer, Brox: "U-Net: Convolutional Networks for Biomedical Image Segmentation",
 MICCAI 2015, https://arxiv.org/abs/1505.04597.
 
+Beside the paper:
+
+- Fig. 1, the network: `unet`, the sizes that it takes: `sizes`
+- Fig. 2, overlap tiles: `tiles`, `tilesize`, `prediction`
+- Sec. 3, the energy (Eq. 1): `loss`, the weights (Eq. 2): `weightmap`
+- Sec. 3, training: `training`, its numbers: `schedule`, initial weights: `initialisation`
+- Sec. 3.1, augmentation: `augment`, tiles with targets and weights: `samples`
+- Sec. 4, experiments: `datasets`, `instances`, `tracking`, `metrics`, `evaluation`
+
+Around it: `images`, `fileprediction` and `labelfiles` read and write, `engines` runs the network,
+`normalisation`, `checkpoint`, `runs` and `builtin` keep it, `report`, `export`, `cli` and
+`commands` are what users see. `necks` is more than the authors did.
+
 Names are imported when first used, so that ``from unet2015 import border_weight_map`` does not
 import torch.
 """
@@ -13,11 +26,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .allocation import keep_memory
     from .augment import AugmentationConfig, deform
     from .checkpoint import Model, load_model, save_model
     from .datasets.frames import annotated_frame
-    from .device import choose_engine
+    from .engines.allocation import keep_memory
+    from .engines.device import choose_engine
     from .errors import InputError
     from .instances import label_cells
     from .loss import weighted_cross_entropy
@@ -49,9 +62,9 @@ _HOME = {
     "annotated_frame": "datasets.frames",
     "balanced_class_weights": "weightmap",
     "border_weight_map": "weightmap",
-    "choose_engine": "device",
+    "choose_engine": "engines.device",
     "deform": "augment",
-    "keep_memory": "allocation",
+    "keep_memory": "engines.allocation",
     "label_cells": "instances",
     "load_model": "checkpoint",
     "part_at_necks": "necks",

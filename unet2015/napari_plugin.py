@@ -19,7 +19,7 @@ from qtpy.QtCore import QTimer
 
 from .builtin import built_in_models
 from .checkpoint import load_model
-from .device import choose_engine
+from .engines.device import choose_engine
 from .errors import InputError
 from .instances import label_cells
 from .prediction import predict_parts

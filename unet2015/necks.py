@@ -16,9 +16,9 @@ from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 from .errors import InputError
+from .fileprediction.pieces import Pieces, Plane
 from .images.blocks import BlockCache
 from .instances import EIGHT_NEIGHBOURS, as_mask
-from .pieces import Pieces, Plane
 from .progress import Progress
 from .weightmap import separate_touching
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from . import normalisation
-from .backends import runner
 from .checkpoint import Model
-from .device import Engine
+from .engines.backends import runner
+from .engines.device import Engine
 from .errors import InputError
 from .prefetch import in_thread, lagging
 from .tiles import Source, Tile, TileGrid, read_mirrored

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from .allocation import kept_memory
+from .engines.allocation import kept_memory
 from .errors import InputError
 from .tiles import TileGrid
 from .unet import UNet

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .backends import runner
 from .checkpoint import Model
 from .datasets.frames import AnnotatedFrame, require_cells, smallest_cell, warn_of_masks
-from .device import PASSES, Engine, choose_engine
+from .engines.backends import runner
+from .engines.device import PASSES, Engine, choose_engine
 from .errors import InputError
 from .initialisation import adapt
 from .instances import SMALLEST

@@ -16,7 +16,7 @@ from PIL import Image as pillow
 from unet2015 import InputError
 from unet2015.errors import UnreachableError
 from unet2015.images import open_image, read_image, write_image
-from unet2015.labelimages import read_labels
+from unet2015.labelfiles.labelimages import read_labels
 
 STACK = np.random.default_rng(0).integers(0, 99, (5, 40, 50)).astype(np.uint16)
 KINDS: dict[str, dict[str, Any]] = {

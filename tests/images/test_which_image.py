@@ -13,8 +13,8 @@ import zarr
 
 from unet2015 import InputError
 from unet2015.errors import UnreachableError
+from unet2015.fileprediction.inputs import plan_results
 from unet2015.images import fingerprint, open_image, read_image
-from unet2015.inputs import plan_results
 
 RNG = np.random.default_rng(0)
 PLANES = RNG.integers(0, 999, (3, 40, 50)).astype(np.uint16)

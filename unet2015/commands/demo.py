@@ -14,13 +14,13 @@ from typing import Annotated
 import numpy as np
 from tyro.conf import arg
 
-from ..allocation import keep_memory
 from ..atomic import atomic_path
 from ..checkpoint import Model
 from ..datasets.ctc import load_sequence
 from ..datasets.frames import AnnotatedFrame
 from ..datasets.synthetic import simulate, write_sequence
-from ..device import DeviceName, Engine, choose_engine
+from ..engines.allocation import keep_memory
+from ..engines.device import DeviceName, Engine, choose_engine
 from ..errors import InputError
 from ..images import write_image
 from ..instances import foreground, label_cells

@@ -91,7 +91,7 @@ def _check_outputs(options: Options) -> None:
     elif options.images is not None and options.report is None:
         raise InputError("--images are for --picture or --report: give one of these, too.")
     if options.report is not None:
-        from ..labelfolder import folder_of_images
+        from ..labelfiles.labelfolder import folder_of_images
         from ..report import check_page
 
         check_page(options.report)

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from tyro.conf import Positional, arg
 
 from ..atomic import check_writable
-from ..bioimageio_package import FORBIDDEN, LARGEST_SAMPLE, About, write_package
 from ..builtin import find_built_in
 from ..checkpoint import Model, load_model
 from ..datasets.synthetic import simulate
 from ..errors import InputError
-from ..exchange import metadata, write_onnx, write_torchscript
+from ..export.bioimageio_package import FORBIDDEN, LARGEST_SAMPLE, About, write_package
+from ..export.exchange import metadata, write_onnx, write_torchscript
 from ..images import open_image
 
 logger = logging.getLogger(__name__)

@@ -14,10 +14,10 @@ from typing import Literal
 
 from tyro.conf import Positional
 
+from ..datasets.download import download, sha256_of
 from ..datasets.official import OFFICIAL
-from ..download import download, sha256_of
+from ..datasets.unpack import unpack
 from ..errors import InputError
-from ..unpack import unpack
 
 logger = logging.getLogger(__name__)
 

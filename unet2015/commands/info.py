@@ -15,7 +15,7 @@ from tyro.conf import FlagCreatePairsOff
 
 from .. import __version__
 from ..builtin import built_in_models
-from ..device import choose_engine
+from ..engines.device import choose_engine
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "tifffile", "imagecodecs", "zarr")
 EXTRAS = ("elasticdeform", "dask", "openvino", "bioimageio.core", "onnxruntime", "napari")

@@ -25,17 +25,22 @@ import numpy as np
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .. import __version__
-from ..allocation import keep_memory
 from ..atomic import clear_left
-from ..backends import Backend
 from ..checkpoint import Model, load_model
-from ..device import BackendName, DeviceName, Engine, Precision, choose_backend, choose_engine
+from ..engines.allocation import keep_memory
+from ..engines.backends import Backend
+from ..engines.device import (
+    BackendName,
+    DeviceName,
+    Engine,
+    Precision,
+    choose_backend,
+    choose_engine,
+)
 from ..errors import InputError
-from ..fileprediction import RESUMABLE_FROM, digest, predict_file, scratch_folder
-from ..images import STREAMED_FROM, check_output, open_image, select_channels
-from ..images.writing import check_own, check_planes
-from ..inputs import plan_results
-from ..jobs import (
+from ..fileprediction.imagefile import RESUMABLE_FROM, digest, predict_file, scratch_folder
+from ..fileprediction.inputs import plan_results
+from ..fileprediction.jobs import (
     Failures,
     Finished,
     Job,
@@ -45,14 +50,16 @@ from ..jobs import (
     tell_other_masks,
     telling_how_to_go_on,
 )
+from ..fileprediction.results import ProbabilityType, Result
+from ..fileprediction.scratch import begun_purpose, is_unfinished
+from ..images import STREAMED_FROM, check_output, open_image, select_channels
+from ..images.writing import check_own, check_planes
+from ..labelfiles.trackfile import forget_tracks
 from ..progress import Progress
-from ..results import ProbabilityType, Result
-from ..scratch import begun_purpose, is_unfinished
 from ..tilesize import tile_grid
-from ..trackfile import forget_tracks
 
 if TYPE_CHECKING:
-    from ..cluster import Cluster
+    from ..fileprediction.cluster import Cluster
 
 logger = logging.getLogger(__name__)
 
@@ -257,7 +264,7 @@ def _as_begun(engine: Engine, job: Job) -> Engine:
 def _cluster(options: Options) -> AbstractContextManager[Cluster | None]:
     if options.scheduler is None and options.workers is None:
         return nullcontext()
-    from ..cluster import Cluster
+    from ..fileprediction.cluster import Cluster
 
     return Cluster(options.model, options.scheduler, options.workers)
 

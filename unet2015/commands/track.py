@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ..atomic import check_writable, put, temporary_folder
-from ..doubt import warn_of_doubt
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES, PixelSize, write_image
-from ..labelfolder import frame_digits, is_one_image, labels_home, numbered_images
-from ..labelimages import integer_labels, open_labels, read_plane
+from ..labelfiles.doubt import warn_of_doubt
+from ..labelfiles.labelfolder import frame_digits, is_one_image, labels_home, numbered_images
+from ..labelfiles.labelimages import integer_labels, open_labels, read_plane
+from ..labelfiles.trackfile import TRACK_FILE, write_tracks
 from ..progress import Progress
-from ..trackfile import TRACK_FILE, write_tracks
 from ..tracking import Tracker, TrackingConfig
 
 logger = logging.getLogger(__name__)

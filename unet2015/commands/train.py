@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
-from ..allocation import keep_memory
 from ..augment import AugmentationConfig
 from ..checkpoint import Model
 from ..datasets.any import load_frames
 from ..datasets.frames import AnnotatedFrame
-from ..device import DeviceName, Engine, Precision, choose_engine
+from ..engines.allocation import keep_memory
+from ..engines.device import DeviceName, Engine, Precision, choose_engine
 from ..errors import InputError
 from ..instances import foreground, label_cells
 from ..metrics import seg_score, sequence_seg

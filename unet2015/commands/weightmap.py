@@ -21,14 +21,14 @@ import numpy as np
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from ..atomic import clear_left, name_on_disk
-from ..doubt import doubt
 from ..errors import InputError
 from ..images import Image, check_output, open_image, write_regions
 from ..images.fingerprint import check_unchanged, image_state
 from ..images.opening import images_beside, is_zarr
 from ..images.writing import check_own, check_planes
-from ..labelfolder import label_images, labels_home
-from ..labelimages import open_labels
+from ..labelfiles.doubt import doubt
+from ..labelfiles.labelfolder import label_images, labels_home
+from ..labelfiles.labelimages import open_labels
 from ..progress import Progress
 from ..weightmap import (
     FREIBURG,

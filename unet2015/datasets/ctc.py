@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import InputError
-from ..labelfolder import numbered_images, one_each
-from ..labelimages import read_labels
+from ..labelfiles.labelfolder import numbered_images, one_each
+from ..labelfiles.labelimages import read_labels
 from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells
 
 REACH_OF_MISSING_CELL = 2.0

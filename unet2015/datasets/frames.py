@@ -14,7 +14,7 @@ from scipy import ndimage
 from ..errors import InputError, by
 from ..images import open_image
 from ..instances import EIGHT_NEIGHBOURS
-from ..labelimages import integer_labels
+from ..labelfiles.labelimages import integer_labels
 from ..metrics.overlap import check_margin
 
 logger = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..doubt import doubt
 from ..errors import InputError
 from ..images.opening import image_files
 from ..instances import label_cells
-from ..labelimages import read_labels
+from ..labelfiles.doubt import doubt
+from ..labelfiles.labelimages import read_labels
 from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells, smallest_cell
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..images import read_image
-from ..labelfolder import FramePair, check_shapes, pair_frames
-from ..labelimages import open_labels, read_plane
+from ..labelfiles.labelfolder import FramePair, check_shapes, pair_frames
+from ..labelfiles.labelimages import open_labels, read_plane
 from ..metrics import AtThreshold, best_over_thresholds, em_score
 from ..progress import Progress
 

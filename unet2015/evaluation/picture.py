@@ -13,7 +13,7 @@ from skimage.segmentation import find_boundaries
 
 from ..atomic import atomic_path, check_writable
 from ..errors import InputError
-from ..labelfolder import find_image, folder_of_images, pair_frames
+from ..labelfiles.labelfolder import find_image, folder_of_images, pair_frames
 from ..pictures import aspect, distinct_colours, to_grey
 from .sequence import FrameScore, SequenceScore
 from .worst import microscope_image, read_frames, worst_first

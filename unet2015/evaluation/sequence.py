@@ -9,10 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..doubt import warn_of_doubt
 from ..errors import InputError
-from ..labelfolder import FramePair, check_shapes, labels_home, numbered_images, pair_frames, planes
-from ..labelimages import read_labels
+from ..labelfiles.doubt import warn_of_doubt
+from ..labelfiles.labelfolder import (
+    FramePair,
+    check_shapes,
+    labels_home,
+    numbered_images,
+    pair_frames,
+    planes,
+)
+from ..labelfiles.labelimages import read_labels
+from ..labelfiles.trackfile import TRACK_FILE, check_masks, read_tracks
 from ..metrics import (
     GraphErrors,
     MatchCounts,
@@ -31,7 +39,6 @@ from ..metrics import (
     without_objects,
 )
 from ..progress import Progress
-from ..trackfile import TRACK_FILE, check_masks, read_tracks
 
 NO_TRACKS = np.zeros((0, 4), np.int64)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from ..images import open_image
-from ..labelfolder import find_image, pair_frames, planes
+from ..labelfiles.labelfolder import find_image, pair_frames, planes
 from .sequence import FrameScore
 
 

@@ -19,7 +19,7 @@ from ..evaluation.worst import (
     worst_cells,
     worst_first,
 )
-from ..labelfolder import folder_of_images
+from ..labelfiles.labelfolder import folder_of_images
 from ..weightmap import border_weight_map, separate_touching
 from .content import WORST_CELLS, Report, RunRecord, ScoredFrame, ScoredResult, WeighedFrame
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ..fileprediction.pieces import Plane
+from ..fileprediction.stitching import number_cells
 from ..images import Image
-from ..labelimages import read_plane
-from ..pieces import Plane
-from ..stitching import number_cells
+from ..labelfiles.labelimages import read_plane
 from .classes import ClassCounts, ClassWeights, add_counts, count_classes
 from .map import WeightMapConfig, border_weight_map, halo, separate_touching
 

@@ -1,0 +1,186 @@
+"""torch.compile: chosen where it pays, equal to PyTorch, left when it fails."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from unet2015.checkpoint import Model
+from unet2015.engines import backends, device
+from unet2015.engines.backends import WithFallback, can_compile, runner
+from unet2015.engines.device import (
+    COMPILING_PAYS,
+    COMPILING_PAYS_ON_GPU,
+    Engine,
+    choose_backend,
+    choose_engine,
+)
+from unet2015.errors import InputError
+from unet2015.prediction import predict
+from unet2015.unet import UNet
+
+CPU = Engine(torch.device("cpu"))
+BFLOAT16 = Engine(torch.device("cpu"), torch.bfloat16)
+LARGE = int(COMPILING_PAYS)
+AMX, AVX512 = "_is_amx_tile_supported", "_is_avx512_bf16_supported"
+has_bfloat16 = device._has_bfloat16  # before `float32_unless_asked` of the other tests
+
+
+@pytest.fixture
+def without_openvino(monkeypatch):
+    monkeypatch.setattr(device.openvino_engine, "is_installed", lambda: False)
+
+
+@pytest.mark.usefixtures("without_openvino")
+def test_large_jobs_in_the_bfloat16_of_amx_are_compiled(monkeypatch):
+    monkeypatch.setattr(device, "can_compile", lambda _device: True)
+    monkeypatch.setattr(torch.cpu, AMX, lambda: False, raising=False)
+    assert choose_backend(BFLOAT16, "auto", LARGE).backend == "torch", "AVX-512 gains nothing"
+    monkeypatch.setattr(torch.cpu, AMX, lambda: True, raising=False)
+    assert choose_backend(BFLOAT16, "auto", LARGE).backend == "compile"
+    assert choose_backend(BFLOAT16, "auto", LARGE - 1).backend == "torch"
+    assert choose_backend(CPU, "auto", LARGE).backend == "torch", "in float32 it gains nothing"
+    assert choose_backend(CPU, "compile", 1).backend == "compile"
+    assert choose_backend(BFLOAT16, "auto", LARGE // 16, base_channels=64).backend == "compile"
+    monkeypatch.setattr(device, "can_compile", lambda _device: False)
+    assert choose_backend(BFLOAT16, "auto", LARGE).backend == "torch"
+    with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
+        choose_backend(CPU, "compile", 1)
+
+
+@pytest.mark.parametrize("names", [("gpu",), ("cuda:0",), ("mps",), ("cpu", "float16")])
+def test_unknown_devices_and_precisions_are_refused(names):
+    with pytest.raises(InputError, match=f"no [a-z]+ '{names[-1]}': choose one of auto, "):
+        choose_engine(*names)
+    with pytest.raises(InputError, match="no backend 'foo'"):
+        choose_backend(CPU, "foo", 1)
+
+
+def test_small_jobs_do_not_import_openvino(monkeypatch):
+    monkeypatch.setattr(device.openvino_engine, "is_installed", lambda: pytest.fail("imported"))
+    assert choose_backend(CPU, "auto", 10**6).backend == "torch"
+
+
+def test_a_gpu_is_so_fast_that_compiling_pays_for_larger_jobs_only(monkeypatch):
+    monkeypatch.setattr(device, "can_compile", lambda _device: True)
+    gpu = Engine(torch.device("cuda"), torch.bfloat16)
+    assert not gpu.compiling_pays(LARGE, 16)
+    assert gpu.compiling_pays(int(COMPILING_PAYS_ON_GPU), 16)
+    assert gpu.compiling_pays(int(COMPILING_PAYS_ON_GPU) // 16, 64)
+
+
+@pytest.mark.parametrize("amx", [False, True])
+@pytest.mark.parametrize("avx512", [False, True])
+def test_bfloat16_is_chosen_where_the_processor_has_it(monkeypatch, amx, avx512):
+    monkeypatch.setattr(device, "_has_bfloat16", has_bfloat16)
+    monkeypatch.setattr(torch.cpu, AMX, lambda: amx, raising=False)
+    monkeypatch.setattr(torch.cpu, AVX512, lambda: avx512, raising=False)
+    chosen = "bfloat16" if amx or avx512 else "float32"
+    assert choose_engine("cpu").precision == chosen
+    assert choose_engine("cpu", "float32").precision == "float32"
+
+
+def test_without_a_way_to_ask_for_bfloat16_it_is_float32(monkeypatch):
+    monkeypatch.setattr(device, "_has_bfloat16", has_bfloat16)
+    for name in (AMX, AVX512):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert choose_engine("cpu").precision == "float32"
+
+
+def test_float32_on_a_gpu_is_no_tf32(monkeypatch):
+    class Network:
+        def to(self, *_, **__):
+            return self
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    Engine(torch.device("cuda"), torch.bfloat16).place(Network())
+    assert torch.backends.cudnn.allow_tf32
+    Engine(torch.device("cuda")).place(Network())
+    assert not torch.backends.cudnn.allow_tf32
+
+
+def test_gpus_need_triton_and_cpus_a_compiler(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert not can_compile(torch.device("cuda"))
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    assert not can_compile(torch.device("cpu"))
+
+
+@pytest.mark.skipif(not can_compile(CPU.device), reason="no C++ compiler")
+def test_compiled_networks_predict_the_same(caplog):
+    caplog.set_level("WARNING")
+    torch.manual_seed(0)
+    model = Model(UNet(base_channels=2, depth=1).eval(), "standard")
+    image = np.random.default_rng(0).integers(0, 255, (60, 70), dtype=np.uint8)
+    found = predict(image, model, tile=52, engine=CPU._replace(backend="compile"))
+    names = [record.name for record in caplog.records]
+    assert "unet2015.engines.backends" not in names, "nothing failed"
+    np.testing.assert_allclose(found, predict(image, model, tile=52, engine=CPU), atol=1e-5)
+
+
+def test_from_the_first_failure_on_the_network_itself_runs(caplog):
+    calls = []
+
+    def fast(image):
+        calls.append(image)
+        raise RuntimeError("no such instruction\nand much more")
+
+    run = WithFallback(fast, nn.Identity(), "the fast way")
+    for _ in range(2):
+        assert run(torch.ones(3)).sum() == 3
+    assert len(calls) == 1
+    assert caplog.messages == [
+        "the fast way fails (no such instruction and much more): going on without it."
+    ]
+
+
+def test_of_a_compiler_s_long_complaint_the_errors_are_told(caplog):
+    def fast(_image):
+        command = "g++ " + "-I/usr/include/torch " * 99
+        raise RuntimeError(
+            f"C++ compile error:\n{command}\na.cpp:1:10: fatal error: no header\n1 |"
+        )
+
+    WithFallback(fast, nn.Identity(), "the fast way")(torch.ones(3))
+    assert "(C++ compile error: a.cpp:1:10: fatal error: no header 1 |):" in caplog.messages[0]
+
+
+def test_threads_that_fail_together_all_go_on(caplog):
+    together = threading.Barrier(3)
+
+    def fast(_image):
+        together.wait()
+        raise RuntimeError("no such instruction")
+
+    run = WithFallback(fast, nn.Identity(), "the fast way")
+    with ThreadPoolExecutor(3) as threads:
+        assert [float(one) for one in threads.map(run, torch.ones(3))] == [1, 1, 1]
+    assert len(caplog.messages) >= 1
+
+
+def test_too_little_memory_is_no_reason_to_leave_the_fast_way(caplog):
+    def fast(_image):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    run = WithFallback(fast, nn.Identity(), "the fast way")
+    with pytest.raises(torch.OutOfMemoryError):
+        run(torch.ones(3))
+    assert not caplog.messages
+
+
+def test_what_the_network_refuses_is_not_hidden():
+    network = UNet(base_channels=1, depth=1)
+    run = WithFallback(network, network, "the fast way")
+    with pytest.raises(InputError, match="valid sizes"):
+        run(torch.zeros(1, 1, 33, 33))
+
+
+def test_a_job_in_batches_is_compiled_once(monkeypatch):
+    made = []
+    monkeypatch.setattr(backends.torch, "compile", lambda n, **_: made.append(n) or n)
+    network = UNet(base_channels=1, depth=1)
+    assert runner(network, torch.float32, "compile") is runner(network, torch.float32, "compile")
+    assert made == [network]

@@ -1,0 +1,482 @@
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from itertools import product
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import binary_fill_holes
+
+from unet2015 import InputError, save_model
+from unet2015.checkpoint import Model, load_model
+from unet2015.cli import main
+from unet2015.engines.device import Engine
+from unet2015.errors import ImageError
+from unet2015.fileprediction.imagefile import predict_file, write_stride
+from unet2015.fileprediction.results import Result
+from unet2015.fileprediction.scratch import Scratch
+from unet2015.images import open_image, read_image, write_image
+from unet2015.instances import foreground, label_cells
+from unet2015.necks import part_at_necks
+from unet2015.prediction import predict
+from unet2015.tiles import TileGrid
+from unet2015.unet import UNet
+
+CPU = Engine(torch.device("cpu"))
+SIZES = {"Y": (0.5, "µm"), "X": (0.25, "µm")}
+PIXELS = "unet2015.fileprediction.scratch.ScratchPixels.__setitem__"
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Every image counts as a large one."""
+    monkeypatch.setattr("unet2015.fileprediction.imagefile.RESUMABLE_FROM", 0)
+    monkeypatch.setattr("unet2015.images.streaming.STREAMED_FROM", 0)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A network whose foreground is about half of the picture."""
+    torch.manual_seed(3)
+    network = UNet(base_channels=3, depth=2)
+    image = blobs((200, 200))
+    probability = predict(image, Model(network, "standard"))[1]
+    threshold = float(np.median(np.log(probability / (1 - probability))))
+    network.classifier.bias.data[0] += threshold
+    save_model(tmp_path / "model.safetensors", Model(network, "standard"))
+    return tmp_path / "model.safetensors"
+
+
+def blobs(shape, seed=0, dtype=np.uint8):
+    coarse = np.random.default_rng(seed).integers(0, 250, tuple(n // 5 + 2 for n in shape))
+    return np.kron(coarse, np.ones((5, 5)))[tuple(map(slice, shape))].astype(dtype)
+
+
+def cli(*words):
+    return main([str(word) for word in words])
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "image.tif"
+    write_image(path, blobs((301, 217)), pixel_size=SIZES)
+    return path
+
+
+def hidden(folder):
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+@pytest.mark.usefixtures("large")
+def test_tiles_of_a_file_give_the_whole_image_result(model, image, dtype, suffix):
+    out = image.with_name(f"out.{suffix}")
+    assert cli("predict", image, "-m", model, "-o", out, "--tile", 84, "--dtype", dtype) == 0
+    expected = predict(read_image(image), load_model(model))[1]
+    with open_image(out) as result:
+        assert result.dtype == dtype
+        assert result.pixel_size["X"] == pytest.approx((0.25, "µm"))
+        found = result.read()[0]
+    if dtype == "uint8":
+        assert np.abs(found - expected * 255.0).max() <= 0.51
+    else:
+        assert np.abs(found - expected).max() <= (1e-5 if dtype == "float32" else 1e-3)
+    assert not hidden(image.parent)
+
+
+@pytest.mark.parametrize(
+    ("extra", "made"),
+    [
+        ((), label_cells),
+        (("--min-size", 30, "--fill-holes"), lambda mask: label_cells(mask, 30, fill_holes=True)),
+        (
+            ("--min-size", 9, "--fill-holes", "--neck-depth", 0.5),
+            lambda mask: label_cells(part_at_necks(binary_fill_holes(mask), 0.5), 9),
+        ),
+    ],
+)
+@pytest.mark.usefixtures("large")
+def test_cells_across_tiles_are_those_of_the_whole_image(model, image, extra, made):
+    out = image.with_name("cells.tif")
+    assert cli("predict", image, "-m", model, "-o", out, "--tile", 84, "--labels", *extra) == 0
+    mask = foreground(predict(read_image(image), load_model(model)))
+    expected = made(mask)
+    assert expected.max() > 10
+    assert np.array_equal(read_image(out), expected)
+
+
+def test_a_class_map(model, image):
+    out = image.with_name("classes.tif")
+    assert cli("predict", image, "-m", model, "-o", out, "--classes") == 0
+    found = read_image(out)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, predict(read_image(image), load_model(model)).argmax(0))
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_each_plane_has_its_own_statistics_and_numbers(model, tmp_path, request, big):
+    if big:
+        request.getfixturevalue("large")
+    planes = [[blobs((60, 71), 3 * t + z) * (z + 1) // 3 for z in range(3)] for t in range(2)]
+    write_image(tmp_path / "stack.tif", np.array(planes, np.uint8), "TZYX")
+    words = ("predict", tmp_path / "stack.tif", "-m", model, "-o", tmp_path / "out.tif")
+    assert cli(*words, "--labels", "--tile", 60) == 0
+    with open_image(tmp_path / "out.tif") as result:
+        assert result.axes == "TZYX"
+        for t, z in result.planes:
+            expected = label_cells(foreground(predict(planes[t][z], load_model(model))))
+            assert np.array_equal(result.read((t, z))[0], expected)
+
+
+@pytest.mark.usefixtures("large")
+def test_one_of_several_channels(model, tmp_path):
+    pixels = np.stack([blobs((60, 70), seed) for seed in range(3)])
+    write_image(tmp_path / "rgb.ome.tif", pixels, "CYX", channel_names=("r", "g", "b"))
+    words = ("predict", tmp_path / "rgb.ome.tif", "-m", model, "-o", tmp_path / "out.tif")
+    assert cli(*words, "--channels", "g") == 0
+    expected = predict(pixels[1], load_model(model))[1]
+    assert np.allclose(read_image(tmp_path / "out.tif"), expected, atol=1e-5)
+
+
+PROGRAM = """
+import sys
+import unet2015.fileprediction.imagefile, unet2015.fileprediction.results, unet2015.cli
+unet2015.fileprediction.imagefile.RESUMABLE_FROM = unet2015.fileprediction.results.STREAMED_FROM = 0
+sys.exit(unet2015.cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.usefixtures("large")
+def test_a_run_that_is_killed_again_and_again_gives_the_same_file(model, tmp_path, caplog):
+    image, out = tmp_path / "big.tif", tmp_path / "out.tif"
+    write_image(image, blobs((450, 450)))
+    words = ["predict", image, "-m", model, "--labels", "--tile", 84, "--device", "cpu"]
+    words += ["--precision", "float32"]
+    assert cli(*words, "-o", tmp_path / "undisturbed.tif") == 0
+    ledger = tmp_path / ".out.tif.unet2015" / "ledger.jsonl"
+    generator = random.Random(0)
+    lengths = [0]
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *map(str, words), "-o", out],
+            stderr=subprocess.DEVNULL,
+        )
+        goal = lengths[-1] + 700
+        while process.poll() is None and not (ledger.exists() and ledger.stat().st_size > goal):
+            time.sleep(0.005)
+        time.sleep(0.05 * generator.random())
+        assert process.poll() is None, "it was to be killed while it ran"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        lengths.append(ledger.stat().st_size)
+        assert not out.exists()
+    caplog.clear()
+    assert cli(*words, "-o", out) == 0
+    assert f"going on with {out}." in caplog.messages
+    assert out.read_bytes() == (tmp_path / "undisturbed.tif").read_bytes()
+    assert not hidden(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.zarr"])
+@pytest.mark.usefixtures("large")
+def test_a_result_is_on_the_disk_before_the_work_is_thrown_away(model, image, monkeypatch, name):
+    synced, before = [], []
+    fsync, remove = os.fsync, Scratch.remove
+    monkeypatch.setattr(os, "fsync", lambda n: (synced.append(os.fstat(n).st_ino), fsync(n)))
+    monkeypatch.setattr(Scratch, "remove", lambda self: (before.extend(synced), remove(self)))
+    out = image.with_name(name)
+    assert cli("predict", image, "-m", model, "-o", out, "--tile", 84) == 0
+    assert {path.stat().st_ino for path in (*out.rglob("*"), out, out.parent)} <= set(before)
+
+
+@pytest.mark.parametrize("where", ["pixels", "ledger", "result"])
+@pytest.mark.usefixtures("large")
+def test_a_full_disk_is_told_in_one_sentence_and_the_run_goes_on(
+    model, image, capsys, monkeypatch, where
+):
+    out = image.with_name("out.tif")
+    words = ("predict", image, "-m", model, "-o", out, "--tile", 84)
+    assert cli(*words[:-3], image.with_name("undisturbed.tif"), *words[-2:]) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(*{
+            "pixels": (PIXELS, failing(5, "pixels")),
+            "ledger": ("unet2015.fileprediction.scratch.Ledger.__setitem__", failing(9, "ledger")),
+            "result": ("tifffile.TiffWriter.write", failing(0, "result")),
+        }[where])  # fmt: skip
+        capsys.readouterr()
+        assert cli(*words) == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "out.tif is full: free some space and repeat the command" in message
+    assert not out.exists()
+    computed = []
+    real = UNet.forward
+    monkeypatch.setattr(UNet, "forward", lambda self, x: (computed.append(1), real(self, x))[1])
+    assert cli(*words) == 0
+    assert len(computed) < 42 - {"pixels": 4, "ledger": 4, "result": 41}[where]
+    assert out.read_bytes() == image.with_name("undisturbed.tif").read_bytes()
+
+
+def failing(after, what):
+    from unet2015.fileprediction.scratch import Ledger, ScratchPixels
+
+    real = {
+        "pixels": ScratchPixels.__setitem__,
+        "ledger": Ledger.__setitem__,
+        "result": tifffile.TiffWriter.write,
+    }[what]
+    calls = []
+
+    def call(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) > after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments, **keywords)
+
+    return call
+
+
+@pytest.fixture
+def interrupted(request, model, image, monkeypatch):
+    """A command that left its scratch folder."""
+    request.getfixturevalue("large")
+    words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"), "--tile", 84)
+    with monkeypatch.context() as patched:
+        patched.setattr(PIXELS, failing(5, "pixels"))
+        assert cli(*words) == 2
+    return words
+
+
+@pytest.mark.parametrize("what", ["input", "model", "tile", "output"])
+def test_what_changed_since_is_told(interrupted, model, image, capsys, what):
+    words, message = list(interrupted), f"another {what}"
+    if what == "input":
+        message = "image.tif is another than the one of which"
+        write_image(image, blobs((301, 217), 7))
+    elif what == "model":
+        save_model(model, Model(UNet(base_channels=3, depth=2), "minmax"))
+    elif what == "tile":
+        words[-1], message = 100, "tile 84 instead of 100"
+    else:
+        words, message = [*words, "--labels"], "output probability float32 instead of labels"
+    assert cli(*words) == 2
+    assert message in capsys.readouterr().err
+    assert cli(*words, "--overwrite") == 0
+    assert not hidden(image.parent)
+
+
+@pytest.mark.usefixtures("large")
+def test_another_image_with_its_channels_in_another_order_is_told_as_another(
+    model, image, tmp_path, monkeypatch
+):
+    pixels = np.stack([blobs((301, 217), seed) for seed in (1, 2)])
+    write_image(image, pixels, "CYX", channel_names=("DAPI", "GFP"))
+    how = load_model(model), CPU, Result(), ("DAPI",), 84
+    with monkeypatch.context() as patched:
+        patched.setattr(PIXELS, failing(5, "pixels"))
+        with pytest.raises(InputError, match="is full"):
+            predict_file(image, tmp_path / "out.tif", *how)
+    write_image(image, pixels, "CYX", channel_names=("GFP", "DAPI"))
+    with pytest.raises(ImageError, match="is another than the one of which"):
+        predict_file(image, tmp_path / "out.tif", *how)
+
+
+def test_the_work_on_an_image_that_was_out_of_reach_is_gone_on_with(
+    interrupted, image, capsys, caplog, monkeypatch
+):
+    def withheld(*_):
+        raise FileNotFoundError(errno.ENOENT, "No such file", "part.tif")
+
+    begun = image.with_name(".out.tif.unet2015") / "ledger.jsonl"
+    known = begun.read_text()
+    with monkeypatch.context() as patched:
+        patched.setattr("unet2015.images.tiff.TiffImage._bytes", withheld)
+        assert cli(*interrupted) == 2
+    assert "part.tif is no longer there" in capsys.readouterr().err
+    assert begun.read_text() == known
+    assert cli(*interrupted) == 0
+    assert "going on with" in caplog.text
+
+
+@pytest.mark.usefixtures("large")
+def test_an_image_that_goes_when_all_tiles_are_done_leaves_them(model, image, monkeypatch):
+    away, out = image.with_name("away.tif"), image.with_name("out.tif")
+
+    def go(_):
+        if image.exists():
+            image.rename(away)
+
+    with pytest.raises(InputError, match="is no longer there"):
+        predict_file(image, out, load_model(model), CPU, Result(), tile=84, progress=go)
+    away.rename(image)
+    done = []
+    monkeypatch.setattr(PIXELS, lambda *_: done.append(1))
+    predict_file(image, out, load_model(model), CPU, Result(), tile=84)
+    assert not done
+
+
+@pytest.mark.usefixtures("large")
+def test_a_prediction_goes_on_with_the_backend_that_it_was_begun_with(model, image, monkeypatch):
+    words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"), "--tile", 84)
+    with monkeypatch.context() as patched:
+        patched.setattr(PIXELS, failing(5, "pixels"))
+        assert cli(*words) == 2
+    # As with more images, for which another backend pays.
+    monkeypatch.setattr(
+        "unet2015.commands.predict.choose_backend",
+        lambda engine, *_: engine._replace(backend="compile"),
+    )
+    assert cli(*words) == 0
+
+
+@pytest.mark.usefixtures("large")
+def test_settings_of_the_cells_may_change(model, image):
+    words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"), "--labels")
+    assert cli(*words, "--keep-scratch") == 0
+    assert cli(*words, "--min-size", 50) == 0
+    mask = foreground(predict(read_image(image), load_model(model)))
+    assert np.array_equal(read_image(image.with_name("out.tif")), label_cells(mask, 50))
+
+
+@pytest.mark.usefixtures("large")
+def test_free_memory_may_change(model, image, monkeypatch, capsys):
+    words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"))
+    with monkeypatch.context() as patched:
+        patched.setattr("unet2015.tilesize._free_memory", lambda _: 2**22)
+        patched.setattr(PIXELS, failing(3, "pixels"))
+        assert cli(*words) == 2
+    assert cli(*words) == 0
+    expected = predict(read_image(image), load_model(model))[1]
+    assert np.allclose(read_image(image.with_name("out.tif")), expected, atol=1e-5)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_scratch_folder_that_was_left_goes_with_the_next_prediction(model, image):
+    words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"))
+    assert cli(*words, "--keep-scratch") == 0
+    assert cli(*words) == 0
+    assert not hidden(image.parent)
+
+
+def test_a_kept_scratch_folder_is_in_nobodys_way(model, image, caplog):
+    words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"))
+    assert cli(*words, "--keep-scratch") == 0
+    save_model(model, Model(UNet(base_channels=2, depth=1), "standard"))
+    assert cli(*words) == 0
+    assert "going on" not in caplog.text
+    expected = predict(read_image(image), load_model(model))[1]
+    assert np.allclose(read_image(image.with_name("out.tif")), expected, atol=1e-5)
+
+
+def test_the_scratch_zarr_is_left_on_demand(model, image):
+    out = image.with_name("out.tif")
+    assert cli("predict", image, "-m", model, "-o", out, "--keep-scratch", "--tile", 84) == 0
+    (pixels,) = image.with_name(".out.tif.unet2015").glob("pixels-*.zarr")
+    kept = zarr.open_array(pixels, mode="r")
+    assert np.array_equal(kept[:], read_image(out))
+
+
+def test_a_file_that_changes_while_it_is_read_is_noticed(model, image):
+    def change(_):
+        os.utime(image, (1, 1))
+
+    out = image.with_name("out.tif")
+    with pytest.raises(InputError, match="changed while it was read"):
+        predict_file(image, out, load_model(model), CPU, Result(), progress=change)
+    assert not out.exists()
+
+
+@pytest.mark.usefixtures("large")
+def test_a_tile_that_cannot_be_read_is_told_and_the_mended_one_is(model, tmp_path, capsys):
+    image, out = tmp_path / "image.tif", tmp_path / "out.tif"
+    pixels = np.random.default_rng(0).integers(0, 250, (256, 256), dtype=np.uint8)
+    tifffile.imwrite(image, pixels, tile=(64, 64), compression="zlib")
+    with tifffile.TiffFile(image) as file:
+        offset = file.pages[0].dataoffsets[-1]
+    damaged = bytearray(image.read_bytes())
+    damaged[offset : offset + 500] = bytes(500)
+    image.write_bytes(damaged)
+    assert cli("predict", image, "-m", model, "-o", out, "--tile", 84) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "image.tif cannot be read (" in message
+    assert message.endswith("copy or export it again.")
+    assert image.read_bytes() == damaged
+    assert not out.exists()
+    tifffile.imwrite(image, pixels, tile=(64, 64), compression="zlib")
+    assert cli("predict", image, "-m", model, "-o", out, "--tile", 84) == 0
+
+
+def test_a_folder_goes_on_with_the_image_where_it_stopped(model, tmp_path, monkeypatch, capsys):
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    for number in range(4):
+        write_image(folder / f"{number}.tif", blobs((50, 60), number))
+    words = ("predict", folder, "-m", model, "-o", out, "--labels")
+    real, predicted = predict_file, []
+
+    def stopping(source, *arguments, **keywords):
+        if len(predicted) == 2:
+            raise KeyboardInterrupt
+        predicted.append(source.name)
+        return real(source, *arguments, **keywords)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("unet2015.commands.predict.predict_file", stopping)
+        assert cli(*words) == 130
+        write_image(folder / "1.tif", blobs((50, 60), 9))
+        assert cli(*words, "--min-size", 2) == 2
+        assert "min_size 0 instead of 2" in capsys.readouterr().err
+        predicted[:] = ["an image that has been done"]
+        assert cli(*words) == 130
+    assert predicted == ["an image that has been done", "1.tif"]
+    (out / "0.tif").unlink()
+    assert cli(*words) == 0
+    assert sorted(path.name for path in out.iterdir()) == [f"{n}.tif" for n in range(4)]
+
+
+@pytest.mark.usefixtures("large")
+def test_mistakes_are_told_before_anything_is_computed(model, image, capsys):
+    write_image(image.with_name("nan.tif"), np.full((64, 64), np.nan, np.float32))
+    bad = np.zeros((3, 64, 64), np.float32)
+    bad[2, 5, 5] = np.nan
+    write_image(image.with_name("stack.tif"), bad, "TYX")
+    positions = zarr.create_array(image.with_name("p.zarr"), shape=(2, 9, 9), dtype="uint8",
+                                  chunks=(1, 9, 9), dimension_names=("p", "y", "x"))  # fmt: skip
+    positions[:] = 1
+    for source, target, extra, message in [
+        (image, "out.png", (), "--dtype uint8"),
+        (image, "out.tif", ("--labels", "--classes"), "exclude each other"),
+        (image.with_name("nan.tif"), "out.tif", (), "nan.tif has pixels that are NaN"),
+        (image.with_name("stack.tif"), "t.tif", (), "stack.tif (T 2) has pixels that are NaN"),
+        (image.with_name("p.zarr"), "out.tif", (), "p.zarr has the axes PYX"),
+    ]:
+        words = ("predict", source, "-m", model, "-o", image.with_name(target), *extra)
+        assert cli(*words) == 2
+        assert message in capsys.readouterr().err
+        assert not image.with_name(target).exists()
+
+
+@given(
+    shape=st.tuples(st.integers(1, 200), st.integers(1, 200)),
+    output=st.tuples(st.integers(8, 50), st.integers(8, 50)),
+    step=st.sampled_from([1, 2, 4, 8]),
+)
+def test_no_two_tiles_write_to_one_chunk(shape, output, step):
+    grid = TileGrid(shape, output, border=4, step=step)
+    height, width = write_stride(grid)
+    owners = {}
+    for tile in grid:
+        for chunk in product(
+            range(tile.top // height, (tile.top + tile.height - 1) // height + 1),
+            range(tile.left // width, (tile.left + tile.width - 1) // width + 1),
+        ):
+            assert owners.setdefault(chunk, tile) == tile

@@ -1,0 +1,261 @@
+import errno
+import json
+import os
+import shutil
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from unet2015 import InputError, atomic
+from unet2015.fileprediction.scratch import Ledger, Scratch, is_unfinished
+
+PURPOSE = {"input": "a" * 64, "tile": 60, "channels": (0,)}
+
+
+def test_entries_survive_and_numbers_come_back_to_the_last_bit(tmp_path):
+    ledger = Ledger(tmp_path / "ledger")
+    ledger["a"] = [0.1 + 0.2, 1e-300]
+    ledger["b"] = None
+    found = Ledger(tmp_path / "ledger")
+    assert dict(found) == {"a": [0.1 + 0.2, 1e-300], "b": None}
+    with pytest.raises(TypeError):
+        del found["a"]
+
+
+@pytest.mark.parametrize(
+    "torn", [b'["c', b'["c", null]', b"\0\0\0", b'\0\0\n["d", 1]\n', b"[1\n", b"5\n"]
+)
+def test_a_torn_line_is_dropped_and_never_mixed_with_the_next(tmp_path, torn):
+    ledger = Ledger(tmp_path / "ledger")
+    ledger["a"] = 1
+    ledger.close()
+    with open(tmp_path / "ledger", "ab") as file:
+        file.write(torn)
+    again = Ledger(tmp_path / "ledger")
+    assert dict(again) == {"a": 1}
+    again["b"] = 2
+    assert dict(Ledger(tmp_path / "ledger")) == {"a": 1, "b": 2}
+
+
+def test_pixels_are_on_the_disk_before_they_count(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda n: (synced.append(os.readlink(f"/proc/self/fd/{n}")), real(n))
+    )
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        synced.clear()
+        pixels = scratch.pixels((2, 50, 40), np.dtype(np.uint8), (16, 16))
+        folder, zarr = tmp_path / "s", pixels.path
+        assert synced == [str(path) for path in (zarr / "zarr.json", zarr, folder)] + [
+            str(folder / "ledger.jsonl")
+        ]
+        synced.clear()
+        pixels[1, slice(32, 50), slice(16, 32)] = np.ones((18, 16), np.uint8)
+        files = {name.split("/c/")[1] for name in synced if os.path.isfile(name)}
+        assert files == {"1/2/1", "1/3/1"}
+        folders = {name.removeprefix(str(zarr)) for name in synced if os.path.isdir(name)}
+        assert folders == {"/c/1/2", "/c/1/3", "/c/1", "/c", ""}
+        pixels[0, slice(0, 16), slice(0, 16)] = np.zeros((16, 16), np.uint8)
+        assert pixels[0:2, 0:50, 0:40].sum() == 18 * 16
+
+
+def test_who_writes_into_work_that_was_thrown_away_spoils_no_other(tmp_path):
+    shape, dtype, chunk = (9, 9), np.dtype(np.uint8), (9, 9)
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        late = scratch.pixels(shape, dtype, chunk)
+    with Scratch(tmp_path / "s", PURPOSE, overwrite=True) as scratch:
+        pixels = scratch.pixels(shape, dtype, chunk)
+        everywhere = slice(0, 9), slice(0, 9)
+        pixels[everywhere] = np.ones(shape, dtype)
+        late[everywhere] = np.full(shape, 7, dtype)
+        assert (pixels[everywhere] == 1).all()
+        scratch.remove()
+    assert not (tmp_path / "s").exists()
+
+
+def test_work_is_found_again_or_refused_or_thrown_away(tmp_path):
+    folder = tmp_path / "s"
+    with Scratch(folder, PURPOSE) as scratch:
+        scratch.pixels((9, 9), np.dtype(np.float32), (4, 4))[slice(0, 4), slice(0, 4)] = np.ones(
+            (4, 4), np.float32
+        )
+        scratch.ledger["done"] = None
+    with Scratch(folder, dict(PURPOSE)) as scratch:
+        assert "done" in scratch.ledger
+        assert scratch.pixels((9, 9), np.dtype(np.float32), (4, 4))[0:9, 0:9].sum() == 16
+    with (
+        pytest.raises(InputError, match=r"another input, tile 60 instead of 70: .*--overwrite"),
+        Scratch(folder, PURPOSE | {"tile": 70, "input": "b" * 64}),
+    ):
+        pass
+    with Scratch(folder, PURPOSE | {"tile": 70}, overwrite=True) as scratch:
+        assert "done" not in scratch.ledger
+        scratch.remove()
+    assert not folder.exists()
+
+
+def test_a_folder_that_was_never_finished_is_begun_again(tmp_path):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "ledger.jsonl").write_text(json.dumps(["done", None]) + "\n")
+    with Scratch(folder, PURPOSE) as scratch:
+        assert not scratch.ledger
+
+
+def test_two_processes_do_not_share_it(tmp_path):
+    with (
+        Scratch(tmp_path / "s", PURPOSE),
+        pytest.raises(InputError, match="another process"),
+        Scratch(tmp_path / "s", PURPOSE),
+    ):
+        pass
+
+
+def test_who_waited_for_the_lock_of_work_that_is_removed_gets_another(tmp_path, monkeypatch):
+    first, second = (Scratch(tmp_path / "s", PURPOSE) for _ in range(2))
+    real = open
+
+    def meanwhile(*arguments):
+        """Open the lock just before it is deleted."""
+        file = real(*arguments)
+        monkeypatch.undo()
+        first.remove()
+        return file
+
+    with first:
+        first.ledger["a"] = 1
+        monkeypatch.setattr(atomic, "open", meanwhile, raising=False)
+        with second:
+            assert not second.ledger
+            assert (tmp_path / "s" / "ledger.jsonl").exists()
+            with (
+                pytest.raises(InputError, match="another process"),
+                Scratch(tmp_path / "s", PURPOSE),
+            ):
+                pass
+
+
+def test_a_folder_that_goes_while_its_lock_is_taken_is_made_again(tmp_path, monkeypatch):
+    real = open
+
+    def meanwhile(path, *arguments):
+        monkeypatch.undo()
+        path.parent.rmdir()  # as another process does at the end
+        return real(path, *arguments)
+
+    monkeypatch.setattr(atomic, "open", meanwhile, raising=False)
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        scratch.ledger["a"] = 1
+    assert (tmp_path / "s" / "ledger.jsonl").exists()
+
+
+def test_a_lock_is_not_tried_for_without_end(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError):
+        atomic.lock(tmp_path / "link" / "lock")
+
+
+def test_nobody_enters_while_work_is_removed(tmp_path, monkeypatch):
+    real, refused = shutil.rmtree, []
+
+    def rmtree(path):
+        with (
+            pytest.raises(InputError, match="another process") as error,
+            Scratch(tmp_path / "s", {}),
+        ):
+            pass
+        refused.append(error)
+        real(path)
+
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        scratch.pixels((9, 9), np.dtype(np.uint8), (4, 4))
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+        scratch.remove()
+    assert refused
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_kept_is_finished_and_stands_in_nobodys_way(tmp_path):
+    folder = tmp_path / "s"
+    assert not is_unfinished(folder)
+    with Scratch(folder, PURPOSE) as scratch:
+        assert is_unfinished(folder)
+        scratch.keep()
+    assert not is_unfinished(folder)
+    with Scratch(folder, PURPOSE) as scratch:
+        assert scratch.ledger
+    with Scratch(folder, PURPOSE | {"tile": 70}) as scratch:
+        assert not scratch.ledger
+        assert is_unfinished(folder)
+
+
+@pytest.mark.parametrize("left", [b"", b"\0\0", b"5"])
+def test_work_without_a_legible_purpose_is_begun_anew(tmp_path, left):
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        scratch.ledger["a"] = 1
+    (tmp_path / "s" / "purpose.json").write_bytes(left)
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        assert not scratch.ledger
+
+
+def test_two_processes_do_not_share_it_on_windows_either(tmp_path, monkeypatch):
+    taken = []
+
+    def locking(file, mode, length):
+        assert (mode, length) == (2, 1)
+        if taken:
+            raise PermissionError(13, "Permission denied")
+        taken.append(file)
+
+    monkeypatch.setattr(atomic, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    test_two_processes_do_not_share_it(tmp_path)
+
+
+def test_where_files_cannot_be_locked_it_works_all_the_same(tmp_path, monkeypatch, caplog):
+    answer = errno.ENOTSUP
+
+    def flock(*_):
+        raise OSError(answer, "some reason")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        scratch.ledger["a"] = 1
+        scratch.remove()
+    assert not list(tmp_path.iterdir())
+    assert "a drive without locks" in caplog.text
+    answer = errno.EIO
+    with pytest.raises(OSError, match="some reason"), Scratch(tmp_path / "s", PURPOSE):
+        pass
+
+
+def test_work_that_cannot_be_removed_is_told_and_not_gone_on_with(tmp_path, monkeypatch, caplog):
+    def rmtree(_):
+        raise PermissionError(13, "Permission denied")
+
+    with Scratch(tmp_path / "s", PURPOSE) as scratch, monkeypatch.context() as patched:
+        scratch.pixels((9, 9), np.dtype(np.uint8), (4, 4))
+        patched.setattr("shutil.rmtree", rmtree)
+        scratch.remove()
+    assert "no longer needed but stays" in caplog.text
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        assert not scratch.ledger
+
+
+def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path / "ledger")
+    ledger["a"] = 1
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            ledger["b"] = 2
+    assert "b" not in ledger
+    ledger.close()
+    assert Ledger(tmp_path / "ledger")["a"] == 1

@@ -1,0 +1,1 @@
+"""What runs the network: device, precision, PyTorch or something faster, and its memory."""

@@ -1,0 +1,207 @@
+"""Where and in which precision the network runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..errors import InputError
+from . import openvino_engine
+from .backends import NAMES, Backend, can_compile
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+BackendName = Literal["auto", "torch", "compile", "openvino"]
+
+OPENVINO_PAYS = 150e6
+"""Pixels from which a network of 16 channels runs so much faster that two or three seconds to
+prepare OpenVINO pay, with the memory kept; the work of a pixel grows with the square of these."""
+OPENVINO_PAYS_WITH_AMX = 30e6
+"""The same in AMX's bfloat16."""
+COMPILING_PAYS = 600e6
+"""The same for torch.compile, which takes half a minute."""
+COMPILING_PAYS_ON_GPU = 60e9
+"""The same on a GPU, estimated, not measured: two minutes of 50 TFLOP each second."""
+PASSES = 3
+"""Predictions of a tile that cost what a training step does, there and back."""
+
+
+class Engine(NamedTuple):
+    """A device, and how convolutions are computed on it."""
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    backend: Backend = "torch"
+    """What runs the network when it predicts."""
+
+    @property
+    def precision(self) -> str:
+        """The name of `dtype`, without its module."""
+        return str(self.dtype).removeprefix("torch.")
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """Context in which convolutions run in `dtype`."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def place(self, network: nn.Module, training: bool = False) -> nn.Module:
+        """Bring a network to the device, in the memory format that suits it.
+
+        Float32 on a GPU switches TF32 off in this process: it has 10 bits of mantissa.
+        """
+        if self.device.type == "cuda" and self.dtype == torch.float32:
+            torch.backends.cudnn.allow_tf32 = False
+        # The overloads of `to` do not list the memory format.
+        return network.to(self.device, memory_format=self.memory_format(training))  # type: ignore[call-overload]
+
+    def memory_format(self, training: bool = False) -> torch.memory_format:
+        """Channels last, but for training in float32 on a CPU: the way back is slower in it."""
+        slower = training and self.dtype == torch.float32 and self.device.type == "cpu"
+        return torch.contiguous_format if slower else torch.channels_last
+
+    @property
+    def ahead(self) -> int:
+        """Images that are sent before the result of one is waited for: a GPU has a queue."""
+        return 1 if self.device.type == "cuda" else 0
+
+    def send(self, images: Tensor) -> Tensor:
+        """Bring images to the device as float32; a GPU takes them when it gets there."""
+        if self.device.type == "cuda":
+            images = images.pin_memory()
+        images = images.to(self.device, torch.float32, non_blocking=True)
+        return images.contiguous(memory_format=self.memory_format())
+
+    def fetch(self, result: Tensor) -> Callable[[], NDArray[Any]]:
+        """Begin to copy a result from the device; the function that comes back waits for it."""
+        if self.device.type != "cuda":
+            return result.cpu().numpy
+        copy = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
+        copy.copy_(result, non_blocking=True)
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record(torch.cuda.current_stream(result.device))
+
+        def wait() -> NDArray[Any]:
+            copied.synchronize()
+            return copy.numpy().copy()  # pinned memory is scarce
+
+        return wait
+
+    @property
+    def gains_by_compiling(self) -> bool:
+        """Whether torch.compile makes networks faster, and can: on GPUs, and in AMX's bfloat16.
+
+        In float32 on a CPU, and in AVX-512's bfloat16, it gains nothing (measured).
+        """
+        fast = self.device.type == "cuda" or (self.dtype == torch.bfloat16 and _has_amx())
+        return fast and can_compile(self.device)
+
+    def compiling_pays(self, pixels: int, base_channels: int) -> bool:
+        """Whether torch.compile saves more than it takes in a job of so many pixels."""
+        enough = COMPILING_PAYS_ON_GPU if self.device.type == "cuda" else COMPILING_PAYS
+        return _work(pixels, base_channels) >= enough and self.gains_by_compiling
+
+    def __str__(self) -> str:
+        through = f", {NAMES[self.backend]}" if self.backend in NAMES else ""
+        return f"{self.device.type}, {self.precision}{through}"
+
+
+def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") -> Engine:
+    """Choose an NVIDIA GPU if there is one, and bfloat16 where the hardware has it.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda"}
+        ``auto`` takes the GPU when there is one.
+    precision : {"auto", "float32", "bfloat16"}
+        ``auto`` takes bfloat16 where it is faster: in hardware.
+
+    Raises
+    ------
+    InputError
+        If a GPU is asked for and there is none, or a name is unknown.
+    """
+    _check_name("precision", precision, get_args(Precision))
+    _check_name("device", device, get_args(DeviceName))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no CUDA device here: use --device cpu or auto.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if precision == "auto":
+        precision = "bfloat16" if _has_bfloat16(device) else "float32"
+    return Engine(torch.device(device), getattr(torch, precision))
+
+
+def choose_backend(
+    engine: Engine, backend: BackendName, pixels: int, base_channels: int = 16
+) -> Engine:
+    """Let OpenVINO or torch.compile predict where that is asked for, or pays.
+
+    Parameters
+    ----------
+    engine : Engine
+        From `choose_engine`.
+    backend : {"auto", "torch", "compile", "openvino"}
+        ``auto`` takes OpenVINO if it is installed, on a CPU, for a large job; or else torch.compile
+        where it makes a large job faster.
+    pixels : int
+        Size of what is predicted of images of one size; for others the preparation is repeated.
+    base_channels : int
+        Channels of the network's first level.
+
+    Raises
+    ------
+    InputError
+        If OpenVINO is asked for and is not installed, or on a GPU, or torch.compile is asked for
+        and there is no compiler, or the name is unknown.
+    """
+    _check_name("backend", backend, get_args(BackendName))
+    if backend == "openvino" and not _can_use_openvino(engine):
+        raise InputError(
+            "OpenVINO predicts on a CPU, after `pip install openvino`: use --backend torch or auto."
+        )
+    if backend == "compile" and not can_compile(engine.device):
+        raise InputError(
+            "torch.compile needs a C++ compiler, or Triton on a GPU: use --backend torch or auto."
+        )
+    if backend != "auto":
+        return engine._replace(backend=backend)
+    with_amx = engine.dtype == torch.bfloat16 and _has_amx()
+    openvino_pays = OPENVINO_PAYS_WITH_AMX if with_amx else OPENVINO_PAYS
+    if _work(pixels, base_channels) >= openvino_pays and _can_use_openvino(engine):
+        return engine._replace(backend="openvino")
+    if engine.compiling_pays(pixels, base_channels):
+        return engine._replace(backend="compile")
+    return engine
+
+
+def _check_name(what: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise InputError(f"no {what} {name!r}: choose one of {', '.join(known)}.")
+
+
+def _work(pixels: int, base_channels: int) -> float:
+    """Pixels for which a network of 16 channels has as much to do."""
+    return pixels * (base_channels / 16) ** 2
+
+
+def _can_use_openvino(engine: Engine) -> bool:
+    return engine.device.type == "cpu" and openvino_engine.is_installed()
+
+
+def _has_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return _has_amx() or _has("_is_avx512_bf16_supported")
+
+
+def _has_amx() -> bool:
+    return _has("_is_amx_tile_supported")
+
+
+def _has(instructions: str) -> bool:
+    # A private name of PyTorch, which may go: then bfloat16 has to be asked for.
+    return bool(getattr(torch.cpu, instructions, lambda: False)())

@@ -1,0 +1,1 @@
+"""Networks for other programs: ONNX, TorchScript and the packages of the BioImage Model Zoo."""

@@ -1,0 +1,263 @@
+"""Tiles computed by the workers of a Dask cluster, which share a file system.
+
+Each worker loads the model once, reads its own tiles of the image and writes its own chunks of the
+scratch store. Only this process writes the ledger, so a worker that dies costs the tiles it had.
+
+On a SLURM cluster, a program of a few lines starts workers with dask-jobqueue (pip install it) and
+prints the address for ``unet2015 predict --scheduler``::
+
+    from dask_jobqueue import SLURMCluster
+    cluster = SLURMCluster(cores=8, processes=1, memory="16GB", walltime="04:00:00")
+    cluster.scale(jobs=10)
+    print(cluster.scheduler_address)
+    input("Enter ends the cluster")
+
+Image, model and result must lie in folders that all machines see under the same paths.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from concurrent.futures import CancelledError
+from contextlib import nullcontext, suppress
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import torch
+
+from ..builtin import find_model
+from ..checkpoint import load_model
+from ..engines.device import Engine
+from ..errors import InputError, UnreachableError
+from ..images import open_image
+from ..images.fingerprint import image_state
+from ..tiles import TileGrid
+from .imagefile import digest
+from .results import Result
+from .scratch import ScratchPixels
+from .tasks import Task, Work, compute, plane_statistics, statistics_key, unfinished
+
+logger = logging.getLogger(__name__)
+
+BATCH = 4
+"""Tiles that a worker gets at once: enough to overlap reading, network and writing."""
+
+ONE_AT_A_TIME = threading.Lock()
+"""A worker with several threads computes one batch at a time: the network takes all its cores."""
+
+PATIENCE = "10s"
+"""How long a scheduler may take to answer."""
+
+PARTING = 60.0
+"""Seconds in which a worker may finish the tiles that it has begun when a run ends early."""
+
+
+class Recipe(NamedTuple):
+    """A `Task` and its store as a worker needs them: by path."""
+
+    image: Path
+    state: str
+    """The image's fingerprint: workers outlive a command, and the image may be another by then."""
+    channels: tuple[int, ...]
+    model: Path
+    digest: str
+    engine: Engine
+    grid: TileGrid
+    result: Result
+    pixels: Path
+    threads: int | None
+
+
+class Cluster:
+    """Dask workers. A context manager.
+
+    Parameters
+    ----------
+    model : Path
+        The model's file, which the workers load.
+    scheduler : str, optional
+        Address of a running cluster's scheduler.
+    workers : int, optional
+        How many workers to start on this machine, if there is no `scheduler`.
+
+    Raises
+    ------
+    InputError
+        If Dask is not installed or the scheduler does not answer.
+    """
+
+    def __init__(
+        self, model: Path, scheduler: str | None = None, workers: int | None = None
+    ) -> None:
+        distributed = _import_distributed()
+        self._model = find_model(model).resolve()
+        self._distributed = distributed
+        self._local = None
+        self._threads = None
+        self.processes = 1  # that share this machine's memory, as far as is known
+        if scheduler is None:
+            # By default Dask gives each worker one thread for arithmetic.
+            workers = workers or 1
+            self._threads = max(1, torch.get_num_threads() // workers)
+            self._local = distributed.LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=None
+            )
+            self.processes = len(self._local.workers)
+        try:
+            self._client = distributed.Client(self._local or scheduler, timeout=PATIENCE)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"no Dask scheduler answers at {scheduler}: check the address ({error})."
+            ) from error
+
+    def compute(
+        self,
+        task: Task,
+        state: str,
+        works: Iterable[Work],
+        pixels: ScratchPixels,
+        ledger: MutableMapping[str, Any],
+        progress: Callable[[int], object],
+    ) -> None:
+        """Do what `tasks.compute` does, on the workers; `state` is the image's fingerprint."""
+        recipe = Recipe(
+            task.image.path.resolve(),
+            state,
+            task.channels,
+            self._model,
+            digest(task.model),
+            task.engine,
+            task.grid,
+            task.result,
+            pixels.path.resolve(),
+            self._threads,
+        )
+        batches = _batches(unfinished(works, ledger, progress))
+        futures: dict[Any, list[Work]] = {}
+        finished = self._distributed.as_completed()
+
+        def submit() -> None:
+            # Some more than are computed at once, so that no worker waits; not all, there may be
+            # many. Workers come and go.
+            wanted = 4 * max(1, sum(self._client.nthreads().values()))
+            for batch in islice(batches, max(0, wanted - len(futures))):
+                known = {}
+                for plane in {work.plane for work in batch}:
+                    plane_statistics(task, plane, ledger)
+                    known[statistics_key(plane)] = ledger[statistics_key(plane)]
+                future = self._client.submit(compute_batch, recipe, known, batch, pure=False)
+                futures[future] = batch
+                finished.add(future)
+
+        try:
+            submit()
+            for future in finished:
+                future.result()
+                for work in futures.pop(future):
+                    ledger[work.key] = None
+                    progress(work.tile.height * work.tile.width)
+                submit()
+        except self._distributed.KilledWorker as error:
+            raise InputError(
+                "the workers died again and again, perhaps for want of memory: give them more, or "
+                "take a smaller --tile, and repeat the command, which goes on where it stopped."
+            ) from error
+        except InputError:
+            raise
+        except Exception as error:  # of many kinds, by what the client was about
+            gone = isinstance(error, (CancelledError, self._distributed.comm.CommClosedError))
+            if self._client.status == "running" and not gone:
+                raise
+            raise InputError(
+                "the Dask scheduler has gone: start another and repeat the command, which goes on "
+                "where it stopped."
+            ) from error
+        finally:
+            if futures:
+                logger.info("waiting for tiles that workers have begun.")
+                # In a thread, since workers that do not answer are waited for without end. What
+                # comes later goes into an array that no other run has.
+                end = threading.Thread(target=self._end, args=(list(futures),), daemon=True)
+                end.start()
+                end.join(PARTING)
+                if end.is_alive():
+                    logger.warning(
+                        "a Dask worker has not ended what it began and may still write to %s.",
+                        pixels.path,
+                    )
+
+    def _end(self, futures: list[Any]) -> None:
+        """Cancel batches, and wait for those that workers have begun."""
+        with suppress(Exception):  # also a scheduler that has gone
+            self._client.cancel(futures)
+            self._client.run(end_of, {future.key for future in futures})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+        if self._local is not None:
+            self._local.close()
+
+
+def compute_batch(recipe: Recipe, statistics: dict[str, Any], works: list[Work]) -> None:
+    """Compute some tiles; runs on a worker."""
+    with ONE_AT_A_TIME:
+        task, pixels = _opened(recipe)
+        compute(task, works, pixels, dict(statistics))
+
+
+async def end_of(keys: set[str], dask_worker: Any) -> None:
+    """Wait until a worker computes none of these batches, which are cancelled but write on.
+
+    Dask gives it the worker, by the parameter's name.
+    """
+    while any(task.key in keys for task in dask_worker.state.all_running_tasks):
+        await asyncio.sleep(0.1)
+
+
+def _import_distributed() -> Any:
+    """Dask's package, which tells every step of its workers unless its settings say otherwise."""
+    try:
+        config = importlib.import_module("dask.config")
+        told = {"logging", "logging-file-config"} & config.config.keys()
+        with nullcontext() if told else config.set({"logging": {"distributed": "warning"}}):
+            return importlib.import_module("distributed")
+    except ImportError as error:
+        raise InputError("Dask is not installed: run `pip install distributed`.") from error
+
+
+@lru_cache(maxsize=1)
+def _opened(recipe: Recipe) -> tuple[Task, ScratchPixels]:
+    """Load and open what a recipe names, once in each worker."""
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
+    model = load_model(recipe.model)
+    if digest(model) != recipe.digest:
+        raise InputError(f"{recipe.model} is not the same file on all machines: copy it again.")
+    if image_state(recipe.image) != recipe.state:
+        raise UnreachableError(
+            f"{recipe.image} is not the same on all machines, or has just changed: repeat the "
+            "command when all see the same file."
+        )
+    task = Task(
+        open_image(recipe.image),
+        recipe.channels,
+        model,
+        recipe.engine,
+        recipe.grid,
+        recipe.result,
+    )
+    return task, ScratchPixels(recipe.pixels)
+
+
+def _batches(works: Iterator[Work]) -> Iterator[list[Work]]:
+    while batch := list(islice(works, BATCH)):
+        yield batch

@@ -1,0 +1,216 @@
+"""From an image file to a result file, of any size, without ever starting over.
+
+The network's result goes tile by tile into an array, from which the result file is made at the end.
+For a small image the array is in memory. For others it is a Zarr in a hidden folder beside the
+result, ``.NAME.unet2015``, with a ledger of what is done: a run that was killed goes on there.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import __version__
+from ..atomic import sync
+from ..checkpoint import Model
+from ..engines.device import Engine
+from ..errors import ImageError, InputError, UnreachableError
+from ..images import Image, open_image, select_channels
+from ..images.fingerprint import check_unchanged, image_state
+from ..images.pyramid import Sliceable
+from ..tiles import TileGrid
+from ..tilesize import tile_grid
+from .results import Result, write_result
+from .scratch import Scratch, differences
+from .tasks import Task, all_work, compute
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+
+RESUMABLE_FROM = 2**22
+"""Pixels of a result for which the work is kept on the disk; below, a run takes seconds."""
+
+
+def predict_file(
+    source: Path,
+    target: Path,
+    model: Model,
+    engine: Engine,
+    result: Result,
+    channels: tuple[str, ...] = (),
+    tile: int | None = None,
+    overwrite: bool = False,
+    keep_scratch: bool = False,
+    progress: Callable[[int], object] = lambda _: None,
+    cluster: Cluster | None = None,
+) -> str:
+    """Predict an image file; see the module for how.
+
+    Parameters
+    ----------
+    source, target : Path
+        The image and the result, which appears when it is complete.
+    model : Model
+        The network.
+    engine : Engine
+        Where and in which precision to compute.
+    result : Result
+        What to write.
+    channels : tuple of str
+        Channels of the image by number or name; empty for all.
+    tile : int, optional
+        Height and width that the network sees; by default what pays and fits into memory.
+    overwrite : bool
+        Whether to throw away what an interrupted run left.
+    keep_scratch : bool
+        Whether to leave the scratch folder with its Zarr.
+    progress : callable
+        Called with the number of pixels done, also for what an earlier run had done.
+    cluster : Cluster, optional
+        Computes the tiles of images that are not small, instead of this process.
+
+    Returns
+    -------
+    str
+        The fingerprint of the image.
+
+    Raises
+    ------
+    InputError
+        If the image cannot be used, goes or changes while it is read (`ImageError`); if it has
+        changed since the run that is gone on with, or model or settings have, or the disk is full.
+    """
+    state = image_state(source)
+    with open_image(source) as image:
+        chosen = select_channels(image, channels, model.network.config.in_channels)
+        processes = 1 if cluster is None else cluster.processes
+        grid = tile_grid(image.shape[-2:], model.network, tile, engine.device, processes)
+        task = Task(image, chosen, model, engine, grid, result)
+        shape = (*image.plane_shape, *image.shape[-2:])
+        kept = keep_scratch or scratch_folder(target).is_dir()
+        if prod(shape) < RESUMABLE_FROM and not kept:
+            pixels = np.empty(shape, result.stored)
+            compute(task, all_work(task), pixels, {}, progress)
+            check_unchanged(source, state)
+            _write(target, pixels, image, result)
+            return state
+        needed = purpose(task, state, tile)
+        if not overwrite:
+            _check_begun(source, scratch_folder(target), needed)
+        with (
+            explained_full_disk(target),
+            Scratch(scratch_folder(target), needed, overwrite) as scratch,
+        ):
+            # What fits into memory may be different in a second run.
+            if "output" not in scratch.ledger:
+                scratch.ledger["output"] = grid.output
+            height, width = scratch.ledger["output"]
+            task = task._replace(grid=TileGrid(grid.shape, (height, width), grid.border, grid.step))
+            stored = scratch.pixels(shape, result.stored, write_stride(task.grid))
+            try:
+                if cluster is None:
+                    compute(task, all_work(task), stored, scratch.ledger, progress)
+                else:
+                    cluster.compute(task, state, all_work(task), stored, scratch.ledger, progress)
+                check_unchanged(source, state)
+            except UnreachableError:  # it may come back as it was
+                raise
+            except ImageError:  # of what is damaged no part is to be trusted
+                scratch.remove()
+                raise
+            _write(target, stored, image, result)
+            scratch.keep() if keep_scratch else scratch.remove()
+    return state
+
+
+def scratch_folder(target: Path) -> Path:
+    """Where the work for a result is kept until it is written."""
+    return target.with_name(f".{target.name}.unet2015")
+
+
+def _check_begun(source: Path, folder: Path, needed: dict[str, Any]) -> None:
+    """Refuse to go on with work of which nothing but the image has changed; other images may.
+
+    With the image the numbers of channels may change that were asked for by name.
+    """
+    changed = differences(folder, needed)
+    if "input" in changed and {"input", "channels"}.issuperset(changed):
+        raise ImageError(
+            f"{source} is another than the one of which {folder} holds an unfinished prediction: "
+            "put that one back, or delete the folder."
+        )
+
+
+def _write(target: Path, pixels: Sliceable, image: Image, result: Result) -> None:
+    """Write the result and bring it to the disk.
+
+    Then a ledger can call it finished, and the work of which it was made can go.
+    """
+    write_result(target, pixels, image, result)
+    sync(target.parent)
+
+
+def write_stride(grid: TileGrid) -> tuple[int, int]:
+    """Distance between tiles: chunks of this size are each written by a single tile.
+
+    A last tile that is longer, by less than a step, also writes the chunk at the edge.
+    """
+    height, width = (size // grid.step * grid.step for size in grid.output)
+    return height, width
+
+
+def purpose(task: Task, state: str, tile: int | None) -> dict[str, Any]:
+    """Everything that the stored pixels depend on; cells are made of them later.
+
+    Parameters
+    ----------
+    task : Task
+        What is to be done.
+    state : str
+        The image's fingerprint.
+    tile : int, optional
+        What the user asked for.
+    """
+    kept = task.result.dtype if task.result.kind == "probability" else ""
+    return {
+        "input": state,
+        "model": digest(task.model),
+        "channels": task.channels,
+        "tile": tile or "automatic",
+        "device": str(task.engine),
+        "output": f"{task.result.kind} {kept}".strip(),
+        "version": __version__,
+    }
+
+
+def digest(model: Model) -> str:
+    """Identify a network and how its input is normalised: 64 hexadecimal digits."""
+    described = [asdict(model.network.config), model.normalisation]
+    found = hashlib.sha256(json.dumps(described).encode())
+    for name, tensor in model.network.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.cpu().numpy().tobytes())
+    return found.hexdigest()
+
+
+@contextmanager
+def explained_full_disk(target: Path) -> Iterator[None]:
+    """Say what a full disk means for the work."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            f"the disk of {target} is full: free some space and repeat the command, which goes on "
+            "where it stopped."
+        ) from error

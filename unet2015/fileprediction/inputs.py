@@ -1,0 +1,172 @@
+"""Which images a path means, and what their results are called."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import platform
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..atomic import name_on_disk
+from ..datasets.ctc import frame_number, is_sequence, sequence_frames
+from ..errors import InputError
+from ..images import IMAGE_SUFFIXES
+from ..images.fingerprint import companions
+from ..images.opening import image_files, images_beside, is_zarr
+
+logger = logging.getLogger(__name__)
+
+
+def plan_results(paths: Sequence[Path], out: Path | None) -> list[tuple[Path, Path, bool]]:
+    """Decide which image becomes which file.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Images, folders of images, sequences of the challenge and, on Windows, patterns.
+    out : Path, optional
+        The result, of one image, or a folder for all results.
+
+    Returns
+    -------
+    list of (Path, Path, bool)
+        Image, file for its result, and whether it is a frame of a sequence of the challenge.
+
+    Raises
+    ------
+    InputError
+        If there is no image, two images would give one result, or a result might replace an image.
+    """
+    found = _whole_images([image for path in paths for image in expand(path)])
+    if not found:
+        raise InputError("no image given: name at least one file or folder.")
+    if out is None:
+        if len(found) > 1:
+            raise InputError(f"{len(found)} images give as many results: name a folder by --out.")
+        out = result_beside(*found[0][:2])
+    is_file = out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
+    if is_file or out.suffix.lower() == ".zarr":
+        if len(found) > 1:
+            raise InputError(f"{len(found)} images cannot become one file, {out}: give a folder.")
+        source, _, is_frame = found[0]
+        return [(source, out, is_frame)]
+    to_file = len(paths) == 1 and paths[0].is_file() and not out.is_dir()
+    if to_file and out.suffix and not re.fullmatch(r"\.v?\d+", out.suffix):  # results.v2
+        raise InputError(
+            f"{out} has no suffix of an image: use .tif, .png or .zarr, or make the folder first, "
+            "if it is to be one."
+        )
+    planned = [(source, out / name, is_frame) for source, name, is_frame in found]
+    _refuse_home(planned, out)
+    _refuse_same(planned)
+    return planned
+
+
+def _refuse_home(planned: Sequence[tuple[Path, Path, bool]], out: Path) -> None:
+    """Refuse to write results among the images, where they may replace others."""
+    for source, target, is_frame in planned:
+        if out.exists() and out.samefile(source.parent) and not is_frame:
+            raise InputError(
+                f"{out} is where {source.name} is, and may hold another {target.name}: give "
+                "another folder for the results."
+            )
+
+
+def _refuse_same(planned: Sequence[tuple[Path, Path, bool]]) -> None:
+    """Refuse to write two results to one file."""
+    taken: dict[str, Path] = {}
+    for source, target, _ in planned:
+        name = name_on_disk(target)
+        if name in taken and taken[name].resolve() == source.resolve():
+            raise InputError(f"{source} is given twice: name it once.")
+        if name in taken:
+            raise InputError(
+                f"{taken[name]} and {source} would both become {target}: "
+                "predict them into different folders."
+            )
+        taken[name] = source
+
+
+def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
+    """List the images under a path.
+
+    Parameters
+    ----------
+    path : Path
+        An image, a folder of images, a sequence of the challenge, or, on Windows, a pattern.
+
+    Yields
+    ------
+    source : Path
+        The image.
+    name : str
+        Of the file for its result.
+    is_frame : bool
+        Whether it belongs to a sequence of the challenge.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no images.
+    """
+    if is_sequence(path):
+        frames = sequence_frames(path)
+        if others := images_beside(path, frames):
+            logger.warning(
+                "%s is a sequence (t000.tif, ...); left out: %s.", path, ", ".join(others)
+            )
+        for frame in frames:
+            yield frame, f"mask{frame_number(frame)}.tif", True
+    elif path.is_dir() and not is_zarr(path):
+        files = image_files(path)
+        results = {result_beside(file, _result_name(file)) for file in files}
+        if found := results.intersection(files):
+            names = ", ".join(sorted(file.name for file in found))
+            logger.info("left out as results of other images: %s.", names)
+        if others := images_beside(path, files):
+            logger.warning("left out, to be named one by one: %s.", ", ".join(others))
+        files = [file for file in files if file not in found]
+        if not files:
+            raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
+        for file in files:
+            yield file, _result_name(file), False
+    elif matches := _matches(path):
+        for match in matches:
+            yield from expand(match)
+    else:
+        yield path, _result_name(path), False
+
+
+def _whole_images(found: list[tuple[Path, str, bool]]) -> list[tuple[Path, str, bool]]:
+    """Keep one of the files of each image that lies in several: it stands for all of them."""
+    if len(found) < 2:  # to look takes a while where an image has many planes
+        return found
+    others = {source: companions(source) for source, _, _ in found}
+    taken: set[Path] = set()
+    for source in sorted(others, key=lambda source: -len(others[source])):
+        if source.absolute() not in taken:
+            taken.update(others[source])
+    left_out = [source.name for source in others if source.absolute() in taken]
+    if left_out:
+        logger.info("left out as parts of other images: %s.", ", ".join(left_out))
+    return [image for image in found if image[0].absolute() not in taken]
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """Files of a pattern, which the shells of Windows leave to the program."""
+    if platform.system() != "Windows" or pattern.exists():
+        return []
+    found = map(Path, glob.glob(str(pattern).replace("[", "[[]")))  # brackets may be in names
+    return sorted(path for path in found if path.exists())
+
+
+def result_beside(image: Path, name: str) -> Path:
+    """Where the result of an image, of a given name, goes if nothing else is said."""
+    stem, dot, suffix = name.partition(".ome.") if ".ome." in name else name.rpartition(".")
+    return image.with_name(f"{stem}-predicted{dot}{suffix}")
+
+
+def _result_name(path: Path) -> str:
+    return path.name if path.suffix.lower().startswith(".tif") else f"{path.stem}.tif"

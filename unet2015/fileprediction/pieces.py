@@ -1,0 +1,226 @@
+"""Connected components of a mask that does not fit in memory.
+
+The mask is labelled block by block, which cuts components into *pieces*. Pieces that touch over a
+face between blocks are one component: the pairs make a graph, whose connected components they are.
+Kept in memory are one block, a row of pixels and a few numbers for each piece, never the labels:
+the blocks are labelled again when they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from ..images.blocks import BlockCache, assemble
+from ..instances import EIGHT_NEIGHBOURS
+
+_STRUCTURE = {8: EIGHT_NEIGHBOURS, 4: ndimage.generate_binary_structure(2, 1)}
+
+
+class Plane(NamedTuple):
+    """A plane of any size that is read by region.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Height and width.
+    read : callable
+        Gives the pixels of a region inside the plane, for the slices of its rows and columns.
+    """
+
+    shape: tuple[int, int]
+    read: Callable[[slice, slice], NDArray[Any]]
+
+
+class Survey(NamedTuple):
+    """The connected components of a plane.
+
+    Attributes
+    ----------
+    component : ndarray of (pieces,)
+        The component of each piece, counted from 0.
+    size : ndarray of (components,)
+        Number of pixels.
+    first : ndarray of (components,)
+        Position of the first pixel in a scan by rows.
+    at_edge : ndarray of (components,)
+        Whether the component reaches the edge of the plane.
+    """
+
+    component: NDArray[np.int64]
+    size: NDArray[np.int64]
+    first: NDArray[np.int64]
+    at_edge: NDArray[np.bool_]
+
+
+@dataclass
+class Pieces:
+    """The connected components of each block of a mask, numbered through from 0.
+
+    Parameters
+    ----------
+    mask : Plane
+        Of bool.
+    neighbours : {4, 8}
+        Which pixels count as connected.
+    block : (int, int)
+        Height and width of the blocks.
+    """
+
+    mask: Plane
+    neighbours: int
+    block: tuple[int, int]
+    _offsets: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def survey(self) -> Survey:
+        """Find out which pieces belong together. Reads the mask once."""
+        height, width = self.mask.shape
+        diagonal = self.neighbours == 8
+        sizes, firsts, at_edge, pairs = [], [], [], [np.empty((0, 2), np.int64)]
+        total = 0
+        above = np.full(width, -1)  # pieces in the row above the blocks; -1 is outside the mask
+        for i in range(-(-height // self.block[0])):
+            upper, lower = np.empty((2, width), np.int64)
+            left = np.empty(0, np.int64)
+            for j in range(-(-width // self.block[1])):
+                rows, columns = self._region(i, j)
+                labels, count = self._label(i, j)
+                self._offsets[i, j] = total
+                sizes.append(np.bincount(labels.ravel(), minlength=count + 1)[1:])
+                row, column = np.divmod(_first_pixels(labels, count), labels.shape[1])
+                firsts.append((row + rows.start) * width + column + columns.start)
+                upper[columns], lower[columns], first, last = (
+                    np.where(face > 0, face.astype(np.int64) + (total - 1), -1)
+                    for face in (labels[0], labels[-1], labels[:, 0], labels[:, -1])
+                )
+                if j > 0:
+                    pairs.append(_touching(left, first, diagonal))
+                left = last
+                at_edge += [first] * (j == 0) + [last] * (columns.stop == width)
+                total += count
+            pairs.append(_touching(above, upper, diagonal))
+            above = lower
+            at_edge += [upper] * (i == 0) + [lower] * (rows.stop == height)
+        outer = np.unique(np.concatenate(at_edge))
+        return _joined(
+            *(np.concatenate(pairs), np.concatenate(sizes), np.concatenate(firsts)),
+            outer[outer >= 0],
+        )
+
+    def mapped(self, values: NDArray[Any], cache: BlockCache | None = None) -> Plane:
+        """Plane with a value for each piece, shape (pieces,), and 0 outside the mask.
+
+        With a cache, regions can be smaller than blocks without labelling these each time.
+        """
+        cache = cache or BlockCache(0)
+
+        def of_block(i: int, j: int) -> NDArray[Any]:
+            labels, count = self._label(i, j)
+            start = self._offsets[i, j]
+            table = np.zeros(count + 1, values.dtype)
+            table[1:] = values[start : start + count]
+            return table[labels]
+
+        return Plane(
+            self.mask.shape,
+            lambda rows, columns: assemble(
+                *(rows, columns, self.block),
+                lambda i, j: cache.get((i, j), lambda: of_block(i, j)),
+                values.dtype,
+            ),
+        )
+
+    def boxes(self, component: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Boxes around the components, shape (components, 4): top, left, bottom, right.
+
+        The last two are exclusive; `component` is that of a `survey`. Reads the mask once.
+        """
+        found = np.empty((len(component), 4), np.int64)
+        for (i, j), start in self._offsets.items():
+            labels, _ = self._label(i, j)
+            top, left = i * self.block[0], j * self.block[1]
+            for piece, (rows, columns) in enumerate(ndimage.find_objects(labels), start):
+                found[piece] = rows.start, columns.start, rows.stop, columns.stop
+                found[piece] += top, left, top, left
+        boxes = np.empty((component.max(initial=-1) + 1, 4), np.int64)
+        boxes[:, :2], boxes[:, 2:] = np.iinfo(np.int64).max, -1
+        np.minimum.at(boxes[:, :2], component, found[:, :2])
+        np.maximum.at(boxes[:, 2:], component, found[:, 2:])
+        return boxes
+
+    def _region(self, i: int, j: int) -> tuple[slice, slice]:
+        (height, width), (rows, columns) = self.mask.shape, self.block
+        return (
+            slice(i * rows, min((i + 1) * rows, height)),
+            slice(j * columns, min((j + 1) * columns, width)),
+        )
+
+    def _label(self, i: int, j: int) -> tuple[NDArray[np.int32], int]:
+        """Components of a block, 1...count, and their count: the same each time."""
+        return ndimage.label(self.mask.read(*self._region(i, j)), _STRUCTURE[self.neighbours])
+
+
+def _touching(
+    one: NDArray[np.int64], other: NDArray[np.int64], diagonal: bool
+) -> NDArray[np.int64]:
+    """Pairs of pieces that touch over a face.
+
+    Parameters
+    ----------
+    one, other : ndarray of (n,)
+        Piece numbers on either side, -1 for none.
+    diagonal : bool
+        Whether pixels touch diagonally too.
+
+    Returns
+    -------
+    ndarray of (pairs, 2)
+
+    Examples
+    --------
+    >>> one, other = np.array([-1, 4, -1, -1]), np.array([7, -1, 7, 9])
+    >>> _touching(one, other, diagonal=True).tolist()
+    [[4, 7]]
+    >>> _touching(one, other, diagonal=False).tolist()
+    []
+    """
+    opposite = [(one, other), (one[1:], other[:-1]), (one[:-1], other[1:])]
+    pairs = np.concatenate([np.stack(sides, axis=1) for sides in opposite[: 3 if diagonal else 1]])
+    return np.unique(pairs[(pairs >= 0).all(axis=1)], axis=0)
+
+
+def _first_pixels(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """Position, in a scan by rows, of the first pixel of each of the labels 1...count."""
+    flat = labels.ravel()
+    inside = np.flatnonzero(flat)[::-1]
+    first = np.empty(count + 1, np.int64)
+    first[flat[inside]] = inside  # backwards: of several values for one label the last one stays
+    return first[1:]
+
+
+def _joined(
+    pairs: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    firsts: NDArray[np.int64],
+    at_edge: NDArray[np.int64],
+) -> Survey:
+    """Put the properties of pieces together to those of components."""
+    pieces = len(sizes)
+    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (pieces, pieces))
+    count, component = (
+        connected_components(graph, directed=False) if pieces else (0, np.zeros(0, np.int64))
+    )
+    size = np.zeros(count, np.int64)
+    np.add.at(size, component, sizes)
+    first = np.full(count, np.iinfo(np.int64).max)
+    np.minimum.at(first, component, firsts)
+    reached = np.zeros(count, bool)
+    reached[component[at_edge]] = True
+    return Survey(component, size, first, reached)

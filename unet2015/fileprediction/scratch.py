@@ -1,0 +1,269 @@
+"""Unfinished work beside its result, so that a killed run goes on where it stopped.
+
+The order of writing makes it safe: pixels are on the disk before the ledger names them, and the
+folder says what it is for only when it is ready.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import suppress
+from itertools import product
+from pathlib import Path
+from typing import IO, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..atomic import atomic_path, empty_locked, lock, remove_locked, sync, to_disk
+from ..errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_PURPOSE, _LEDGER, _LOCK, _PIXELS = "purpose.json", "ledger.jsonl", "lock", "pixels"
+_FINISHED = "finished"
+
+
+class Ledger(MutableMapping[str, Any]):
+    """What has been done: a dictionary whose entries survive a power cut once they are set.
+
+    A file to which one line of JSON, ``[key, value]``, is added for each entry. A line that was cut
+    off, by a full disk for instance, is dropped when the ledger is opened again.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made if it does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "a+b")  # noqa: SIM115
+        self._file.seek(0)
+        self._entries, end = _entries(self._file)
+        self._file.truncate(end)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._file.write(json.dumps([key, value]).encode() + b"\n")
+        self._file.flush()
+        to_disk(self._file.fileno())
+        self._entries[key] = value
+
+    def __getitem__(self, key: str) -> Any:
+        return self._entries[key]
+
+    def __delitem__(self, key: str) -> None:
+        raise TypeError("what has been done stays done")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def close(self) -> None:
+        """Close the file, whose last line may not fit on a full disk."""
+        with suppress(OSError):
+            self._file.close()
+
+
+class Scratch:
+    """A hidden folder for one unfinished work. A context manager; only one process has it.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it does not exist.
+    purpose : mapping
+        Everything that the work depends on, by names that a user understands, as JSON values.
+    overwrite : bool
+        Whether to throw away what another run left, instead of going on with it.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        What has been done.
+
+    Raises
+    ------
+    InputError
+        On entering, if the folder holds work for another purpose or belongs to a running process.
+    """
+
+    def __init__(self, folder: Path, purpose: Mapping[str, Any], overwrite: bool = False) -> None:
+        self.folder = folder
+        self._purpose = json.loads(json.dumps(purpose))
+        self._overwrite = overwrite
+
+    def __enter__(self) -> Self:
+        self._lock = lock(self.folder / _LOCK)
+        try:
+            self._prepare()
+            self.ledger = Ledger(self.folder / _LEDGER)
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def _prepare(self) -> None:
+        written = self.folder / _PURPOSE
+        before = None if self._overwrite else _read_purpose(written)
+        if before is not None:
+            changed = _differing(before, self._purpose)
+            if changed and is_unfinished(self.folder):
+                told = ", ".join(_told(name, before, self._purpose) for name in changed)
+                raise InputError(
+                    f"{self.folder} holds an unfinished prediction with {told}: repeat the "
+                    "command that began it, or start afresh with --overwrite."
+                )
+            if not changed:
+                return
+        written.unlink(missing_ok=True)
+        empty_locked(self.folder, self._lock)
+        with atomic_path(written) as temporary:
+            temporary.write_text(json.dumps(self._purpose))
+        sync(self.folder)
+
+    def __exit__(self, *_: object) -> None:
+        self.ledger.close()
+        self._lock.close()
+
+    def pixels(
+        self, shape: Sequence[int], dtype: np.dtype[Any], chunk: tuple[int, int]
+    ) -> ScratchPixels:
+        """Open the array of the result, which is made if it is not there.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Ends in height and width.
+        dtype : numpy.dtype
+            Of the pixels.
+        chunk : (int, int)
+            Height and width of the chunks.
+        """
+        import zarr  # takes half a second
+
+        if _PIXELS not in self.ledger:
+            # With a name that none had before, so that workers of an earlier run, which may write
+            # on, spoil nothing.
+            path = self.folder / f"{_PIXELS}-{secrets.token_hex(4)}.zarr"
+            zarr.create_array(
+                str(path),
+                shape=tuple(shape),
+                dtype=dtype,
+                chunks=(*(1 for _ in shape[:-2]), *chunk),
+            )
+            sync(path / "zarr.json")
+            sync(path)
+            sync(self.folder)
+            self.ledger[_PIXELS] = path.name
+        return ScratchPixels(self.folder / self.ledger[_PIXELS])
+
+    def keep(self) -> None:
+        """Leave the folder; from now on it may go when a run for another purpose comes."""
+        self.ledger[_FINISHED] = None
+
+    def remove(self) -> None:
+        """Delete the folder, when the result is complete and on the disk."""
+        # First what makes it count as work that can be gone on with.
+        (self.folder / _PURPOSE).unlink()
+        self.ledger.close()
+        try:
+            remove_locked(self.folder, self._lock)
+        except OSError as error:  # another program looks at it, or another process has it now
+            logger.warning("%s is no longer needed but stays (%s).", self.folder, error)
+
+
+class ScratchPixels:
+    """A Zarr array whose regions are on the disk when they have been set."""
+
+    def __init__(self, path: Path) -> None:
+        import zarr
+
+        self.path = path
+        self._array = zarr.open_array(str(path), mode="r+")
+        self._named: set[Path] = set()
+        self.shape: tuple[int, ...] = self._array.shape
+        self.dtype: np.dtype[Any] = self._array.dtype
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._array[index]
+
+    def __setitem__(self, index: tuple[int | slice, ...], pixels: NDArray[Any]) -> None:
+        self._array[index] = pixels
+        bounds = [(i, i + 1) if isinstance(i, int) else (i.start, i.stop) for i in index]
+        touched = (
+            range(start // size, (stop - 1) // size + 1)
+            for (start, stop), size in zip(bounds, self._array.chunks, strict=True)
+        )
+        for chunk in product(*touched):
+            file = self.path / self._array.metadata.encode_chunk_key(chunk)
+            if file.exists():  # Zarr leaves out what is all zero
+                sync(file)
+                self._sync_name(file)
+
+    def _sync_name(self, file: Path) -> None:
+        """Bring the name of a file to the disk, and once those of the new folders above it."""
+        home, *above = file.relative_to(self.path).parents
+        for folder in [home] if home in self._named else [home, *above]:
+            sync(self.path / folder)
+        self._named.add(home)
+
+
+def _entries(file: IO[bytes]) -> tuple[dict[str, Any], int]:
+    """Entries of a ledger's file, and how many of its bytes they take."""
+    entries: dict[str, Any] = {}
+    end = 0
+    for line in file:
+        # A power cut may leave anything where a line should be.
+        try:
+            key, value = json.loads(line) if line.endswith(b"\n") else (None, None)
+        except (TypeError, ValueError):
+            break
+        if key is None:
+            break
+        entries[key] = value
+        end += len(line)
+    return entries, end
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a scratch folder holds work that a run would go on with."""
+    if _read_purpose(folder / _PURPOSE) is None:
+        return False
+    with suppress(FileNotFoundError), open(folder / _LEDGER, "rb") as file:
+        return _FINISHED not in _entries(file)[0]
+    return True
+
+
+def begun_purpose(folder: Path) -> dict[str, Any]:
+    """What the unfinished work in a scratch folder is for; nothing if there is none."""
+    return (_read_purpose(folder / _PURPOSE) or {}) if is_unfinished(folder) else {}
+
+
+def differences(folder: Path, purpose: Mapping[str, Any]) -> list[str]:
+    """In what the purpose of the unfinished work in a scratch folder is another than this one."""
+    begun = begun_purpose(folder)
+    return _differing(begun, json.loads(json.dumps(purpose))) if begun else []
+
+
+def _read_purpose(path: Path) -> dict[str, Any] | None:
+    """What a folder is for; None if that is not to be read, and so nothing was begun."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (FileNotFoundError, NotADirectoryError, TypeError, ValueError):
+        return None
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**before, **now} if before.get(name) != now.get(name)]
+
+
+def _told(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in words what differs; digests say nothing to a reader."""
+    if len(f"{before.get(name)}") == 64:
+        return f"another {name}"
+    return f"{name} {before.get(name)} instead of {now.get(name)}"

@@ -1,0 +1,79 @@
+"""Numbered cells of an image that does not fit in memory, as if it had been labelled whole."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..images.streaming import PIECE
+from .pieces import Pieces, Plane
+
+
+class Cells(NamedTuple):
+    """Numbered cells of a plane.
+
+    Attributes
+    ----------
+    total : int
+        The number of cells.
+    labels : Plane
+        0 for the background, 1...total for the cells; uint32.
+    """
+
+    total: int
+    labels: Plane
+
+
+def number_cells(
+    foreground: Plane,
+    min_size: int = 0,
+    fill_holes: bool = False,
+    neck_depth: float | None = None,
+    block: tuple[int, int] = PIECE,
+) -> Cells:
+    """Number the 8-connected components of a plane exactly as `label_cells` does.
+
+    Parameters
+    ----------
+    foreground : Plane
+        Of bool. It is read twice, and more often to fill holes and to part cells.
+    min_size : int
+        Cells of fewer pixels, counted over all blocks and after filling, become background.
+    fill_holes : bool
+        Whether background that is not 4-connected to the image's edge becomes foreground first.
+    neck_depth : float, optional
+        If given, cells are then parted at their necks (`part_at_necks`).
+    block : (int, int)
+        Rows and columns that are labelled at once.
+
+    Returns
+    -------
+    Cells
+        Numbered in the order in which a scan by rows meets them. Reading regions of whole blocks is
+        fastest.
+    """
+    if fill_holes:
+        foreground = _filled(foreground, block)
+    if neck_depth is not None:
+        from ..necks import part_plane  # with scikit-image, which takes half a second to import
+
+        foreground = part_plane(foreground, neck_depth, min_size, block)
+    pieces = Pieces(foreground, 8, block)
+    found = pieces.survey()
+    kept = np.flatnonzero(found.size >= max(min_size, 1))
+    order = kept[np.argsort(found.first[kept])]
+    number = np.zeros(len(found.size), np.uint32)
+    number[order] = np.arange(1, len(order) + 1, dtype=np.uint32)
+    return Cells(len(order), pieces.mapped(number[found.component]))
+
+
+def _filled(foreground: Plane, block: tuple[int, int]) -> Plane:
+    background = Plane(foreground.shape, lambda rows, columns: ~foreground.read(rows, columns))
+    pieces = Pieces(background, 4, block)
+    found = pieces.survey()
+    holes = pieces.mapped(~found.at_edge[found.component])
+    return Plane(
+        foreground.shape,
+        lambda rows, columns: foreground.read(rows, columns) | holes.read(rows, columns),
+    )

@@ -1,0 +1,203 @@
+"""Which label image of a result belongs to which label image of the reference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from numpy.typing import NDArray
+
+from ..errors import InputError, by
+from ..images import IMAGE_SUFFIXES
+from ..images.opening import image_files, is_zarr
+from .labelimages import open_labels, read_plane
+
+_Key = TypeVar("_Key", int, str)
+_NUMBERED = re.compile(r"(?:mask|man_seg|man_track)(\d{3,})")
+
+
+class FramePair(NamedTuple):
+    """A reference file and the result file to compare it with.
+
+    Attributes
+    ----------
+    name : str
+        The number of the frame, with its zeros, or the stem of the files.
+    reference, result : Path
+        Label images.
+    """
+
+    name: str
+    reference: Path
+    result: Path
+
+
+def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
+    """Find the result of each reference image.
+
+    Parameters
+    ----------
+    reference : Path or str
+        A folder of the challenge with gold or silver truth (``01_GT``, ``01_ST``), a folder of
+        label images, or one label image, which may be a Zarr folder.
+    result : Path or str
+        A folder with ``maskNNN.tif``, a folder of label images with the reference's stems, or one
+        label image. Images without a reference are left out.
+
+    Returns
+    -------
+    list of FramePair
+        In the order of the frames.
+
+    Raises
+    ------
+    InputError
+        If one is an image and the other a folder, nothing is there, or a frame has no result.
+    """
+    reference, result = Path(reference), Path(result)
+    for path in (reference, result):
+        if not path.exists():
+            raise InputError(f"{path} does not exist: give a folder of label images, or one image.")
+    if is_one_image(reference) != is_one_image(result):
+        image, folder = (reference, result) if is_one_image(reference) else (result, reference)
+        raise InputError(
+            f"{folder} is a folder and {image} one image: give two folders or two images."
+        )
+    if is_one_image(reference):
+        return [FramePair(reference.stem, reference, result)]
+    wanted, there = label_images(reference), label_images(result)
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise InputError(
+            f"{result} holds no label image for {_some(missing, 'frame')} of {reference}: "
+            f"its {len(there)} images are named like {next(iter(there.values())).name}."
+        )
+    return [FramePair(name, path, there[name]) for name, path in wanted.items()]
+
+
+def is_one_image(path: Path) -> bool:
+    """Whether a path is an image, a Zarr folder too, and not a folder of images."""
+    return path.is_file() or is_zarr(path)
+
+
+def label_images(folder: Path) -> dict[str, Path]:
+    """List the label images of a folder, or of its ``SEG`` folder, by frame number or stem.
+
+    ``mask007.tif`` and ``man_seg0007.tif`` are both frame ``007``; where no name is like these,
+    every image counts, by its stem.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one frame has two images.
+    """
+    home = labels_home(folder)
+    numbered = numbered_images(home)
+    if numbered:
+        return {f"{number:03d}": path for number, path in numbered.items()}
+    images = image_files(home)
+    if not images:
+        truths = sorted(path.name for path in home.glob("[0-9][0-9]_[GS]T"))
+        raise InputError(
+            f"{home} holds no label image: "
+            + (
+                f"choose {' or '.join(truths)} in it."
+                if truths
+                else "expected mask000.tif, man_seg000.tif or other "
+                f"{', '.join(IMAGE_SUFFIXES)} files."
+            )
+        )
+    return one_each(home, ((path.stem, path) for path in images))
+
+
+def labels_home(folder: Path) -> Path:
+    """Where the masks of a folder are: in ``SEG`` for truth of the challenge, else in itself."""
+    return folder / "SEG" if (folder / "SEG").is_dir() else folder
+
+
+def numbered_images(folder: Path) -> dict[int, Path]:
+    """List ``maskNNN``, ``man_segNNN`` or ``man_trackNNN`` images by number, ascending."""
+    found = [
+        (int(match[1]), path)
+        for path in image_files(folder)
+        if (match := _NUMBERED.fullmatch(path.stem))
+    ]
+    return one_each(folder, sorted(found))
+
+
+def is_numbered(path: Path) -> bool:
+    """Whether a name is one of those that `numbered_images` lists."""
+    return _NUMBERED.fullmatch(path.stem) is not None
+
+
+def frame_digits(path: Path) -> str:
+    """Digits in a name that `numbered_images` finds, with their zeros."""
+    match = _NUMBERED.fullmatch(path.stem)
+    assert match is not None
+    return match[1]
+
+
+def folder_of_images(reference: Path, images: Path | None) -> Path | None:
+    """Find the microscope's images: `images`, or a folder beside the reference.
+
+    That is ``NN`` for ``NN_GT`` and ``images`` for ``labels``.
+
+    Raises
+    ------
+    InputError
+        If `images` is no folder.
+    """
+    if images is not None and not images.is_dir():
+        raise InputError(f"{images} is no folder: give the folder of the microscope's images.")
+    name = reference.resolve().name
+    match = re.fullmatch(r"(\d\d)_(GT|ST)", name)
+    if images is None and (match or name == "labels"):
+        beside = reference.resolve().with_name(match[1] if match else "images")
+        return beside if beside.is_dir() else None
+    return images
+
+
+def find_image(folder: Path, name: str) -> Path | None:
+    """Find the image of a frame: ``tNNN`` for a number, or the file with the reference's name."""
+    stems = [name, f"t{name}"]
+    if name.isdecimal():
+        stems = [f"t{name}", f"t{int(name):03d}", f"t{int(name):04d}", name]
+    candidates = (folder / f"{stem}{suffix}" for stem in stems for suffix in IMAGE_SUFFIXES)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def planes(pair: FramePair) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """Read the planes of a pair: name, reference (H, W), result (H, W), one after the other."""
+    with open_labels(pair.reference) as reference, open_labels(pair.result) as result:
+        check_shapes(pair, reference.shape, result.shape)
+        for number, plane in enumerate(reference.planes):
+            name = pair.name if len(reference.planes) == 1 else f"{pair.name}[{number}]"
+            yield name, read_plane(reference, plane), read_plane(result, plane)
+
+
+def check_shapes(pair: FramePair, reference: Sequence[int], result: Sequence[int]) -> None:
+    """Refuse a result whose shape is not that of its reference."""
+    if tuple(reference) != tuple(result):
+        raise InputError(
+            f"{pair.result} has the shape {by(result)}, but its reference {pair.reference} "
+            f"{by(reference)}: give a result of the reference's size."
+        )
+
+
+def one_each(folder: Path, found: Iterable[tuple[_Key, Path]]) -> dict[_Key, Path]:
+    """Map frames to their images; refuse a folder that has two for one."""
+    images: dict[_Key, Path] = {}
+    for key, path in found:
+        if key in images:
+            raise InputError(
+                f"{folder} holds {images[key].name} and {path.name} for one frame: remove one."
+            )
+        images[key] = path
+    return images
+
+
+def _some(names: list[str], what: str) -> str:
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"{what}{'s' if len(names) > 1 else ''} {shown}"

@@ -1,0 +1,88 @@
+"""Reading of label images: one plane or several, each pixel with the number of its cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..errors import InputError, by
+from ..images import Image, open_image
+from ..weightmap import as_labels
+
+
+def open_labels(path: Path) -> Image:
+    """Open a label image and check that it can be one; its planes are for `read_plane`.
+
+    Raises
+    ------
+    InputError
+        If the file is not readable or has several channels.
+    """
+    image = open_image(path, indices=True)
+    if image.channels == 1:
+        return image
+    image.close()
+    raise InputError(
+        f"{path} has {image.channels} channels: a label image has one number per pixel, "
+        "so convert colours to labels first."
+    )
+
+
+def integer_labels(
+    name: Path | str, labels: NDArray[Any], ignore: int | None = None
+) -> NDArray[Any]:
+    """Check that an array is one plane of labels; as `as_labels`, but with a name for messages."""
+    try:
+        labels = as_labels(labels, ignore)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    if labels.ndim != 2:
+        raise InputError(
+            f"{name}: the labels have the shape {by(labels.shape)}: "
+            "give one plane with one number per pixel."
+        )
+    return labels
+
+
+def read_plane(
+    image: Image, plane: Sequence[int], rows: slice = slice(None), ignore: int | None = None
+) -> NDArray[Any]:
+    """Read a plane of an opened label image, or rows of it.
+
+    Parameters
+    ----------
+    image : Image
+        As `open_labels` gives it.
+    plane : sequence of int
+        One of its planes.
+    rows : slice
+        Bounds in pixels, without a step; all rows by default.
+    ignore : int, optional
+        A value that is no cell; it is replaced by 0.
+
+    Returns
+    -------
+    array of int, shape (rows, width)
+        Whole numbers in floats become integers.
+
+    Raises
+    ------
+    InputError
+        If it holds anything but whole, non-negative numbers, or is damaged.
+    """
+    return integer_labels(image.plane_name(plane), image.read(plane, rows)[0], ignore)
+
+
+def read_labels(path: Path) -> NDArray[Any]:
+    """Read a label image of one plane, (H, W).
+
+    Raises
+    ------
+    InputError
+        As `open_labels`, or if the file holds several planes.
+    """
+    with open_labels(path) as image:
+        return integer_labels(path, image.read_single()[0])
