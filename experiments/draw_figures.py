@@ -31,7 +31,7 @@ from unet2015.pictures import coloured, to_grey
 from unet2015.sizes import border
 from unet2015.tiles import mirror
 from unet2015.tilesize import tile_grid
-from unet2015.weightmap.picture import draw_weights
+from unet2015.weightmapfiles.picture import draw_weights
 
 INPUT_SIZE = 572
 COLOURS = {

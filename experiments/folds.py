@@ -22,9 +22,9 @@ from unet2015.engines.device import Engine
 from unet2015.evaluation import score_annotated, score_sequence, tables
 from unet2015.images import read_image, write_image
 from unet2015.instances import label_cells
+from unet2015.instances.necks import part_at_necks
 from unet2015.labelfiles.trackfile import write_tracks
 from unet2015.metrics import THRESHOLDS, best_over_thresholds, em_score
-from unet2015.necks import part_at_necks
 from unet2015.prediction import predict
 from unet2015.tracking import Tracker
 

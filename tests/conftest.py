@@ -14,8 +14,8 @@ hypothesis.settings.load_profile("untimed")
 # A job in a shell's background ignores Ctrl-C, and so would the processes that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Small networks gain nothing from threads, and busy machines lose much by them. Their number decides
-# the last bit of results, which have to be the same in processes of one and of two threads.
+# Small networks gain nothing from threads, and busy machines lose much by them. Their number also
+# decides the last bit of results, which must not depend on the process that computes them.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # What the tests expect is a CPU's; those of a GPU: CUDA_VISIBLE_DEVICES=0 pytest -k gpu

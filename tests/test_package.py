@@ -1,7 +1,31 @@
-"""What is installed beside the code."""
+"""What is installed beside the code, and how its parts depend on each other."""
 
+import ast
+from graphlib import TopologicalSorter
 from importlib.resources import files
+from pathlib import Path
+
+import unet2015
+
+ROOT = Path(unet2015.__file__).parent
 
 
 def test_type_checkers_are_told_that_the_package_has_types():
     assert files("unet2015").joinpath("py.typed").is_file()
+
+
+def test_no_part_of_the_package_needs_one_that_needs_it():
+    needs = {}
+    for module in ROOT.rglob("*.py"):
+        part, *_ = names = module.relative_to(ROOT).with_suffix("").parts
+        if part != "__init__":
+            needs.setdefault(part, set()).update(parts_needed(module, len(names)) - {part})
+    TopologicalSorter(needs).prepare()  # raises CycleError and names the parts
+
+
+def parts_needed(module, depth):
+    """Modules and folders right under unet2015 that a module at this depth imports from."""
+    imports = [n for n in ast.walk(ast.parse(module.read_text())) if isinstance(n, ast.ImportFrom)]
+    reaching = [each for each in imports if each.level == depth]  # up to unet2015 itself
+    named = {each.module.split(".")[0] for each in reaching if each.module}
+    return named | {alias.name for each in reaching if not each.module for alias in each.names}

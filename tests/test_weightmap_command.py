@@ -19,8 +19,9 @@ from unet2015.images import open_image, read_image, stream_image, write_image
 from unet2015.instances import label_cells
 from unet2015.labelfiles.labelfolder import find_image
 from unet2015.labelfiles.labelimages import open_labels, read_plane
-from unet2015.weightmap import WeightMapConfig, balanced_class_weights, regions
-from unet2015.weightmap.regions import CellRows, LabelReading, WeightRegions
+from unet2015.weightmap import WeightMapConfig, balanced_class_weights
+from unet2015.weightmapfiles import regions
+from unet2015.weightmapfiles.regions import CellRows, LabelReading, WeightRegions
 
 
 def cells(height=60, width=80, count=14, seed=0, dtype=np.uint16):
@@ -256,7 +257,7 @@ def test_whole_numbers_in_a_float_image_and_a_zarr(tmp_path):
 
 @pytest.mark.parametrize("with_image", [False, True])
 def test_preview(tmp_path, monkeypatch, with_image):
-    monkeypatch.setattr("unet2015.weightmap.preview.WINDOW", 100)
+    monkeypatch.setattr("unet2015.weightmapfiles.preview.WINDOW", 100)
     labels = cells(150, 170, 40)
     write_image(tmp_path / "labels.tif", labels)
     write_image(tmp_path / "image.tif", ndimage.gaussian_filter(labels.astype(np.float32), 2))

@@ -12,9 +12,9 @@ Beside the paper:
 - Sec. 3.1, augmentation: `augment`, tiles with targets and weights: `samples`
 - Sec. 4, experiments: `datasets`, `instances`, `tracking`, `metrics`, `evaluation`
 
-Around it: `images`, `fileprediction` and `labelfiles` read and write, `engines` runs the network,
-`normalisation`, `checkpoint`, `runs` and `builtin` keep it, `report`, `export`, `cli` and
-`commands` are what users see. `necks` is more than the authors did.
+Around it: `images`, `labelfiles`, `weightmapfiles` and `fileprediction` read and write, `engines`
+runs the network, `normalisation`, `checkpoint`, `runs` and `builtin` keep it; `report`, `export`,
+`commands` and `cli` are for users. No part needs one that needs it.
 
 Names are imported when first used, so that ``from unet2015 import border_weight_map`` does not
 import torch.
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from .engines.device import choose_engine
     from .errors import InputError
     from .instances import label_cells
+    from .instances.necks import part_at_necks
     from .loss import weighted_cross_entropy
     from .metrics import seg_score
-    from .necks import part_at_necks
     from .prediction import predict, predict_tiles
     from .schedule import TrainingConfig
     from .settings import Settings
@@ -67,7 +67,7 @@ _HOME = {
     "keep_memory": "engines.allocation",
     "label_cells": "instances",
     "load_model": "checkpoint",
-    "part_at_necks": "necks",
+    "part_at_necks": "instances.necks",
     "predict": "prediction",
     "predict_tiles": "prediction",
     "save_model": "checkpoint",

@@ -26,7 +26,7 @@ from unet2015.fileprediction.results import Result
 from unet2015.fileprediction.scratch import Scratch
 from unet2015.images import open_image, read_image, write_image
 from unet2015.instances import foreground, label_cells
-from unet2015.necks import part_at_necks
+from unet2015.instances.necks import part_at_necks
 from unet2015.prediction import predict
 from unet2015.tiles import TileGrid
 from unet2015.unet import UNet

@@ -35,7 +35,7 @@ from ..settings import Settings, check
 from ..training import train
 from ..unet import UNetConfig
 from ..weightmap import border_weight_map, separate_touching
-from ..weightmap.picture import draw_weights
+from ..weightmapfiles.picture import draw_weights
 from .train import draw_and_tell
 
 logger = logging.getLogger(__name__)

@@ -195,7 +195,9 @@ def _check_options(options: Options) -> None:
     if options.labels and options.classes:
         raise InputError("--labels and --classes exclude each other: choose one.")
     if options.neck_depth is not None:
-        from ..necks import check_depth  # with scikit-image, which takes half a second to import
+        from ..instances.necks import (
+            check_depth,  # with scikit-image, which takes half a second to import
+        )
 
         check_depth(options.neck_depth)
     if options.workers is not None and (options.workers < 1 or options.scheduler):

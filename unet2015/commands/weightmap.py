@@ -38,8 +38,8 @@ from ..weightmap import (
     balanced_class_weights,
     border_weight_map,
 )
-from ..weightmap.preview import draw_peak, frame_of_mask
-from ..weightmap.regions import (
+from ..weightmapfiles.preview import draw_peak, frame_of_mask
+from ..weightmapfiles.regions import (
     LabelReading,
     LabelSummary,
     Peak,

@@ -2,5 +2,5 @@
 
 `inputs` says which images a path means, `jobs` what of them is done already, `imagefile` predicts
 one: its tiles are `tasks`, done here or on a `cluster`, and kept in `scratch`; `results` is what
-becomes of them, with cells joined across tiles by `stitching` of their `pieces`.
+becomes of them.
 """

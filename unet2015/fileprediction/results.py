@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ..images import Image, write_regions
 from ..images.pyramid import Sliceable
 from ..instances import foreground
-from .pieces import Plane
-from .stitching import number_cells
+from ..instances.pieces import Plane
+from ..instances.stitching import number_cells
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The pixel weights w(x) of Eq. 2 and Fig. 3: class balance plus a border term between cells.
 
-`border_weight_map` works on arrays; `weightmap.regions` does the same for images of any size.
+`border_weight_map` works on arrays; `weightmapfiles` does the same for images of any size.
 Importing this package imports neither torch nor anything that reads files.
 """
 

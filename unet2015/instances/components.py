@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from .errors import InputError
+from ..errors import InputError
 
 SMALLEST = 0.25
 """Components smaller than this share of the smallest training cell are no cells. The authors

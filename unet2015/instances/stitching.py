@@ -56,7 +56,7 @@ def number_cells(
     if fill_holes:
         foreground = _filled(foreground, block)
     if neck_depth is not None:
-        from ..necks import part_plane  # with scikit-image, which takes half a second to import
+        from .necks import part_plane  # with scikit-image, which takes half a second to import
 
         foreground = part_plane(foreground, neck_depth, min_size, block)
     pieces = Pieces(foreground, 8, block)

@@ -5,10 +5,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.morphology import disk
 
-from unet2015 import necks
 from unet2015.errors import InputError
-from unet2015.instances import EIGHT_NEIGHBOURS, label_cells
-from unet2015.necks import part_at_necks
+from unet2015.instances import EIGHT_NEIGHBOURS, label_cells, necks
+from unet2015.instances.necks import part_at_necks
 
 
 def discs(distance, radius=12, size=(60, 90)):

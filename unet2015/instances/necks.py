@@ -15,12 +15,12 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-from .errors import InputError
-from .fileprediction.pieces import Pieces, Plane
-from .images.blocks import BlockCache
-from .instances import EIGHT_NEIGHBOURS, as_mask
-from .progress import Progress
-from .weightmap import separate_touching
+from ..errors import InputError
+from ..images.blocks import BlockCache
+from ..progress import Progress
+from ..weightmap import separate_touching
+from . import EIGHT_NEIGHBOURS, as_mask
+from .pieces import Pieces, Plane
 
 LARGEST = 2**24
 """Pixels of the box around a component above which it stays whole: parting takes some 100 bytes of

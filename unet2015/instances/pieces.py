@@ -19,7 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ..images.blocks import BlockCache, assemble
-from ..instances import EIGHT_NEIGHBOURS
+from . import EIGHT_NEIGHBOURS
 
 _STRUCTURE = {8: EIGHT_NEIGHBOURS, 4: ndimage.generate_binary_structure(2, 1)}
 

@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from unet2015.fileprediction.pieces import Plane
-from unet2015.fileprediction.stitching import number_cells
 from unet2015.instances import label_cells
-from unet2015.necks import part_at_necks
+from unet2015.instances.necks import part_at_necks
+from unet2015.instances.pieces import Plane
+from unet2015.instances.stitching import number_cells
 
 
 def plane(array):

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..fileprediction.pieces import Plane
-from ..fileprediction.stitching import number_cells
 from ..images import Image
+from ..instances.pieces import Plane
+from ..instances.stitching import number_cells
 from ..labelfiles.labelimages import read_plane
-from .classes import ClassCounts, ClassWeights, add_counts, count_classes
-from .map import WeightMapConfig, border_weight_map, halo, separate_touching
+from ..weightmap.classes import ClassCounts, ClassWeights, add_counts, count_classes
+from ..weightmap.map import WeightMapConfig, border_weight_map, halo, separate_touching
 
 BAND = 512
 """Rows that are read at once, a row of the tiles that most files have."""

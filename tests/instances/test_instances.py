@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 
 from unet2015.errors import InputError
 from unet2015.instances import foreground, label_cells
-from unet2015.necks import part_at_necks
+from unet2015.instances.necks import part_at_necks
 
 
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)), st.integers(0, 6))

@@ -1,0 +1,1 @@
+"""Weight maps of label images in files of any size, and pictures of them."""
