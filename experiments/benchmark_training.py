@@ -1,7 +1,7 @@
 """Speed of training: iterations per second against a bare loop, and tiles against elasticdeform.
 
     python experiments/benchmark_training.py [--base-channels 16] [--iterations N] [--rounds 3]
-        [--output experiments/results/benchmark_training.json]
+        [--output experiments/results/benchmark_training[_cuda].json]
 
 bare      forward, backward and step on one constant tile of 572 x 572 pixels, and nothing else
 unet2015  `unet2015.training.train` as it comes, with its own random tile for each iteration, for so
@@ -28,7 +28,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import elasticdeform
 import numpy as np
 import torch
 from profiling import shares
@@ -62,7 +61,7 @@ def main() -> None:
     parser.add_argument("--base-channels", type=int, default=16)
     parser.add_argument("--iterations", type=int, help="20, and 300 on a GPU, if not given")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "benchmark_training.json")
+    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     keep_memory()
     engine = choose_engine()
@@ -96,11 +95,12 @@ def main() -> None:
             "waiting_for_tiles": waiting,
         },
         "profile_of_a_bare_step": bare_profile(arguments.base_channels, engine),
-        "milliseconds_per_tile": tile_times(prepared[0]),
+        "milliseconds_per_tile": None if on_gpu else tile_times(prepared[0]),
         "augmentation": asdict(AugmentationConfig()),
     }
     print(json.dumps(found, indent=1))
-    arguments.output.write_text(json.dumps(found, indent=1) + "\n")
+    output = arguments.output or HERE / "results" / f"benchmark_training{'_cuda' * on_gpu}.json"
+    output.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def bare_rate(base_channels: int, iterations: int, engine: Engine) -> float:
@@ -156,6 +156,8 @@ def our_rate(
 
 def tile_times(frame: TrainingFrame) -> dict[str, float]:
     """Milliseconds for one tile, made by us and by elasticdeform; both must agree."""
+    import elasticdeform
+
     generator = np.random.default_rng(0)
     border = UNet(base_channels=1).border
     nodes = generator.normal(scale=AugmentationConfig.deformation_sigma, size=(2, 3, 3))

@@ -37,7 +37,7 @@ def shares(work: Callable[[], object], device: torch.device) -> dict[str, float]
             continue  # a kernel, which counts with its operator
         spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         times[_kind(event.key)] += spent
-    total = sum(times.values())
+    total = sum(times.values()) or 1
     return {kind: round(spent / total, 3) for kind, spent in times.most_common()}
 
 

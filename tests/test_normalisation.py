@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from unet2015 import InputError
 from unet2015.normalisation import fit, gather_statistics, normalise, statistics
-from unet2015.prediction import ArraySource
+from unet2015.tiles import ArraySource
 
 
 def image(dtype):

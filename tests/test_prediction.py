@@ -11,12 +11,12 @@ from unet2015.checkpoint import Model
 from unet2015.engines.device import Engine
 from unet2015.normalisation import normalise
 from unet2015.prediction import (
-    ArraySource,
     class_probabilities,
     engine_of,
     predict,
     predict_tiles,
 )
+from unet2015.tiles import ArraySource
 
 CPU = Engine(torch.device("cpu"))
 

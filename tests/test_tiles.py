@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unet2015 import InputError
-from unet2015.prediction import ArraySource
-from unet2015.tiles import TileGrid, mirror, read_mirrored
+from unet2015.tiles import ArraySource, TileGrid, mirror, read_mirrored
 
 grids = st.builds(
     lambda shape, output, border, step: TileGrid(

@@ -17,39 +17,10 @@ from .engines.backends import runner
 from .engines.device import Engine
 from .errors import InputError
 from .prefetch import in_thread, lagging
-from .tiles import Source, Tile, TileGrid, read_mirrored
+from .tiles import ArraySource, Source, Tile, TileGrid, read_mirrored
 from .tilesize import tile_grid
 
 Key = TypeVar("Key")
-
-
-class ArraySource:
-    """An array, (channels, height, width) or (height, width), as a source of regions.
-
-    One of Zarr, Dask or HDF5 is read region by region.
-    """
-
-    def __init__(self, image: Any) -> None:
-        if not isinstance(getattr(image, "dtype", None), np.dtype):  # a list, a tensor
-            image = np.asarray(image)
-        if len(image.shape) not in (2, 3):
-            raise InputError(
-                f"the image has the shape {tuple(image.shape)}: give (channels, height, width)."
-            )
-        if image.dtype.kind not in "buif":
-            raise InputError(f"the image holds {image.dtype} values: give real numbers.")
-        self._image = image
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height, width."""
-        *channels, height, width = self._image.shape
-        return channels[0] if channels else 1, height, width
-
-    def read(self, rows: slice, columns: slice) -> NDArray[Any]:
-        """Pixels of a region, shape (channels, rows, columns)."""
-        region = np.asarray(self._image[..., rows, columns])
-        return region.reshape(-1, *region.shape[-2:])
 
 
 def predict_tiles(
@@ -220,7 +191,8 @@ def predict(
     Parameters
     ----------
     image : ndarray
-        Shape (channels, height, width) or (height, width), any real dtype, of any size from 1 x 1.
+        Shape (channels, height, width) or (height, width), any real dtype, of any size from 1 x 1;
+        arrays of Zarr, Dask and HDF5 are read region by region.
     model : Model
         From `load_model` or `train`. Its network is put into evaluation mode: after a prediction in
         between, training needs ``model.network.train()``.
@@ -265,13 +237,15 @@ def predict_parts(
     """
     if not isinstance(model, Model):
         raise InputError(f"predict takes a model from `load_model`, not a {type(model).__name__}.")
-    image = np.asarray(image)
     source = ArraySource(image)
     check_channels(source, model)
     engine = engine or engine_of(model.network)
     grid = tile_grid(source.shape[1:], model.network, tile, engine.device)
+    found = normalisation.gather_statistics(source)
     outputs = predict_tiles(
-        normalisation.normalise(image.reshape(source.shape), model.normalisation),
+        normalisation.NormalisedSource(
+            source, normalisation.fit(model.normalisation, found, source.dtype)
+        ),
         model.network,
         border=grid.border,
         tile=grid.input,

@@ -119,6 +119,40 @@ class Source(Protocol):
         """Pixels of a region inside the image, shape (channels, rows, columns)."""
 
 
+class ArraySource:
+    """An array, (channels, height, width) or (height, width), as a source of regions.
+
+    One of Zarr, Dask or HDF5 is read region by region.
+    """
+
+    def __init__(self, image: Any) -> None:
+        if not isinstance(getattr(image, "dtype", None), np.dtype):  # a list, a tensor
+            image = np.asarray(image)
+        if len(image.shape) not in (2, 3):
+            raise InputError(
+                f"the image has the shape {tuple(image.shape)}: give (channels, height, width)."
+            )
+        if image.dtype.kind not in "buif":
+            raise InputError(f"the image holds {image.dtype} values: give real numbers.")
+        self._image = image
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        return np.dtype(self._image.dtype)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        *channels, height, width = self._image.shape
+        return channels[0] if channels else 1, height, width
+
+    def read(self, rows: slice, columns: slice) -> NDArray[Any]:
+        """Pixels of a region, shape (channels, rows, columns)."""
+        region = np.asarray(self._image[..., rows, columns])
+        return region.reshape(-1, *region.shape[-2:])
+
+
 def mirror(positions: range, size: int) -> NDArray[np.intp]:
     """Positions inside an axis that mirroring at its ends gives for `positions`.
 
@@ -168,4 +202,4 @@ def read_mirrored(source: Source, rows: range, columns: range) -> NDArray[Any]:
     row, column = mirror(rows, height), mirror(columns, width)
     top, left = int(row.min()), int(column.min())
     pixels = source.read(slice(top, int(row.max()) + 1), slice(left, int(column.max()) + 1))
-    return pixels[:, (row - top)[:, None], (column - left)[None, :]]
+    return pixels.take(column - left, axis=2).take(row - top, axis=1)
