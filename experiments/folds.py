@@ -15,7 +15,7 @@ from scipy.special import logit
 from tqdm import tqdm
 
 from unet2015.checkpoint import Model
-from unet2015.datasets.ctc import frame_number, load_sequence, sequence_frames
+from unet2015.datasets.ctc import frame_digits, load_sequence, sequence_frames
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.engines.device import Engine
@@ -71,8 +71,8 @@ def sequence_fold(name: str, scored: str, silver: bool) -> Fold:
         plain, parted, mirrored = (
             TrackedCells(folder / f"{scored}_{kind}") for kind in ("RES", "PARTED", "MIRRORED")
         )
-        for path in tqdm(sequence_frames(data / scored), "predicting", unit="frame"):
-            number, cells = frame_number(path), _cells(read_image(path), model, engine)
+        for path in tqdm(sequence_frames(data / scored).values(), "predicting", unit="frame"):
+            number, cells = frame_digits(path), _cells(read_image(path), model, engine)
             plain.add(number, cells.plain)
             parted.add(number, cells.parted)
             mirrored.add(number, cells.mirrored)

@@ -117,7 +117,7 @@ def test_pairs_are_matched_by_their_stems(tmp_path):
     with pytest.raises(InputError, match="a in images/ but not in labels/"):
         load_pairs(tmp_path)
     write_image(tmp_path / "labels/b.tif", labels)
-    with pytest.raises(InputError, match=r"b.png and b.tif, which differ in their suffix alone"):
+    with pytest.raises(InputError, match=r"b.png and b.tif for one frame"):
         load_pairs(tmp_path)
 
 

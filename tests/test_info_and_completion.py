@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ import pytest
 
 from unet2015 import __version__
 from unet2015.cli import COMMANDS, main
+from unet2015.commands import info
 from unet2015.images import write_image
 
 
@@ -82,3 +84,21 @@ def test_quiet_leaves_warnings_only(words, tmp_path):
     assert "class weights" in shown[0]
     assert "class weights" not in shown[1]
     assert "all cells have the number" in shown[1]
+
+
+def test_info_tells_an_extra_that_is_broken_from_one_that_is_not_there(monkeypatch):
+    there = importlib.metadata.version
+
+    def version(name):
+        if name == "openvino":
+            raise importlib.metadata.PackageNotFoundError
+        return "2026.1" if name == "dask" else there(name)
+
+    def broken(name):
+        raise ModuleNotFoundError(f"{name} lacks toolz")
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(info.importlib, "import_module", broken)
+    found = info.gather()
+    assert found["openvino"] == "not installed"
+    assert found["dask"] == "2026.1, but cannot be imported (dask lacks toolz)"

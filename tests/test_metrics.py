@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from unet2015.errors import InputError
+from unet2015.evaluation.sequence import score_frame
 from unet2015.metrics import (
     IOU_THRESHOLDS,
     GraphErrors,
@@ -313,16 +314,17 @@ def test_truth_has_no_mistakes(reference):
 
 
 def test_objects_on_unannotated_cells_are_left_out():
-    # Cells 1 and 2 have masks, 3 only a marker. Object 8 lies on it, 9 on nothing, and 7 holds
-    # both cell 2 and the marker of another cell without mask: that one is judged by cell 2.
+    # Cells 1 and 2 have masks, 3 and 6 only markers. Object 8 holds that of 3, 7 that of 6 and cell
+    # 2, by which it is judged, and 9 holds nothing.
     reference = np.array([[1, 1, 0, 2, 2, 2, 0, 0, 0, 0, 0, 0]])
     segmented = np.array([[6, 6, 0, 7, 7, 7, 7, 0, 8, 8, 0, 9]])
     markers = np.array([[4, 0, 0, 5, 0, 0, 6, 0, 3, 0, 0, 0]])
     unknown = objects_without_truth(reference, segmented, markers)
-    assert unknown.tolist() == [8]
-    table = without_objects(overlap_table(reference, segmented), unknown)
-    assert table.segmented_labels.tolist() == [6, 7, 9]
-    assert_allclose(average_precision(count_matches(table))[0], 2 / 3)
+    assert unknown.tolist() == [7, 8]
+    score = score_frame("000", overlap_table(reference, segmented), unknown)
+    assert score.unjudged == 1
+    assert score.mistakes.spurious.tolist() == [9]
+    assert_allclose(average_precision(score.counts)[0], 2 / 3)
 
 
 @given(label_images, label_images, st.sets(st.integers(1, 5)))

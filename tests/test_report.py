@@ -16,11 +16,17 @@ from unet2015.evaluation.worst import worst_cells, worst_first
 from unet2015.images import read_image, write_image
 from unet2015.report import check_page
 from unet2015.report.charts import curve, histogram
-from unet2015.report.gathering import frames_to_show, is_run, read_run, training_frames, weigh
+from unet2015.report.gathering import (
+    frames_to_show,
+    is_run,
+    read_run,
+    score_predictions,
+    training_frames,
+    weigh,
+)
 from unet2015.report.html import Html, element
 from unet2015.report.outlines import boxes, outlines
 from unet2015.report.page import _read
-from unet2015.report.predictions import score_predictions
 from unet2015.report.rasters import LARGEST_SIDE, grey_uri, reduce_labels, reduction, weights_uri
 from unet2015.training import digest
 from unet2015.weightmap import border_weight_map, separate_touching

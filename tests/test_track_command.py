@@ -168,7 +168,7 @@ def test_what_is_no_stack_of_frames_is_refused(tmp_path, capsys):
         write_image(stack, image, axes)
         assert "needs one axis beside height and width" in fails(capsys, stack, "-o", out / "new")
     write_image(stack, np.stack([frame] * 2), "TYX")
-    assert "give --out a new folder" in fails(capsys, stack, "-o", stack)
+    assert "tracks need a folder" in fails(capsys, stack, "-o", stack)
     write_image(stack, np.stack([0 * frame] * 2), "TYX")
     assert "no cell in any of its 2 frames" in fails(capsys, stack, "-o", out)
     zarr.save_array(tmp_path / "cells.zarr", np.stack([frame] * 2))

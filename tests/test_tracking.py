@@ -12,12 +12,18 @@ from numpy.testing import assert_array_equal
 from unet2015 import tracking
 from unet2015.errors import InputError
 from unet2015.labelfiles.trackfile import check_masks, read_tracks, write_tracks
-from unet2015.tracking import Tracker, TrackingConfig, track
+from unet2015.tracking import Tracker, TrackingConfig
 
 
 def row(text):
     """Draw a frame of one row: digits are cells."""
     return np.array([[int(character) if character.isdigit() else 0 for character in text]])
+
+
+def track(frames, config=None):
+    """Link all frames; returns the masks and the tracks."""
+    tracker = Tracker(config)
+    return [tracker.link(frame) for frame in frames], tracker.tracks
 
 
 def tracked(*frames, **settings):

@@ -297,6 +297,11 @@ def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsy
         ((data, "--sequences", "01", "--device", "cuda"), "no CUDA device"),
     ]:
         assert message in refused(capsys, "train", *words, "-o", run)
+    corner = np.pad(np.ones((4, 4), np.uint16), [(0, 66), (0, 76)])
+    for number in range(2):
+        tifffile.imwrite(data / f"02_GT/SEG/man_seg{number:03d}.tif", corner)
+    words = ("--sequences", "01", "--validation-sequences", "02", "--margin", "20")
+    assert "reaches in from the margin" in refused(capsys, "train", data, *words, "-o", run)
     tifffile.imwrite(data / "01_GT/SEG/man_seg001.tif", np.zeros((70, 80, 3), np.uint8))
     assert "man_seg001" in refused(capsys, "train", data, "--sequences", "01", "-o", run)
     assert not run.exists()

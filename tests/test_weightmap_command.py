@@ -367,6 +367,8 @@ def test_preview_finds_the_frame_of_the_challenge(tmp_path):
     write_image(tmp_path / "02/t007.tif", cells())
     assert run(tmp_path / "02_GT", "-o", tmp_path / "o.tif", "--preview", tmp_path / "p.png") == 0
     assert find_image(tmp_path / "02", "0007") == tmp_path / "02/t007.tif"
+    (tmp_path / "02/t007.tif").rename(tmp_path / "02/t007.TIF")
+    assert find_image(tmp_path / "02", "007").samefile(tmp_path / "02/t007.TIF")
 
 
 def fractions(path):

@@ -68,20 +68,20 @@ def predict_widget(
 
     @thread_worker(progress={"total": len(grid) * len(planes), "desc": "predicting"})
     def work() -> Generator[None, None, napari.types.LayerDataTuple]:
-        probability = np.empty(planes.shape, np.float32)
+        numbered = output == CELLS
+        least = loaded.min_size if min_size < 0 else min_size
+        made = np.empty(planes.shape, np.uint32 if numbered else np.float32)
         for index in planes:
+            probability = np.empty(planes.shape[-2:], np.float32)
             _, parts = predict_parts(planes.read(index), loaded, engine=engine)
             for part, values in parts:
-                probability[index][part.write] = values[1]
+                probability[part.write] = values[1]
                 yield
-        if output == PROBABILITY:
-            shown = {"colormap": "magma", "contrast_limits": (0, 1), "blending": "additive"}
-            return probability, {**about, **shown}, "image"
-        cells = np.empty(planes.shape, np.uint32)
-        least = loaded.min_size if min_size < 0 else min_size
-        for index in planes:
-            cells[index] = label_cells(probability[index] > threshold, least)
-        return cells, about, "labels"
+            made[index] = label_cells(probability > threshold, least) if numbered else probability
+        if numbered:
+            return made, about, "labels"
+        shown = {"colormap": "magma", "contrast_limits": (0, 1), "blending": "additive"}
+        return made, {**about, **shown}, "image"
 
     return _started(work())
 

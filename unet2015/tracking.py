@@ -5,7 +5,7 @@ Gaps and divisions are ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +59,18 @@ class Tracker:
     ------
     InputError
         If a setting is out of its range.
+
+    Examples
+    --------
+    >>> tracker = Tracker()
+    >>> tracker.link([[5, 5, 5, 5]])
+    array([[1, 1, 1, 1]], dtype=uint16)
+    >>> tracker.link([[1, 1, 0, 2]])  # the cell divides
+    array([[2, 2, 0, 3]], dtype=uint16)
+    >>> tracker.tracks
+    array([[1, 0, 0, 0],
+           [2, 1, 1, 1],
+           [3, 1, 1, 1]])
     """
 
     def __init__(self, config: TrackingConfig | None = None) -> None:
@@ -119,7 +131,7 @@ class Tracker:
         # A lookup by position: labels may be far larger than their number.
         numbers = np.array([0, *(track_of[label] for label in objects)], np.int64)
         position = np.searchsorted(to_last.segmented_labels, current, side="right")
-        numbered = np.where(current == 0, 0, numbers[position])
+        numbered = numbers[position]
         self._remember(numbered)
         return numbered.astype(np.uint16)
 
@@ -193,36 +205,3 @@ def _greedy(table: Overlaps, least: float, taken: set[int]) -> dict[int, int]:
             track_of[label] = track
             used.add(track)
     return track_of
-
-
-def track(
-    frames: Iterable[ArrayLike], config: TrackingConfig | None = None
-) -> tuple[list[NDArray[np.uint16]], NDArray[np.int64]]:
-    """Track the cells of a sequence that fits into memory; see `Tracker` for how, and for streams.
-
-    Parameters
-    ----------
-    frames : iterable of integer array (H, W)
-        Objects of each frame, numbered in any way.
-    config : TrackingConfig, optional
-
-    Returns
-    -------
-    list of uint16 array (H, W)
-        The frames, numbered by track.
-    int64 array (N, 4)
-        For each track its label, first frame, last frame, and parent or 0.
-
-    Examples
-    --------
-    >>> frames = [[[5, 5, 5, 5]], [[1, 1, 0, 2]]]  # a cell divides
-    >>> masks, tracks = track(np.array(frame) for frame in frames)
-    >>> masks[1]
-    array([[2, 2, 0, 3]], dtype=uint16)
-    >>> tracks
-    array([[1, 0, 0, 0],
-           [2, 1, 1, 1],
-           [3, 1, 1, 1]])
-    """
-    tracker = Tracker(config)
-    return [tracker.link(frame) for frame in frames], tracker.tracks

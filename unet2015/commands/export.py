@@ -8,7 +8,6 @@ What is written has been run and compared with this package's own result.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,14 +55,9 @@ class Options:
 
 def run(options: Options) -> None:
     """Export as `options` say."""
-    writers: dict[str, Callable[[Model, Path, Options], None]] = {
-        ".zip": _write_package,
-        ".onnx": lambda model, path, _options: write_onnx(model, path),
-        ".pt": lambda model, path, _options: write_torchscript(model, path),
-    }
     suffix = options.out.suffix.lower()
-    if suffix not in writers:
-        raise InputError(f"{options.out} must end in {', '.join(writers)}.")
+    if suffix not in (".zip", ".onnx", ".pt"):
+        raise InputError(f"{options.out} must end in .zip, .onnx or .pt.")
     about = (options.sample, options.name, options.description, options.license)
     if suffix != ".zip" and (any(about) or options.author):
         raise InputError(
@@ -72,16 +66,19 @@ def run(options: Options) -> None:
         )
     model = load_model(options.model)
     check_writable(options.out)
-    writers[suffix](model, options.out, options)
+    if suffix == ".zip":
+        _write_package(model, options)
+    else:
+        (write_onnx if suffix == ".onnx" else write_torchscript)(model, options.out)
     for what, value in metadata(model).items():
         logger.info("%-14s %s", f"{what}:", value)
     logger.info("written and checked: %s", options.out)
 
 
-def _write_package(model: Model, path: Path, options: Options) -> None:
+def _write_package(model: Model, options: Options) -> None:
     known = find_built_in(options.model)
     about = About(
-        name=options.name or FORBIDDEN.sub("-", f"U-Net 2015 {path.stem}")[:128],
+        name=options.name or FORBIDDEN.sub("-", f"U-Net 2015 {options.out.stem}")[:128],
         authors=options.author,
         license=options.license,
     )
@@ -92,7 +89,7 @@ def _write_package(model: Model, path: Path, options: Options) -> None:
         )
     if options.description:
         about = replace(about, description=options.description)
-    write_package(model, path, about, _sample(options.sample, model))
+    write_package(model, options.out, about, _sample(options.sample, model))
 
 
 def _sample(path: Path | None, model: Model) -> NDArray[Any]:

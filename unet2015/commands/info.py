@@ -57,9 +57,11 @@ def gather() -> dict[str, str]:
 
 def _extra(name: str) -> str:
     try:
-        importlib.import_module(name)
-        return importlib.metadata.version(name)
-    except ModuleNotFoundError:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
         return "not installed"
+    try:
+        importlib.import_module(name)
     except Exception as error:  # whatever a broken package raises
-        return f"installed, but cannot be imported ({error})"
+        return f"{version}, but cannot be imported ({error})"
+    return version

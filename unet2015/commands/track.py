@@ -45,24 +45,11 @@ def run(options: Options) -> None:
     """Track as `options` say."""
     masks = [] if is_one_image(options.result) else _list_frames(options.result)
     source = masks[0].parent if masks else options.result
-    if options.out is None and not masks:
-        raise InputError(
-            f"{source} is one image, and tracks need a folder: say by --out where it shall be."
-        )
     target = options.out or source
+    in_place = target.resolve() == source.resolve()
+    _check_target(source, masks, target, in_place)
     if not masks:
         _check_stack(source, target)
-    in_place = bool(masks) and target.resolve() == source.resolve()
-    if in_place and not all(path.name.startswith("mask") for path in masks):
-        raise InputError(
-            f"{source} holds reference masks, which are not to be renumbered: "
-            "say by --out where the tracks shall go."
-        )
-    if not in_place and target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} exists and is not empty: give --out a new folder.")
-    if target.suffix.lower() in (*IMAGE_SUFFIXES, ".zarr") and not target.is_dir():
-        raise InputError(f"{target} is no folder, which tracks need: give --out without a suffix.")
-    check_writable(target / TRACK_FILE)
     near = target if target.is_dir() else target.parent
     near.mkdir(parents=True, exist_ok=True)
     # Everything is written beside its place first, so that a stopped run leaves nothing half done.
@@ -70,8 +57,7 @@ def run(options: Options) -> None:
         draft = temporary / "result"
         draft.mkdir()
         frames = _read_masks(masks) if masks else _read_stack(source)
-        tracks = _write_draft(frames, draft, options.tracking)
-        number = len(list(draft.glob("mask*")))
+        number, tracks = _write_draft(frames, draft, options.tracking)
         if not len(tracks):
             raise InputError(
                 f"{source} holds no cell in any of its {number} frames: "
@@ -82,6 +68,24 @@ def run(options: Options) -> None:
         else:
             put(draft, target)
     _report(number, tracks, target)
+
+
+def _check_target(source: Path, masks: Sequence[Path], target: Path, in_place: bool) -> None:
+    """Refuse a place where the result of tracking would do harm, or cannot be."""
+    if in_place and not masks:
+        raise InputError(
+            f"{source} is one image, and tracks need a folder: say by --out where it shall be."
+        )
+    if in_place and not all(path.name.startswith("mask") for path in masks):
+        raise InputError(
+            f"{source} holds reference masks, which are not to be renumbered: "
+            "say by --out where the tracks shall go."
+        )
+    if not in_place and target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} exists and is not empty: give --out a new folder.")
+    if target.suffix.lower() in (*IMAGE_SUFFIXES, ".zarr") and not target.is_dir():
+        raise InputError(f"{target} is no folder, which tracks need: give --out without a suffix.")
+    check_writable(target / TRACK_FILE)
 
 
 def _list_frames(result: Path) -> list[Path]:
@@ -138,10 +142,11 @@ def _check_stack(stack: Path, target: Path) -> None:
 
 def _write_draft(
     frames: Iterator[_Frame], draft: Path, config: TrackingConfig
-) -> NDArray[np.int64]:
-    tracker = Tracker(config)
-    for number, frame in enumerate(frames):
-        if number == 0:
+) -> tuple[int, NDArray[np.int64]]:
+    """Write the tracked masks and their tracks; returns the number of frames, and the tracks."""
+    tracker, number = Tracker(config), 0
+    for number, frame in enumerate(frames, start=1):
+        if number == 1:
             warn_of_doubt(frame.source, frame.labels)
         try:
             numbered = tracker.link(frame.labels)
@@ -150,7 +155,7 @@ def _write_draft(
         write_image(draft / f"mask{frame.digits}.tif", numbered, pixel_size=frame.pixel_size)
     if len(tracker.tracks):
         write_tracks(draft / TRACK_FILE, tracker.tracks)
-    return tracker.tracks
+    return number, tracker.tracks
 
 
 def _replace_files(masks: Sequence[Path], draft: Path, target: Path) -> None:

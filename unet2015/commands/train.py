@@ -29,8 +29,7 @@ from ..metrics import seg_score, sequence_seg
 from ..pictures import draw_loss
 from ..prediction import predict
 from ..report import Report, check_page, write_page
-from ..report.gathering import read_run, weigh
-from ..report.predictions import score_predictions
+from ..report.gathering import read_run, score_predictions, weigh
 from ..runs import CHECKPOINT_FILE, read_log
 from ..schedule import TrainingConfig
 from ..settings import Settings, check
@@ -126,6 +125,12 @@ def draw_and_tell(folder: Path) -> None:
 def _validation(
     frames: Sequence[AnnotatedFrame], engine: Engine, margin: int
 ) -> Callable[[Model], float]:
+    if not any(seg_score(f.labels, f.labels, margin=margin).values.size for f in frames):
+        raise InputError(
+            f"no cell of the validation sequences reaches in from the margin of {margin} pixels: "
+            "lower --margin, or choose other sequences."
+        )
+
     def seg(model: Model) -> float:
         return sequence_seg(
             seg_score(frame.labels, _find_cells(frame, model, engine), margin=margin)

@@ -36,7 +36,7 @@ def load_frames(
     if not data.is_dir():
         raise InputError(f"{data} is not a folder: give the folder of a data set.")
     if len(set(sequences)) < len(sequences):
-        raise InputError(f"--sequences {' '.join(sequences)} names one twice: name each once.")
+        raise InputError(f"a sequence of {' '.join(sequences)} is named twice: name each once.")
     if sequences:
         found = [load_sequence(data, sequence, silver) for sequence in sequences]
         return [frame for frames in found for frame in frames]

@@ -33,7 +33,7 @@ def is_sequence(folder: Path) -> bool:
     return folder.is_dir() and any(_FRAME.match(path.name) for path in folder.iterdir())
 
 
-def frame_number(path: Path) -> str:
+def frame_digits(path: Path) -> str:
     """Digits in the name of a sequence's image, ``017`` for ``t017.tif``."""
     match = _FRAME.match(path.name)
     if match is None:
@@ -41,12 +41,10 @@ def frame_number(path: Path) -> str:
     return match.group(1)
 
 
-def sequence_frames(folder: Path) -> list[Path]:
-    """Images of a CTC sequence in the order of time."""
+def sequence_frames(folder: Path) -> dict[int, Path]:
+    """Images of a CTC sequence by number, in the order of time."""
     frames = [path for path in folder.iterdir() if _FRAME.match(path.name)]
-    return list(
-        one_each(folder, sorted((int(frame_number(path)), path) for path in frames)).values()
-    )
+    return one_each(folder, sorted((int(frame_digits(path)), path) for path in frames))
 
 
 def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list[AnnotatedFrame]:
@@ -86,7 +84,7 @@ def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list
         found |= numbered_images(folder)
     if not found:
         raise InputError(f"{truth / 'SEG'} holds no man_segNNN.tif: there is nothing to learn.")
-    images = {int(frame_number(path)): path for path in sequence_frames(data / sequence)}
+    images = sequence_frames(data / sequence)
     markers = numbered_images(truth / "TRA") if (truth / "TRA").is_dir() else {}
     masks = {number: read_labels(found[number]) for number in sorted(found)}
     reach = REACH_OF_MISSING_CELL * _typical_radius(masks.values())

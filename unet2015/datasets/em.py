@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from scipy import ndimage
 
 from ..errors import InputError
@@ -46,10 +45,6 @@ def load_slices(data: Path | str) -> list[AnnotatedFrame]:
             "two stacks (slices, height, width) of the same size are wanted."
         )
     return [
-        annotated_frame(f"{data.name}/{number:02}", image, _number_cells(mask > 0))
+        annotated_frame(f"{data.name}/{number:02}", image, ndimage.label(mask > 0)[0])
         for number, (image, mask) in enumerate(zip(images, masks, strict=True))
     ]
-
-
-def _number_cells(cells: np.ndarray) -> np.ndarray:
-    return ndimage.label(cells)[0].astype(np.int32)

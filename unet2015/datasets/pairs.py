@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..images.opening import image_files
 from ..instances import label_cells
 from ..labelfiles.doubt import doubt
+from ..labelfiles.labelfolder import one_each
 from ..labelfiles.labelimages import read_labels
 from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells, smallest_cell
 
@@ -44,13 +45,12 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
                 f"{data}: {', '.join(sorted(names)[:5])}{more} in {here}/ but not in {there}/: "
                 "give each image labels of the same name."
             )
-    frames = [
-        annotated_frame(f"{data.name}/{stem}", read_frame(images[stem]), read_labels(labels[stem]))
-        for stem in sorted(images)
-    ]
-    for frame, stem in zip(frames, sorted(images), strict=True):
-        if why := doubt(frame.labels):
+    frames = []
+    for stem in sorted(images):
+        cells = read_labels(labels[stem])
+        if why := doubt(cells):
             raise InputError(f"{labels[stem]}: {why}")
+        frames.append(annotated_frame(f"{data.name}/{stem}", read_frame(images[stem]), cells))
     require_cells(frames, data)
     return _numbered(frames, data)
 
@@ -79,12 +79,4 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     found = image_files(folder)
     if not found:
         raise InputError(f"{folder} holds no TIFF or PNG files.")
-    by_stem: dict[str, Path] = {}
-    for path in found:
-        if other := by_stem.get(path.stem):
-            raise InputError(
-                f"{folder} holds {other.name} and {path.name}, which differ in their suffix alone: "
-                "keep one of them."
-            )
-        by_stem[path.stem] = path
-    return by_stem
+    return one_each(folder, ((path.stem, path) for path in found))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..images import write_image
+from ..labelfiles.trackfile import write_tracks
 
 HARMONICS = np.arange(2, 6)
 
@@ -92,19 +93,15 @@ def write_sequence(data: Path, sequence: str, frames: Iterator[SyntheticFrame]) 
     frames : iterator of SyntheticFrame
         From `simulate`.
     """
-    folders = [data / sequence, data / f"{sequence}_GT/SEG", data / f"{sequence}_GT/TRA"]
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
+    truth = data / f"{sequence}_GT"
+    tracks: dict[int, list[int]] = {}
     for number, frame in enumerate(frames):
-        names = (f"t{number:03d}.tif", f"man_seg{number:03d}.tif", f"man_track{number:03d}.tif")
-        write_image(folders[0] / names[0], frame.image)
-        for folder, name in zip(folders[1:], names[1:], strict=True):
-            write_image(folder / name, frame.labels)
+        write_image(data / sequence / f"t{number:03d}.tif", frame.image)
+        write_image(truth / "SEG" / f"man_seg{number:03d}.tif", frame.labels)
+        write_image(truth / "TRA" / f"man_track{number:03d}.tif", frame.labels)
         for cell in np.unique(frame.labels[frame.labels > 0]).tolist():
-            first.setdefault(cell, number)
-            last[cell] = number
-    tracks = "".join(f"{cell} {first[cell]} {last[cell]} 0\n" for cell in sorted(first))
-    (folders[2] / "man_track.txt").write_text(tracks, newline="\n")
+            tracks.setdefault(cell, [cell, number, number, 0])[2] = number
+    write_tracks(truth / "TRA" / "man_track.txt", np.array(sorted(tracks.values())))
 
 
 def _random_outline(cells: int, generator: np.random.Generator) -> NDArray[np.complex128]:

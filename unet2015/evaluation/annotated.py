@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics import overlap_table
@@ -42,8 +41,6 @@ def score_annotated(
 
 def _score(frame: AnnotatedFrame, cells: NDArray[Any], margin: int) -> FrameScore:
     table = overlap_table(frame.labels, cells, margin)
-    holders = table.segmented_labels[table.segmented_index[table.majority]]
-    ignored = overlap_table(frame.ignore.astype(np.uint8), cells)
+    ignored = overlap_table(frame.ignore, cells)
     inside = 2 * ignored.shared > ignored.segmented_areas[ignored.segmented_index]
-    unknown = ignored.segmented_labels[ignored.segmented_index[inside]]
-    return score_frame(frame.name, table, np.setdiff1d(unknown, holders))
+    return score_frame(frame.name, table, ignored.segmented_labels[ignored.segmented_index[inside]])

@@ -58,7 +58,7 @@ def draw_mistakes(
         As `check_picture`.
     """
     figure = Figure()
-    images = check_picture(path, reference, result, images)
+    images = folder_of_images(reference, images)
     worst = worst_first(score.frames)[:ROWS]
     labels = read_frames(reference, result, {frame.name for frame in worst})
     rows = [_panels(frame, *labels[frame.name], images) for frame in worst]
@@ -80,8 +80,8 @@ def draw_mistakes(
         figure.savefig(temporary, dpi=120)
 
 
-def check_picture(path: Path, reference: Path, result: Path, images: Path | None) -> Path | None:
-    """Raise now what would stop `draw_mistakes` later; return the folder of images, if any.
+def check_picture(path: Path, reference: Path, result: Path, images: Path | None) -> None:
+    """Raise now what would stop `draw_mistakes` later, or make it destroy what it shows.
 
     Raises
     ------
@@ -94,12 +94,10 @@ def check_picture(path: Path, reference: Path, result: Path, images: Path | None
         raise InputError(f"{path} has no suffix of a picture: choose one of {', '.join(formats)}.")
     check_writable(path)
     images = folder_of_images(reference, images)
-    for pair in pair_frames(reference, result):
+    for pair in pair_frames(reference, result) if path.exists() else ():
         shown = None if images is None else find_image(images, pair.name)
-        for source in (pair.reference, pair.result, shown):
-            if source is not None and path.exists() and path.samefile(source):
-                raise InputError(f"{path} is an input: give the picture another name.")
-    return images
+        if any(path.samefile(source) for source in (pair.reference, pair.result, shown) if source):
+            raise InputError(f"{path} is an input: give the picture another name.")
 
 
 def _panels(

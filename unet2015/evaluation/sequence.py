@@ -137,11 +137,11 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
             f"last of frame {max(markers)}: not scored."
         )
     elif markers:
-        masks = numbered_images(labels_home(result)) if result.is_dir() else {}
+        masks = numbered_images(labels_home(result))
         has_lineage = (truth / "man_track.txt").is_file()
         tracked = has_lineage and (result / TRACK_FILE).is_file()
         absent = _check_frames(result, masks, markers, complete=tracked)
-        if not masks or absent:
+        if absent:
             notes.append("DET and TRA need masks of all frames: not scored.")
         else:
             if not has_lineage:
@@ -188,11 +188,12 @@ def _score_frames(
 
 
 def score_frame(name: str, table: Overlaps, unknown: NDArray[Any]) -> FrameScore:
-    """Score a frame from its overlap table; objects of the labels `unknown` are not judged."""
-    judged = without_objects(table, unknown)
+    """Score a frame from its overlap table; `unknown` objects are judged if they hold a cell."""
+    seg = seg_from_table(table)
+    judged = without_objects(table, np.setdiff1d(unknown, seg.matched))
     return FrameScore(
         name,
-        seg_from_table(table),
+        seg,
         count_matches(judged),
         find_mistakes(judged),
         table.segmented_labels.size - judged.segmented_labels.size,

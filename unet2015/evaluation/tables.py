@@ -75,13 +75,22 @@ def frame_rows(score: SequenceScore) -> list[tuple[Any, ...]]:
 
 def cell_rows(score: SequenceScore) -> list[tuple[Any, ...]]:
     """One row of `CELL_COLUMNS` per reference cell."""
-    return [row for frame in score.frames for row in _cells(frame)]
+    return [row for frame in score.frames for row in cells_of(frame)]
+
+
+def cells_of(frame: FrameScore) -> Iterator[tuple[Any, ...]]:
+    """One row of `CELL_COLUMNS` per reference cell of a frame."""
+    mistake = kinds_of_mistakes(frame)
+    for label, value, matched in zip(*(a.tolist() for a in frame.seg[1:]), strict=True):
+        yield frame.name, label, value, matched, mistake.get(label, "")
 
 
 def text(score: SequenceScore, margin: int, *, cells: bool) -> str:
     """Tables for people: frames, cells if wanted, and the sequence with its definitions."""
     frames = frame_rows(score)
-    mistakes = [sum(row[-4 + kind] for row in frames) for kind in range(4)]
+    mistakes = [
+        sum(map(len, kind)) for kind in zip(*(f.mistakes for f in score.frames), strict=True)
+    ]
     frames.append(("all", *_counts_columns(score.counts, score.seg), *mistakes))
     blocks = [_table(FRAME_COLUMNS, frames)]
     if cells:
@@ -201,12 +210,6 @@ def _counts_columns(counts: MatchCounts, seg: float) -> tuple[Any, ...]:
         panoptic_quality(counts),
         foreground_iou(counts),
     )
-
-
-def _cells(frame: FrameScore) -> Iterator[tuple[Any, ...]]:
-    mistake = kinds_of_mistakes(frame)
-    for label, value, matched in zip(*(a.tolist() for a in frame.seg[1:]), strict=True):
-        yield frame.name, label, value, matched, mistake.get(label, "")
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

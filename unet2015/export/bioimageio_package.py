@@ -39,7 +39,7 @@ LARGEST_SAMPLE = 512
 """The sample is cut to this height and width at most."""
 FORBIDDEN = re.compile(r"[^A-Za-z0-9_+\- ()]")
 """What must not be in the name of a model."""
-MOST_WORDS = 300
+LONGEST_MESSAGE = 300
 """Characters of a library's message that are shown."""
 DOCUMENTATION = """# {name}
 
@@ -301,4 +301,4 @@ def _plain(released: str) -> str:
 def _first(*messages: str) -> str:
     """The beginning of what a library says, which may be very long."""
     text = " ".join(" ".join(messages).split())
-    return text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]} ..."
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]} ..."

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..atomic import name_on_disk
-from ..datasets.ctc import frame_number, is_sequence, sequence_frames
+from ..datasets.ctc import frame_digits, is_sequence, sequence_frames
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES
 from ..images.fingerprint import companions
@@ -112,13 +112,13 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
         If a folder holds no images.
     """
     if is_sequence(path):
-        frames = sequence_frames(path)
+        frames = sequence_frames(path).values()
         if others := images_beside(path, frames):
             logger.warning(
                 "%s is a sequence (t000.tif, ...); left out: %s.", path, ", ".join(others)
             )
         for frame in frames:
-            yield frame, f"mask{frame_number(frame)}.tif", True
+            yield frame, f"mask{frame_digits(frame)}.tif", True
     elif path.is_dir() and not is_zarr(path):
         files = image_files(path)
         results = {result_beside(file, _result_name(file)) for file in files}

@@ -71,7 +71,7 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
     missing = [name for name in wanted if name not in there]
     if missing:
         raise InputError(
-            f"{result} holds no label image for {_some(missing, 'frame')} of {reference}: "
+            f"{result} holds no label image for {_some(missing)} of {reference}: "
             f"its {len(there)} images are named like {next(iter(there.values())).name}."
         )
     return [FramePair(name, path, there[name]) for name, path in wanted.items()]
@@ -161,10 +161,11 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
 
 def find_image(folder: Path, name: str) -> Path | None:
     """Find the image of a frame: ``tNNN`` for a number, or the file with the reference's name."""
-    stems = [name, f"t{name}"]
+    stems = [name]
     if name.isdecimal():
         stems = [f"t{name}", f"t{int(name):03d}", f"t{int(name):04d}", name]
-    candidates = (folder / f"{stem}{suffix}" for stem in stems for suffix in IMAGE_SUFFIXES)
+    suffixes = (*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES))
+    candidates = (folder / f"{stem}{suffix}" for stem in stems for suffix in suffixes)
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -198,6 +199,6 @@ def one_each(folder: Path, found: Iterable[tuple[_Key, Path]]) -> dict[_Key, Pat
     return images
 
 
-def _some(names: list[str], what: str) -> str:
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"{what}{'s' if len(names) > 1 else ''} {shown}"
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"frame{'s' * (len(names) > 1)} {', '.join(names[:5])}{more}"

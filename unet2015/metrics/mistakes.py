@@ -82,7 +82,7 @@ def objects_without_truth(
     Returns
     -------
     int64 array
-        Labels of objects that hold the marker of a cell without a mask, and no cell with one.
+        Labels of objects that hold the marker of a cell without a mask.
 
     Examples
     --------
@@ -95,10 +95,7 @@ def objects_without_truth(
     by_object = overlap_table(markers, segmented)
     held = by_object.majority
     unknown = ~np.isin(by_object.reference_labels[by_object.reference_index[held]], known)
-    candidates = by_object.segmented_labels[by_object.segmented_index[held][unknown]]
-    table = overlap_table(reference, segmented)
-    holders = table.segmented_labels[table.segmented_index[table.majority]]
-    return np.setdiff1d(candidates, holders)
+    return np.unique(by_object.segmented_labels[by_object.segmented_index[held][unknown]])
 
 
 def without_objects(table: Overlaps, labels: NDArray[np.integer]) -> Overlaps:

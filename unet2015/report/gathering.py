@@ -1,4 +1,4 @@
-"""From folders on disk to what a report tells."""
+"""From folders on disk, or what is still in memory, to what a report tells."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..builtin import MODEL_FILE
 from ..errors import InputError
-from ..evaluation import FrameScore, SequenceScore, score_sequence
+from ..evaluation import FrameScore, SequenceScore, score_annotated, score_sequence
 from ..evaluation.worst import (
     microscope_image,
     read_frames,
@@ -188,3 +189,32 @@ def score_result(
     folder_of_images(reference, images)  # better to fail before the scoring
     score = score_sequence(reference, result, margin)
     return worst_frames(score, reference, result, margin, images)
+
+
+def score_predictions(
+    frames: Sequence[AnnotatedFrame],
+    predicted: Sequence[NDArray[Any]],
+    made_by: str,
+    margin: int = 0,
+) -> ScoredResult:
+    """Score the objects that were found in annotated frames.
+
+    Parameters
+    ----------
+    frames : sequence of AnnotatedFrame
+        With names that differ.
+    predicted : sequence of array of int, shape (height, width)
+        The objects of each frame.
+    made_by : str
+        What to call the result.
+    margin : int
+        Width in pixels of the border outside the field of interest.
+    """
+    score = score_annotated(frames, predicted, margin)
+    found = {frame.name: (frame, cells) for frame, cells in zip(frames, predicted, strict=True)}
+    shown = []
+    for worst in frames_to_show(score.frames):
+        frame, cells = found[worst.name]
+        shown.append(ScoredFrame(worst, frame.image.mean(axis=0), frame.labels, cells))
+    sources = ", ".join(sorted({frame.name.rpartition("/")[0] for frame in frames}))
+    return ScoredResult(sources, made_by, margin, score, shown)

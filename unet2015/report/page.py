@@ -35,7 +35,7 @@ def check_page(path: Path) -> None:
 
 
 def write_page(path: Path, report: Report) -> None:
-    """Write a report; its folder is made if need be.
+    """Write a report; its folder is made if need be, see `check_page` for its name.
 
     Parameters
     ----------
@@ -43,13 +43,7 @@ def write_page(path: Path, report: Report) -> None:
         The page, replaced if it exists.
     report : Report
         What it tells.
-
-    Raises
-    ------
-    InputError
-        As `check_page`.
     """
-    check_page(path)
     page = render(report)
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")

@@ -7,6 +7,7 @@ import numpy as np
 from ..evaluation import FrameScore
 from ..evaluation.tables import (
     FRAME_COLUMNS,
+    cells_of,
     field_of_interest,
     frame_rows,
     kinds_of_mistakes,
@@ -99,10 +100,8 @@ def _caption(score: FrameScore, factor: int) -> Html:
 
 def _titles(score: FrameScore) -> tuple[dict[int, tuple[str, str]], dict[int, tuple[str, str]]]:
     """Class and title of each cell and of each object of a frame."""
-    kinds = kinds_of_mistakes(score)
     cells, objects = {}, {}
-    for label, seg, matched in zip(*(array.tolist() for array in score.seg[1:]), strict=True):
-        kind = kinds.get(label, "")
+    for _, label, seg, matched, kind in cells_of(score):
         what = f"cell {label}: SEG {seg:.3f}" + (f", {kind}" if kind else "")
         cells[label] = (kind, what)
         if matched:
