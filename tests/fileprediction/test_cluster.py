@@ -120,6 +120,12 @@ def test_a_worker_refuses_another_model(files):
         compute_batch(recipe_for(files, GRID)._replace(digest="of another model"), {}, [])
 
 
+def test_a_worker_without_a_gpu_says_so(files):
+    recipe = recipe_for(files, GRID)._replace(engine=Engine(torch.device("cuda")))
+    with pytest.raises(InputError, match="a worker has no GPU"):
+        compute_batch(recipe, {}, [])
+
+
 def test_a_worker_refuses_an_image_that_is_not_the_one_meant(files):
     with pytest.raises(UnreachableError, match="not the same on all machines"):
         compute_batch(recipe_for(files, GRID)._replace(state="of another image"), {}, [])

@@ -237,6 +237,8 @@ def _import_distributed() -> Any:
 @lru_cache(maxsize=1)
 def _opened(recipe: Recipe) -> tuple[Task, ScratchPixels]:
     """Load and open what a recipe names, once in each worker."""
+    if recipe.engine.device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("a worker has no GPU, but this machine has: give --device cpu.")
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     model = load_model(recipe.model)
