@@ -223,7 +223,7 @@ def test_an_error_while_reading_ends_the_prediction():
     [
         ((2, 30, 30), None, "has 2 channels, the model takes 1"),
         ((1, 30, 30), 570, "nearest to yours: 556 and 572"),
-        ((1, 30, 30), 188, "smallest that can have 204"),
+        ((1, 30, 30), 188, "take a larger tile"),
         ((1, 0, 30), None, "nothing to predict"),
         ((1, 1, 30, 30), None, "channels, height, width"),
     ],

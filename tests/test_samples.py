@@ -50,6 +50,20 @@ def test_frames_are_prepared_as_the_settings_say():
     np.testing.assert_array_equal(frame.weight, expected)
 
 
+def test_grey_values_vary_alike_however_images_are_scaled():
+    def sample(normalisation):
+        training = TrainingConfig(normalisation=normalisation)
+        (frame,), _ = prepare(frames(), training, WeightMapConfig())
+        config = AugmentationConfig(gain=0.5, offset=0.5)
+        (image, _, _) = random_sample([frame], 16, 2, config, np.random.default_rng(0))
+        return (image - frame.image.mean()) / frame.image.std()
+
+    plain = sample("standard")
+    assert abs(plain.mean()) > 0.1, "the brightness varies"
+    for other in ("minmax", "range"):
+        np.testing.assert_allclose(sample(other), plain, atol=1e-5)
+
+
 def test_cells_that_the_ridges_leave_nothing_of_are_told(caplog):
     labels = np.repeat(np.arange(1, 5), 3)[:, None] * np.ones(8, np.int64)
     small = annotated_frame("small", np.arange(96).reshape(12, 8), labels, labels < 0)

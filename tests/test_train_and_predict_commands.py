@@ -67,6 +67,16 @@ def test_training_on_a_sequence_leaves_model_log_and_curve(data, tmp_path):
     assert (run / "log.csv").read_bytes() == log
 
 
+def test_colour_images_are_trained_on_as_they_are(tmp_path):
+    image, labels = np.zeros((70, 80, 3), np.uint8), np.eye(70, 80, dtype=np.uint8)
+    image[..., 1] = np.arange(80)
+    write_image(tmp_path / "labels/a.tif", labels)
+    (tmp_path / "images").mkdir()
+    tifffile.imwrite(tmp_path / "images/a.tif", image, photometric="rgb")
+    assert cli("train", tmp_path, "-o", tmp_path / "run", *SMALL) == 0
+    assert load_model(tmp_path / "run").network.config.in_channels == 3
+
+
 def test_training_on_the_em_challenge_s_stack_and_a_page_about_it(tmp_path):
     cells = np.full((2, 70, 80), 255, np.uint8)
     cells[:, :, 40] = cells[:, 30] = 0
@@ -286,7 +296,6 @@ def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsy
     for words, message in [
         ((tmp_path / "no",), "is not a folder"),
         ((data, "--sequences", "01", "--validation-sequences", "01"), "choose one"),
-        ((data, "--sequences", "01", "--num-classes", "3"), "num_classes"),
         ((data,), "--sequences 01"),
         ((data, "--sequences", "01", "01"), "twice"),
         ((data, "--sequences", "03"), "does not exist"),

@@ -482,7 +482,6 @@ def test_augmentation_that_cannot_work_is_refused_at_once(wrong):
     [
         ({"tile": 61}, "nearest to yours: 60 and 64"),
         ({"iterations": 0}, "iterations"),
-        ({"seed": 10**30}, "seed"),
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"momentum": 1.0}, "momentum"),
         ({"class_balance": 2.0}, "class_balance"),
@@ -516,7 +515,7 @@ def test_a_ridge_without_a_middle_is_refused_before_training():
 
 def test_channels_that_do_not_fit_are_refused():
     settings = dataclasses.replace(SMALL, network=UNetConfig(in_channels=3))
-    with pytest.raises(InputError, match="set --in-channels 1"):
+    with pytest.raises(InputError, match="has 1 channels, the network takes 3"):
         check(dataclasses.replace(settings, training=TrainingConfig()), frames())
 
 

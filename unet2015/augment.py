@@ -41,9 +41,9 @@ class AugmentationConfig:
     """Largest rotation in degrees, either way; 15 is better where images have a direction, such as
     light and shadow of differential interference contrast."""
     gain: float = 0.2
-    """Largest relative change of the contrast."""
+    """Largest relative change of the contrast, about the mean of the image."""
     offset: float = 0.2
-    """Largest change of the brightness, in units of the normalised image."""
+    """Largest change of the brightness, in standard deviations of the image."""
     interpolation: Interpolation = "nearest"
     """How images are interpolated: linear, as in the authors' later code, takes noise from training
     tiles (of its variance 44 % are left) that images to be predicted still have."""
@@ -75,9 +75,9 @@ class Variation(NamedTuple):
     rotation: float
     """Degrees."""
     gain: float
-    """Factor of the grey values."""
+    """Factor of the grey values' distance from their mean."""
     offset: float
-    """Added to the grey values."""
+    """Added to the grey values, in their standard deviations."""
 
 
 def draw(config: AugmentationConfig, generator: np.random.Generator) -> Variation:
@@ -113,8 +113,8 @@ def deform(
         spans the arrays from the first to the last pixel, shape (2, nodes, nodes). The paper draws
         them from a Gaussian with a standard deviation of 10 pixels on 3 x 3 nodes.
     orders : sequence of int
-        Spline order for each array: 0 (nearest) for labels, 1 (linear) for images and weights, 3
-        (cubic) where it must be smooth.
+        Spline order for each array: 0 (nearest) for labels, and what training takes for images and
+        weights, too; 1 (linear) and 3 (cubic) smooth them.
 
     Returns
     -------

@@ -6,18 +6,18 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from . import __version__
+from . import __version__, normalisation
 from .atomic import atomic_path
 from .builtin import MODEL_FILE, built_in_models, find_model
 from .errors import InputError
 from .normalisation import Scheme
-from .unet import UNet, UNetConfig
+from .unet import UNet
 
 FORMAT = "unet2015 model 1"
 
@@ -51,9 +51,7 @@ class Model:
 
     def __post_init__(self) -> None:
         """Refuse what could be saved, but not loaded."""
-        if self.normalisation not in get_args(Scheme):
-            known = ", ".join(get_args(Scheme))
-            raise InputError(f"no normalisation {self.normalisation!r}: choose one of {known}.")
+        normalisation.check(self.normalisation)
         classes = self.network.config.num_classes
         if len(self.class_names) != classes:
             raise InputError(
@@ -116,7 +114,7 @@ def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     """Make the model that a file describes, its weights included."""
     if "class" in described["architecture"]:
         raise ValueError(f"of the class {described['architecture']['class']}")
-    network = UNet(**dataclasses.asdict(UNetConfig(**described["architecture"])))
+    network = UNet(**described["architecture"])
     network.load_state_dict(tensors)
     return Model(
         network=network.eval(),

@@ -1,4 +1,4 @@
-"""The one exception that tells users what to change."""
+"""Exceptions that tell users what to change."""
 
 from __future__ import annotations
 

@@ -14,10 +14,9 @@ from .tiles import Source
 
 Scheme = Literal["standard", "minmax", "range"]
 """``standard``: mean 0 and standard deviation 1 for each image and channel (our default: phase
-contrast images use a few of the 256 grey levels, and with them scaled as in 2015 the network hardly
-starts to learn). ``minmax``: darkest 0, brightest 1, for each image and channel, as in the authors'
-later plugin. ``range``: integer type to [0, 1], as in the code released in 2015; floats must lie
-there already."""
+contrast images use a few of the 256 grey levels, others the first of 65,536). ``minmax``: darkest
+0, brightest 1, for each image and channel, as in the authors' later plugin. ``range``: integer type
+to [0, 1], as in the code released in 2015; floats must lie there already."""
 
 
 REGION = (1024, 4096)

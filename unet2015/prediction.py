@@ -238,7 +238,12 @@ def predict_parts(
     if not isinstance(model, Model):
         raise InputError(f"predict takes a model from `load_model`, not a {type(model).__name__}.")
     source = ArraySource(image)
-    check_channels(source, model)
+    channels, wanted = source.shape[0], model.network.config.in_channels
+    if channels != wanted:
+        raise InputError(
+            f"the image has {channels} channels, the model takes {wanted}: give an image, of shape "
+            f"(channels, height, width) and not {tuple(source.shape)}, or a model that fits."
+        )
     engine = engine or engine_of(model.network)
     grid = tile_grid(source.shape[1:], model.network, tile, engine.device)
     found = normalisation.gather_statistics(source)
@@ -254,13 +259,3 @@ def predict_parts(
         activation=class_probabilities,
     )
     return grid, outputs
-
-
-def check_channels(source: Source, model: Model) -> None:
-    """Refuse an image whose number of channels is not the model's."""
-    channels, wanted = source.shape[0], model.network.config.in_channels
-    if channels != wanted:
-        raise InputError(
-            f"the image has {channels} channels, the model takes {wanted}: give an image, of shape "
-            f"(channels, height, width) and not {tuple(source.shape)}, or a model that fits."
-        )

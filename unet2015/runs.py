@@ -114,13 +114,13 @@ class Run:
         if not path.exists():
             return 0
         tensors, metadata = read_tensors(path)
-        known = dict(_flat(metadata.get("settings", {}))).keys()
-        if metadata.get("format") != FORMAT or known != dict(_flat(self.settings)).keys():
+        before, now = dict(_flat(metadata.get("settings", {}))), dict(_flat(self.settings))
+        if metadata.get("format") != FORMAT or before.keys() != now.keys():
             raise InputError(
                 f"{path} is not a checkpoint of this version of unet2015: go on with the version "
                 "that wrote it, or choose another folder."
             )
-        _require_equal(self.folder, metadata["settings"], self.settings)
+        _require_equal(self.folder, before, now)
         with torch.no_grad():
             for name, value in network.state_dict().items():
                 value.copy_(tensors[f"network.{name}"])
@@ -183,10 +183,9 @@ def _parse(rows: csv.DictReader[str]) -> Iterator[LogLine]:
 
 
 def _require_equal(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    flat_before, flat_now = dict(_flat(before)), dict(_flat(now))
-    for name in sorted((flat_before.keys() | flat_now.keys()) - {INTERVAL}):
-        if flat_before.get(name) != flat_now.get(name):
-            other = f"{name} = {flat_before.get(name)}, not {flat_now.get(name)}"
+    for name in sorted(now.keys() - {INTERVAL}):
+        if before[name] != now[name]:
+            other = f"{name} = {before[name]}, not {now[name]}"
             if name == DATA:
                 other = "other images or labels"
             elif name == "training.iterations":

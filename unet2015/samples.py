@@ -14,9 +14,9 @@ from torch.nn import functional
 from .augment import AugmentationConfig, draw, tile_coordinates
 from .datasets.frames import AnnotatedFrame, in_field
 from .errors import InputError
-from .normalisation import normalise
+from .normalisation import Scheme, fit, statistics
 from .schedule import TrainingConfig
-from .tiles import fold
+from .tiles import mirror
 from .weightmap import (
     ClassWeights,
     WeightMapConfig,
@@ -35,6 +35,10 @@ class TrainingFrame(NamedTuple):
 
     image: NDArray[np.float32]
     """Normalised, shape (channels, height, width)."""
+    mean: NDArray[np.float32]
+    """Of each channel of the image, shape (channels, 1, 1)."""
+    deviation: NDArray[np.float32]
+    """Standard deviation of each channel, shape (channels, 1, 1)."""
     target: NDArray[np.uint8]
     """1 in cells, 0 in the background and on the ridges between cells; shape (height, width)."""
     weight: NDArray[np.float32]
@@ -87,16 +91,30 @@ def prepare(
     )
     classes = balanced_class_weights(counts, balance=training.class_balance)
     prepared = [
-        TrainingFrame(
-            image=normalise(frame.image, training.normalisation, frame.name),
-            target=(labels > 0).astype(np.uint8),
-            weight=border_weight_map(
-                labels, config.w0, config.sigma, classes, ignore=frame.ignore, separate=False
-            ),
-        )
+        _prepared(frame, labels, training.normalisation, config, classes)
         for labels, frame in zip(separated, frames, strict=True)
     ]
     return prepared, classes
+
+
+def _prepared(
+    frame: AnnotatedFrame,
+    separated: NDArray[Any],
+    scheme: Scheme,
+    config: WeightMapConfig,
+    classes: ClassWeights,
+) -> TrainingFrame:
+    found = statistics(frame.image, frame.name)
+    affine = fit(scheme, found, frame.image.dtype, frame.name)
+    return TrainingFrame(
+        image=affine(frame.image),
+        mean=affine(found.mean[:, None, None]),
+        deviation=(found.deviation * affine.factor)[:, None, None].astype(np.float32),
+        target=(separated > 0).astype(np.uint8),
+        weight=border_weight_map(
+            separated, config.w0, config.sigma, classes, ignore=frame.ignore, separate=False
+        ),
+    )
 
 
 def _separated(frame: AnnotatedFrame, ridge: int) -> NDArray[Any]:
@@ -156,8 +174,9 @@ def random_sample(
         image = linear(frame.image, seen)
     else:
         image = frame.image.reshape(len(frame.image), -1)[:, pixels]
+    gain, offset = np.float32(variation.gain), np.float32(variation.offset)
     return Sample(
-        image=image * np.float32(variation.gain) + np.float32(variation.offset),
+        image=image * gain + ((1 - gain) * frame.mean + offset * frame.deviation),
         target=frame.target.ravel()[judged],
         weight=frame.weight.ravel()[judged],
     )
@@ -219,4 +238,4 @@ def nearest(coordinates: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray
     """
     height, width = shape
     rows, columns = np.floor(coordinates + 0.5).astype(np.intp)
-    return fold(rows, height) * width + fold(columns, width)
+    return mirror(rows, height) * width + mirror(columns, width)

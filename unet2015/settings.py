@@ -15,9 +15,6 @@ from .schedule import TrainingConfig
 from .unet import UNetConfig
 from .weightmap import WeightMapConfig, check_config, check_ridge
 
-LARGEST = 2**63 - 1
-"""PyTorch takes no larger seeds."""
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -36,8 +33,6 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
         value = getattr(config, name)
         if value < least:
             raise InputError(f"{name} is {value}: it must be at least {least}.")
-        if value > LARGEST:
-            raise InputError(f"{name} is {value}: it must be at most {LARGEST}.")
     if not 0 < config.learning_rate < math.inf:
         raise InputError(f"learning_rate is {config.learning_rate}: it must be above 0 and finite.")
     if not config.clip_norm > 0:
@@ -60,5 +55,5 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
         if len(frame.image) != settings.network.in_channels:
             raise InputError(
                 f"{frame.name} has {len(frame.image)} channels, the network takes "
-                f"{settings.network.in_channels}: set --in-channels {len(frame.image)}."
+                f"{settings.network.in_channels}: all images must have as many as it takes."
             )

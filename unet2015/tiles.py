@@ -153,7 +153,7 @@ class ArraySource:
         return region.reshape(-1, *region.shape[-2:])
 
 
-def mirror(positions: range, size: int) -> NDArray[np.intp]:
+def mirror(positions: range | NDArray[np.intp], size: int) -> NDArray[np.intp]:
     """Positions inside an axis that mirroring at its ends gives for `positions`.
 
     The edge pixel itself is not repeated, as in the authors' code (NumPy's ``reflect``), and the
@@ -161,7 +161,7 @@ def mirror(positions: range, size: int) -> NDArray[np.intp]:
 
     Parameters
     ----------
-    positions : range
+    positions : range or array of int
         Positions, which may be negative or beyond the end.
     size : int
         Length of the axis in pixels.
@@ -171,14 +171,9 @@ def mirror(positions: range, size: int) -> NDArray[np.intp]:
     >>> mirror(range(-2, 6), 4).tolist()
     [2, 1, 0, 1, 2, 3, 2, 1]
     """
-    return fold(np.asarray(positions), size)
-
-
-def fold(positions: NDArray[np.intp], size: int) -> NDArray[np.intp]:
-    """`mirror` for an array of positions."""
     period = max(2 * (size - 1), 1)
-    folded = positions % period
-    return np.minimum(folded, period - folded) if size > 1 else np.zeros_like(folded)
+    folded = np.asarray(positions) % period
+    return np.minimum(folded, period - folded)
 
 
 def read_mirrored(source: Source, rows: range, columns: range) -> NDArray[Any]:

@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 
 from .engines.allocation import kept_memory
-from .errors import InputError
 from .tiles import TileGrid
 from .unet import UNet
 
@@ -79,13 +78,7 @@ def tile_grid(
     """
     height, width = shape
     if tile is not None:
-        side = network.output_size(tile)
-        if side < network.step:
-            raise InputError(
-                f"tiles of {tile} pixels cannot move in steps of {network.step}: the smallest that "
-                f"can have {network.valid_input_size(network.step)}."
-            )
-        output = (side, side)
+        output = (network.output_size(tile),) * 2
     else:
         largest = _largest_output(network, _free_memory(device) // processes)
         waste = WASTE if device.type == "cpu" else GPU_WASTE
@@ -100,12 +93,9 @@ def tile_grid(
 def _output_for(size: int, network: UNet, wanted: int, largest: int) -> int:
     """Output height or width of equal tiles that just cover `size`, near what is wanted."""
     rest = _smallest_output(network) % network.step  # tiles move by their output without this
-    for count in (max(round(size / wanted), 1), math.ceil(size / largest)):
-        steps = math.ceil(max(size - rest, 1) / (count * network.step))
-        output = steps * network.step + rest
-        if output <= largest:
-            return output
-    return largest
+    inside = max(size - rest, 1)
+    count = max(round(size / wanted), math.ceil(inside / (largest - rest)), 1)
+    return math.ceil(inside / (count * network.step)) * network.step + rest
 
 
 def _smallest_output(network: UNet) -> int:

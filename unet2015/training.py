@@ -92,7 +92,7 @@ def train(
     warn_of_masks(frames)
     config = settings.training
     with torch.random.fork_rng([engine.device] if engine.device.type == "cuda" else []):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.seed % 2**63)
         network = build(**dataclasses.asdict(settings.network))
         network.output_size(config.tile)  # refuses a tile that is not valid
         engine.place(network, training=True)
@@ -158,7 +158,7 @@ def digest(frames: Sequence[AnnotatedFrame]) -> str:
     for frame in frames:
         for array in (frame.image, frame.labels, frame.ignore):
             found.update(f"{array.shape} {array.dtype}".encode())
-            found.update(np.ascontiguousarray(array).tobytes())
+            found.update(array.tobytes())
     return found.hexdigest()
 
 

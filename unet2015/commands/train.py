@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, Suppress, arg
 
 from ..augment import AugmentationConfig
 from ..checkpoint import Model
@@ -41,6 +41,15 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Network(UNetConfig):
+    """What determines the network. The defaults are the paper's (Sec. 2, Fig. 1; Sec. 3.1)."""
+
+    # These the data determine.
+    in_channels: Suppress[int] = UNetConfig.in_channels
+    num_classes: Suppress[int] = UNetConfig.num_classes
+
+
+@dataclass(frozen=True)
 class Options:
     """Options of ``unet2015 train``."""
 
@@ -62,7 +71,7 @@ class Options:
     """Precision of the convolutions; auto takes bfloat16 where the hardware has it."""
     report: Path | None = None
     """HTML page to write at the end, also about the validation sequences if there are any."""
-    network: OmitArgPrefixes[UNetConfig] = field(default_factory=UNetConfig)
+    network: OmitArgPrefixes[Network] = field(default_factory=Network)
     training: OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
     augmentation: OmitArgPrefixes[AugmentationConfig] = field(default_factory=AugmentationConfig)
     weight_map: OmitArgPrefixes[WeightMapConfig] = field(default_factory=WeightMapConfig)
@@ -92,7 +101,8 @@ def run(options: Options) -> None:
     engine = choose_engine(options.device, options.precision)
     s = "s" * (len(frames) > 1)
     logger.info("%d annotated frame%s; computing on %s.", len(frames), s, engine)
-    settings = Settings(options.network, options.training, options.augmentation, options.weight_map)
+    network = UNetConfig(**asdict(options.network) | {"in_channels": len(frames[0].image)})
+    settings = Settings(network, options.training, options.augmentation, options.weight_map)
     check(settings, validation)
     validate = _validation(validation, engine, options.training.margin) if validation else None
     try:
