@@ -59,6 +59,15 @@ def test_one_image_with_its_target(tmp_path):
             assert image.pixel_size == {"X": (0.5, "µm"), "Y": (0.25, "µm")}
 
 
+def test_a_folder_of_one_image_is_like_the_image(tmp_path):
+    write_image(tmp_path / "labels/a.tif", cells())
+    (tmp_path / "targets").mkdir()
+    words = ("-o", tmp_path / "out.tif", "--target", tmp_path / "targets")
+    for labels in (tmp_path / "labels/a.tif", tmp_path / "labels"):
+        assert run(labels, *words) == 0
+        (tmp_path / "targets/a.tif").unlink()
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".zarr"])
 @pytest.mark.usefixtures("small_bands")
 def test_large_images_have_the_values_of_one_piece(tmp_path, suffix):

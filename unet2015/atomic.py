@@ -57,7 +57,8 @@ def check_place(path: Path) -> None:
     InputError
         If the innermost folder above it that there is cannot be written to.
     """
-    home = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    above = path.absolute().parents  # none of which there is on a drive that is not there
+    home = next((folder for folder in above if os.path.lexists(folder)), above[-1])
     if not is_writable(home):
         raise InputError(f"{home} is no folder that can be written to: choose another place.")
 
@@ -169,6 +170,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         yield temporary
         sync(temporary)
         put(temporary, path)
+        sync(path.parent)
     except OSError as error:
         if error.filename is None or Path(error.filename) == temporary:
             error.filename = str(path)  # the only name that means something to the user
@@ -190,7 +192,8 @@ def empty_locked(folder: Path, file: IO[bytes]) -> None:
     """Delete all in a folder but the locked file."""
     for path in folder.iterdir():
         if path.name != Path(file.name).name:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            is_folder = path.is_dir() and not path.is_symlink()
+            shutil.rmtree(path) if is_folder else path.unlink()
 
 
 def remove_locked(folder: Path, file: IO[bytes]) -> None:

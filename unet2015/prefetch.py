@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -35,20 +35,13 @@ def in_thread(
     (Item, Result)
         Each item with its result. An error of the function is raised here.
     """
-    pending: deque[tuple[Item, Future[Result]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                pending.append((item, pool.submit(function, item)))
-                if len(pending) > waiting:
-                    done, future = pending.popleft()
-                    yield done, future.result()
-            while pending:
-                done, future = pending.popleft()
-                yield done, future.result()
-        finally:
-            for _, future in pending:
-                future.cancel()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        begun = ((item, pool.submit(function, item)) for item in items)
+        for item, future in lagging(begun, waiting):
+            yield item, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def lagging(items: Iterable[Item], count: int) -> Generator[Item]:

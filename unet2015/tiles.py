@@ -83,6 +83,14 @@ class TileGrid:
         """Height and width of what is read for one tile."""
         return self.output[0] + 2 * self.border, self.output[1] + 2 * self.border
 
+    @property
+    def stride(self) -> tuple[int, int]:
+        """Distance between tiles: blocks of this size are each written by a single tile.
+
+        A last tile that is longer, by less than a step, also writes the block at the edge.
+        """
+        return self.output[0] // self.step * self.step, self.output[1] // self.step * self.step
+
     def read(self, tile: Tile) -> tuple[range, range]:
         """Rows and columns that the network sees for `tile`; they may lie outside the image."""
         top, left = tile.top - self.border, tile.left - self.border
@@ -98,8 +106,7 @@ class TileGrid:
 
     def _intervals(self, axis: int) -> list[tuple[int, int]]:
         """Offset and written length of the tiles along one axis."""
-        size, output = self.shape[axis], self.output[axis]
-        stride = output // self.step * self.step
+        size, output, stride = self.shape[axis], self.output[axis], self.stride[axis]
         # A last tile that reaches the end needs no successor, though it is longer than the stride.
         offsets = range(0, max(size - output, 0) + stride, stride)
         return [

@@ -23,7 +23,8 @@ from unet2015.fileprediction.imagefile import digest, predict_file
 from unet2015.fileprediction.results import Result
 from unet2015.fileprediction.scratch import Scratch
 from unet2015.fileprediction.tasks import Work, statistics_key
-from unet2015.images import fingerprint, write_image
+from unet2015.images import write_image
+from unet2015.images.fingerprint import fingerprint
 from unet2015.tiles import TileGrid
 from unet2015.unet import UNet
 

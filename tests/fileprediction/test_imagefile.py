@@ -21,7 +21,7 @@ from unet2015.checkpoint import Model, load_model
 from unet2015.cli import main
 from unet2015.engines.device import Engine
 from unet2015.errors import ImageError
-from unet2015.fileprediction.imagefile import predict_file, write_stride
+from unet2015.fileprediction.imagefile import predict_file
 from unet2015.fileprediction.results import Result
 from unet2015.fileprediction.scratch import Scratch
 from unet2015.images import open_image, read_image, write_image
@@ -472,7 +472,7 @@ def test_mistakes_are_told_before_anything_is_computed(model, image, capsys):
 )
 def test_no_two_tiles_write_to_one_chunk(shape, output, step):
     grid = TileGrid(shape, output, border=4, step=step)
-    height, width = write_stride(grid)
+    height, width = grid.stride
     owners = {}
     for tile in grid:
         for chunk in product(

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from unet2015 import save_model
 from unet2015.checkpoint import Model
@@ -118,6 +119,13 @@ def test_an_image_that_cannot_be_read_does_not_stop_the_others(
     assert cli(*words) == 0
     assert names(out) == ["a.tif", "b.tif", "c.tif"]
     assert (out / "c.tif").stat().st_mtime_ns == before
+
+
+def test_the_folder_that_one_is_in_has_a_name(model, tmp_path, monkeypatch):
+    zarr.save_array(tmp_path / "cells.zarr", CELL)
+    monkeypatch.chdir(tmp_path / "cells.zarr")
+    assert main(["predict", ".", "-m", str(model), "-o", str(tmp_path / "out")]) == 0
+    assert "cells.tif" in names(tmp_path / "out")
 
 
 def test_an_image_that_asks_for_too_much_memory_does_not_stop_the_others(

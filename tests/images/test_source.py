@@ -11,8 +11,9 @@ import pytest
 import tifffile
 
 from unet2015 import InputError
-from unet2015.images import fingerprint, open_image, read_image, select_channels, write_image
+from unet2015.images import open_image, read_image, select_channels, write_image
 from unet2015.images.blocks import BlockCache
+from unet2015.images.fingerprint import fingerprint
 from unet2015.images.metadata import physical_size
 from unet2015.images.source import canonical_axes
 

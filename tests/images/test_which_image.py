@@ -14,7 +14,8 @@ import zarr
 from unet2015 import InputError
 from unet2015.errors import UnreachableError
 from unet2015.fileprediction.inputs import plan_results
-from unet2015.images import fingerprint, open_image, read_image
+from unet2015.images import open_image, read_image
+from unet2015.images.fingerprint import companions, fingerprint
 
 RNG = np.random.default_rng(0)
 PLANES = RNG.integers(0, 999, (3, 40, 50)).astype(np.uint16)
@@ -66,6 +67,17 @@ def test_a_change_in_one_file_of_several_is_noticed(tmp_path: Path) -> None:
     assert fingerprint(first) == before
     os.utime(last, ns=(0, 0))
     assert fingerprint(first) != before
+
+
+def test_files_below_a_link_are_those_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    write_in_files(tmp_path / "real")
+    (tmp_path / "link").symlink_to("real")
+    real, link = (tmp_path / name / "t&0.ome.tif" for name in ("real", "link"))
+    assert companions(link) == companions(real)
+    assert fingerprint(link) == fingerprint(real)
+    planned = plan_results([tmp_path / "link"], tmp_path / "out")
+    assert [source.name for source, _, _ in planned] == ["t&0.ome.tif"]
 
 
 def test_files_of_one_image_are_one_image_of_a_folder(

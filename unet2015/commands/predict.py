@@ -16,7 +16,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -51,7 +51,7 @@ from ..fileprediction.jobs import (
     telling_how_to_go_on,
 )
 from ..fileprediction.results import ProbabilityType, Result
-from ..fileprediction.scratch import begun_purpose, is_unfinished
+from ..fileprediction.scratch import begun_purpose
 from ..images import STREAMED_FROM, check_output, open_image, select_channels
 from ..images.writing import check_own, check_planes
 from ..labelfiles.trackfile import forget_tracks
@@ -121,14 +121,11 @@ def run(options: Options) -> None:
     keep_memory()
     model = load_model(options.model)
     engine = choose_engine(options.device, options.precision)
-    asked = options
-    if options.min_size is None:
-        options = replace(options, min_size=model.min_size)
     jobs = [
-        Job(source, target, is_frame, _result(options, is_frame))
+        Job(source, target, is_frame, _result(options, model, is_frame))
         for source, target, is_frame in plan_results(options.images, options.out)
     ]
-    _check_kinds(asked, jobs)
+    _check_kinds(options, jobs)
     failures = Failures(len(jobs))
     checked = []
     for job in jobs:
@@ -204,15 +201,16 @@ def _check_options(options: Options) -> None:
         raise InputError("--workers is at least 1 and goes without --scheduler.")
 
 
-def _check_kinds(asked: Options, jobs: Sequence[Job]) -> None:
+def _check_kinds(options: Options, jobs: Sequence[Job]) -> None:
     """Refuse options about another kind of result than what comes out."""
     kinds = {job.result.kind for job in jobs}
-    about_cells = asked.min_size is not None or asked.fill_holes or asked.neck_depth is not None
+    sized, parted = options.min_size is not None, options.neck_depth is not None
+    about_cells = sized or parted or options.fill_holes
     if about_cells and "labels" not in kinds:
         raise InputError(
             "--min-size, --fill-holes and --neck-depth are about cells: give --labels too."
         )
-    if asked.dtype is not None and "probability" not in kinds:
+    if options.dtype is not None and "probability" not in kinds:
         raise InputError(
             "--dtype is about probabilities, not about cells or classes: leave it out."
         )
@@ -230,10 +228,11 @@ def _prepare_outputs(jobs: Sequence[Job], out: Path | None) -> None:
 
 def _announce(jobs: Sequence[Job], engines: Sequence[Engine], options: Options) -> None:
     """Say what is to happen."""
-    if any(job.result.kind == "labels" for job in jobs) and (options.min_size or 0) > 1:
-        logger.info("cells of fewer than %d pixels are dropped (--min-size).", options.min_size)
+    least = jobs[0].result.min_size
+    if any(job.result.kind == "labels" for job in jobs) and least > 1:
+        logger.info("cells of fewer than %d pixels are dropped (--min-size).", least)
     for job in jobs:
-        if is_unfinished(scratch_folder(job.target)) and not options.overwrite:
+        if begun_purpose(scratch_folder(job.target)) and not options.overwrite:
             logger.info("going on with %s.", job.target)
     logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
 
@@ -278,18 +277,18 @@ def _purpose(model: Model, engine: Engine, options: Options) -> Mapping[str, Any
         "channels": options.channels,
         "tile": options.tile or "automatic",
         "device": f"{engine}, {options.backend}",
-        **asdict(_result(options)),
+        **asdict(_result(options, model)),
         "version": __version__,
     }
 
 
-def _result(options: Options, is_frame: bool = False) -> Result:
+def _result(options: Options, model: Model, is_frame: bool = False) -> Result:
     """What the options ask for; frames of a challenge's sequence become labels by default."""
     labels = options.labels or (is_frame and not options.classes)
     return Result(
         "labels" if labels else "classes" if options.classes else "probability",
         options.dtype or "float32",
-        options.min_size or 0,
+        model.min_size if options.min_size is None else options.min_size,
         options.fill_holes,
         options.neck_depth,
     )

@@ -43,7 +43,6 @@ from ..weightmapfiles.regions import (
     LabelReading,
     LabelSummary,
     Peak,
-    Regions,
     TargetRegions,
     WeightRegions,
     summarise,
@@ -117,9 +116,9 @@ def run(options: Options) -> None:
         check_unchanged(job.labels, state)  # classes were balanced for what it was
         with open_labels(job.labels) as image:
             if job.target is not None:
-                _write(job.target, TargetRegions(image, reading), image, labels=True)
+                write_regions(job.target, TargetRegions(image, reading), image, labels=True)
             weights = _weights(image, reading, classes, options)
-            _write(job.out, weights, image, labels=False)
+            write_regions(job.out, weights, image, labels=False)
             if best is None or weights.peak.weight > best[1].weight:
                 best = job, weights.peak
     if options.preview is not None and best is not None:
@@ -146,7 +145,8 @@ def plan(options: Options) -> list[Job]:
     if others := images_beside(labels_home(options.labels), found):
         logger.warning("left out of %s: %s.", options.labels, ", ".join(others))
     if len(found) == 1 and options.out.suffix.lower() in SUFFIXES:
-        return [Job(found[0], options.out, options.target)]
+        target = options.target and _in_folder(options.target, found[0])
+        return [Job(found[0], options.out, target)]
     for path in (options.out, options.target):
         if path is not None and path.suffix.lower() in (*SUFFIXES, ".png"):
             raise InputError(
@@ -308,7 +308,3 @@ def _weights(
     return WeightRegions(
         image, reading, options.weight_map, classes, options.spacing, options.dtype
     )
-
-
-def _write(path: Path, regions: Regions, image: Image, labels: bool) -> None:
-    write_regions(path, regions, image.plane_axes + "YX", image.pixel_size, labels)

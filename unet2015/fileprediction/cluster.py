@@ -127,7 +127,7 @@ class Cluster:
     ) -> None:
         """Do what `tasks.compute` does, on the workers; `state` is the image's fingerprint."""
         recipe = Recipe(
-            task.image.path.resolve(),
+            task.image.path.absolute(),
             state,
             task.channels,
             self._model,

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..atomic import sync
 from ..checkpoint import Model
 from ..engines.device import Engine
 from ..errors import ImageError, InputError, UnreachableError
-from ..images import Image, open_image, select_channels
+from ..images import open_image, select_channels
 from ..images.fingerprint import check_unchanged, image_state
-from ..images.pyramid import Sliceable
-from ..tiles import TileGrid
 from ..tilesize import tile_grid
 from .results import Result, write_result
 from .scratch import Scratch, differences
@@ -101,7 +98,7 @@ def predict_file(
             pixels = np.empty(shape, result.stored)
             compute(task, all_work(task), pixels, {}, progress)
             check_unchanged(source, state)
-            _write(target, pixels, image, result)
+            write_result(target, pixels, image, result)
             return state
         needed = purpose(task, state, tile)
         if not overwrite:
@@ -111,11 +108,9 @@ def predict_file(
             Scratch(scratch_folder(target), needed, overwrite) as scratch,
         ):
             # What fits into memory may be different in a second run.
-            if "output" not in scratch.ledger:
-                scratch.ledger["output"] = grid.output
-            height, width = scratch.ledger["output"]
-            task = task._replace(grid=TileGrid(grid.shape, (height, width), grid.border, grid.step))
-            stored = scratch.pixels(shape, result.stored, write_stride(task.grid))
+            height, width = scratch.ledger.setdefault("output", grid.output)
+            task = task._replace(grid=replace(grid, output=(height, width)))
+            stored = scratch.pixels(shape, result.stored, task.grid.stride)
             try:
                 if cluster is None:
                     compute(task, all_work(task), stored, scratch.ledger, progress)
@@ -127,7 +122,7 @@ def predict_file(
             except ImageError:  # of what is damaged no part is to be trusted
                 scratch.remove()
                 raise
-            _write(target, stored, image, result)
+            write_result(target, stored, image, result)
             scratch.keep() if keep_scratch else scratch.remove()
     return state
 
@@ -148,24 +143,6 @@ def _check_begun(source: Path, folder: Path, needed: dict[str, Any]) -> None:
             f"{source} is another than the one of which {folder} holds an unfinished prediction: "
             "put that one back, or delete the folder."
         )
-
-
-def _write(target: Path, pixels: Sliceable, image: Image, result: Result) -> None:
-    """Write the result and bring it to the disk.
-
-    Then a ledger can call it finished, and the work of which it was made can go.
-    """
-    write_result(target, pixels, image, result)
-    sync(target.parent)
-
-
-def write_stride(grid: TileGrid) -> tuple[int, int]:
-    """Distance between tiles: chunks of this size are each written by a single tile.
-
-    A last tile that is longer, by less than a step, also writes the chunk at the edge.
-    """
-    height, width = (size // grid.step * grid.step for size in grid.output)
-    return height, width
 
 
 def purpose(task: Task, state: str, tile: int | None) -> dict[str, Any]:

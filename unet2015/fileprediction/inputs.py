@@ -111,6 +111,7 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
     InputError
         If a folder holds no images.
     """
+    path = path if path.name else path.absolute()  # "." has no name
     if is_sequence(path):
         frames = sequence_frames(path).values()
         if others := images_beside(path, frames):
@@ -146,12 +147,12 @@ def _whole_images(found: list[tuple[Path, str, bool]]) -> list[tuple[Path, str, 
     others = {source: companions(source) for source, _, _ in found}
     taken: set[Path] = set()
     for source in sorted(others, key=lambda source: -len(others[source])):
-        if source.absolute() not in taken:
+        if source.resolve() not in taken:
             taken.update(others[source])
-    left_out = [source.name for source in others if source.absolute() in taken]
+    left_out = [source.name for source in others if source.resolve() in taken]
     if left_out:
         logger.info("left out as parts of other images: %s.", ", ".join(left_out))
-    return [image for image in found if image[0].absolute() not in taken]
+    return [image for image in found if image[0].resolve() not in taken]
 
 
 def _matches(pattern: Path) -> list[Path]:

@@ -119,6 +119,5 @@ def write_result(target: Path, pixels: Sliceable, image: Image, result: Result) 
     result : Result
         What to write.
     """
-    axes = image.plane_axes + "YX"
     final = number_stack(pixels, image, result) if result.kind == "labels" else pixels
-    write_regions(target, final, axes, image.pixel_size, result.kind != "probability")
+    write_regions(target, final, image, result.kind != "probability")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections import UserDict
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -27,7 +28,7 @@ _PURPOSE, _LEDGER, _LOCK, _PIXELS = "purpose.json", "ledger.jsonl", "lock", "pix
 _FINISHED = "finished"
 
 
-class Ledger(MutableMapping[str, Any]):
+class Ledger(UserDict[str, Any]):
     """What has been done: a dictionary whose entries survive a power cut once they are set.
 
     A file to which one line of JSON, ``[key, value]``, is added for each entry. A line that was cut
@@ -40,28 +41,17 @@ class Ledger(MutableMapping[str, Any]):
     """
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._file = open(path, "a+b")  # noqa: SIM115
         self._file.seek(0)
-        self._entries, end = _entries(self._file)
+        self.data, end = _entries(self._file)
         self._file.truncate(end)
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._file.write(json.dumps([key, value]).encode() + b"\n")
         self._file.flush()
         to_disk(self._file.fileno())
-        self._entries[key] = value
-
-    def __getitem__(self, key: str) -> Any:
-        return self._entries[key]
-
-    def __delitem__(self, key: str) -> None:
-        raise TypeError("what has been done stays done")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
+        super().__setitem__(key, value)
 
     def close(self) -> None:
         """Close the file, whose last line may not fit on a full disk."""
@@ -109,22 +99,21 @@ class Scratch:
 
     def _prepare(self) -> None:
         written = self.folder / _PURPOSE
-        before = None if self._overwrite else _read_purpose(written)
-        if before is not None:
-            changed = _differing(before, self._purpose)
-            if changed and is_unfinished(self.folder):
-                told = ", ".join(_told(name, before, self._purpose) for name in changed)
+        if not self._overwrite:
+            if _read_purpose(self.folder) == self._purpose:
+                return
+            begun = begun_purpose(self.folder)
+            if begun:
+                changed = _differing(begun, self._purpose)
+                told = ", ".join(_told(name, begun, self._purpose) for name in changed)
                 raise InputError(
                     f"{self.folder} holds an unfinished prediction with {told}: repeat the "
                     "command that began it, or start afresh with --overwrite."
                 )
-            if not changed:
-                return
         written.unlink(missing_ok=True)
         empty_locked(self.folder, self._lock)
         with atomic_path(written) as temporary:
             temporary.write_text(json.dumps(self._purpose))
-        sync(self.folder)
 
     def __exit__(self, *_: object) -> None:
         self.ledger.close()
@@ -218,30 +207,23 @@ def _entries(file: IO[bytes]) -> tuple[dict[str, Any], int]:
     entries: dict[str, Any] = {}
     end = 0
     for line in file:
-        # A power cut may leave anything where a line should be.
-        try:
-            key, value = json.loads(line) if line.endswith(b"\n") else (None, None)
-        except (TypeError, ValueError):
+        if not line.endswith(b"\n"):
             break
-        if key is None:
+        try:
+            key, value = json.loads(line)
+        except (TypeError, ValueError):  # a power cut may leave anything where a line should be
             break
         entries[key] = value
         end += len(line)
     return entries, end
 
 
-def is_unfinished(folder: Path) -> bool:
-    """Whether a scratch folder holds work that a run would go on with."""
-    if _read_purpose(folder / _PURPOSE) is None:
-        return False
-    with suppress(FileNotFoundError), open(folder / _LEDGER, "rb") as file:
-        return _FINISHED not in _entries(file)[0]
-    return True
-
-
 def begun_purpose(folder: Path) -> dict[str, Any]:
     """What the unfinished work in a scratch folder is for; nothing if there is none."""
-    return (_read_purpose(folder / _PURPOSE) or {}) if is_unfinished(folder) else {}
+    with suppress(FileNotFoundError, NotADirectoryError), open(folder / _LEDGER, "rb") as file:
+        if _FINISHED in _entries(file)[0]:
+            return {}
+    return _read_purpose(folder)
 
 
 def differences(folder: Path, purpose: Mapping[str, Any]) -> list[str]:
@@ -250,12 +232,12 @@ def differences(folder: Path, purpose: Mapping[str, Any]) -> list[str]:
     return _differing(begun, json.loads(json.dumps(purpose))) if begun else []
 
 
-def _read_purpose(path: Path) -> dict[str, Any] | None:
-    """What a folder is for; None if that is not to be read, and so nothing was begun."""
+def _read_purpose(folder: Path) -> dict[str, Any]:
+    """What a folder is for; nothing if that is not to be read, and so nothing was begun."""
     try:
-        return dict(json.loads(path.read_bytes()))
+        return dict(json.loads((folder / _PURPOSE).read_bytes()))
     except (FileNotFoundError, NotADirectoryError, TypeError, ValueError):
-        return None
+        return {}
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,6 @@ result, `stream_image` one of any size, with pyramid levels, from anything that 
 from __future__ import annotations
 
 from .channels import select_channels
-from .fingerprint import fingerprint
 from .opening import IMAGE_SUFFIXES, open_image, read_image
 from .source import Image, PixelSize
 from .streaming import STREAMED_FROM, stream_image, write_regions
@@ -20,7 +19,6 @@ __all__ = [
     "Image",
     "PixelSize",
     "check_output",
-    "fingerprint",
     "open_image",
     "read_image",
     "select_channels",

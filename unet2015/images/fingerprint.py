@@ -77,7 +77,7 @@ def companions(path: Path) -> list[Path]:
             files = {Path(page.parent.filehandle.path) for page in pages if page is not None}
     except Exception:  # those who read it will tell
         return []
-    return sorted(files - {path.absolute()})
+    return sorted({file.resolve() for file in files} - {path.resolve()})
 
 
 def image_state(path: Path) -> str:

@@ -55,10 +55,8 @@ class FolderImage(Image):
             axes = before + "T" + first.axes[len(before) :]
             shape = [*first.shape]
             shape.insert(len(before), len(frames))
-            super().__init__(
-                path, axes, shape, first.dtype, first.pixel_size, first.channel_names, frames
-            )
-            self._time_axis, self._first = len(before), first
+            super().__init__(path, axes, shape, first.dtype, first.pixel_size, first.channel_names)
+            self.frames, self._time_axis, self._first = frames, len(before), first
             for frame in frames[1:]:
                 with open_frame(frame) as other:
                     _check_equal(first, other)

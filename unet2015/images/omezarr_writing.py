@@ -72,15 +72,12 @@ def write_ome_zarr(
         for number, shape in enumerate(shapes)
     ]
     # Copying the full resolution makes level 1, reading that makes level 2, and so on.
-    pixels: Sliceable = source
-    for number, coarser in enumerate([*levels[1:], None]):
+    finer: list[Sliceable] = [source, *levels[1:]]
+    for pixels, coarser in zip(finer, [*levels[1:], None], strict=True):
         for block in blocks(pixels, coarser, *_PIECE, labels):
-            if number == 0:
-                rows = slice(block.row, block.row + block.pixels.shape[0])
-                columns = slice(block.column, block.column + block.pixels.shape[1])
-                levels[0][(*block.plane, rows, columns)] = block.pixels
+            if pixels is source:
+                levels[0][block.region] = block.pixels
             progress.update(block.pixels.size / 1e6)
-        pixels = levels[min(number + 1, len(levels) - 1)]
     group.attrs.update(
         _attributes(name, stored, len(shapes), sizes, channel_names, labels, source.dtype)
     )

@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from .source import Image, damaged
+from .source import Image
 
 DEPTH, COLOUR_TYPE = 24, 25
 """Where in the file the bytes are that say how many bits a sample has and what it means."""
@@ -27,23 +27,15 @@ class PngImage(Image):
     indices : bool
         Whether the numbers in the file are given, as is right for labels, instead of the colours of
         a palette, or of grey values of less than 8 bits spread over 0...255.
-
-    Raises
-    ------
-    InputError
-        If it is truncated or damaged.
     """
 
     def __init__(self, path: Path, indices: bool = False) -> None:
-        try:
-            data = path.read_bytes()
-            pixels = np.asarray(imagecodecs.png_decode(data))
-            if indices and data[COLOUR_TYPE] == PALETTE:
-                pixels = _indices(data)
-            elif indices and data[COLOUR_TYPE] == GREY and data[DEPTH] < 8:
-                pixels //= 255 // (2 ** data[DEPTH] - 1)  # decoding spreads them over 0...255
-        except (imagecodecs.PngError, ValueError) as error:
-            raise damaged(path, error) from error
+        data = path.read_bytes()
+        pixels = np.asarray(imagecodecs.png_decode(data))
+        if indices and data[COLOUR_TYPE] == PALETTE:
+            pixels = _indices(data)
+        elif indices and data[COLOUR_TYPE] == GREY and data[DEPTH] < 8:
+            pixels //= 255 // (2 ** data[DEPTH] - 1)  # decoding spreads them over 0...255
         self._pixels = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
         axes = "YX" if pixels.ndim == 2 else "CYX"
         super().__init__(path, axes, self._pixels.shape[-len(axes) :], pixels.dtype)
@@ -62,8 +54,5 @@ def _indices(data: bytes) -> NDArray[Any]:
     """Decode what imagecodecs turns into colours."""
     from PIL.PngImagePlugin import PngImageFile  # without the limit of `Image.open`
 
-    try:
-        with PngImageFile(io.BytesIO(data)) as image:
-            return np.asarray(image)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(error) from error
+    with PngImageFile(io.BytesIO(data)) as image:
+        return np.asarray(image)

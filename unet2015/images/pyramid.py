@@ -36,11 +36,9 @@ class Writable(Sliceable, Protocol):
 
 
 class Block(NamedTuple):
-    """A piece of a plane: the plane's index, the pixel of its upper left corner, its pixels."""
+    """A piece of a plane: its index in the image, its pixels."""
 
-    plane: tuple[int, ...]
-    row: int
-    column: int
+    region: tuple[Any, ...]
     pixels: NDArray[Any]
 
 
@@ -123,26 +121,13 @@ def blocks(
     *planes, height, width = source.shape
     for plane in product(*map(range, planes)):
         for row, column in product(range(0, height, rows), range(0, width, columns)):
-            pixels = np.asarray(
-                source[
-                    (
-                        *plane,
-                        slice(row, min(row + rows, height)),
-                        slice(column, min(column + columns, width)),
-                    )
-                ]
-            )
+            bottom, right = min(row + rows, height), min(column + columns, width)
+            index = (*plane, slice(row, bottom), slice(column, right))
+            pixels = np.asarray(source[index])
             if coarser is not None:
-                small = halve(pixels, labels)
-                top, left = row // 2, column // 2
-                coarser[
-                    (
-                        *plane,
-                        slice(top, top + small.shape[0]),
-                        slice(left, left + small.shape[1]),
-                    )
-                ] = small
-            yield Block(plane, row, column, pixels)
+                half = slice(row // 2, -(-bottom // 2)), slice(column // 2, -(-right // 2))
+                coarser[*plane, *half] = halve(pixels, labels)
+            yield Block(index, pixels)
 
 
 def tiles(pieces: Iterator[Block]) -> Iterator[NDArray[Any]]:

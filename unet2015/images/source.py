@@ -50,8 +50,6 @@ class Image(ABC):
         seconds (``"s"``) for T, whatever units the file uses.
     channel_names : tuple of str
         One name a channel, or empty if the file names none.
-    frames : tuple of Path
-        The files of a folder of frames, in the order of axis T; empty for a single file.
     """
 
     def __init__(
@@ -62,7 +60,6 @@ class Image(ABC):
         dtype: np.dtype[Any],
         pixel_size: PixelSize | None = None,
         channel_names: Sequence[str] = (),
-        frames: Sequence[Path] = (),
     ) -> None:
         self.path = path
         self.axes = axes
@@ -70,7 +67,6 @@ class Image(ABC):
         self.dtype = dtype.newbyteorder("=")
         self.pixel_size = {k: v for k, v in (pixel_size or {}).items() if k in axes}
         self.channel_names = tuple(channel_names) if len(channel_names) == self.channels else ()
-        self.frames = tuple(frames)
         if 0 in self.shape:
             raise ImageError(f"{path} is empty ({self.describe()}): it has no pixels.")
         if dtype.kind not in "buif":
@@ -263,4 +259,4 @@ def canonical_axes(axes: Sequence[str]) -> list[str]:
 
 def plane_order(axes: Sequence[str]) -> list[int]:
     """Sort the axes of planes: unusual ones as they come, then T, then Z; gives positions."""
-    return sorted(range(len(axes)), key=lambda i: " TZ".find(axes[i]) if axes[i] in "TZ" else 0)
+    return sorted(range(len(axes)), key=lambda i: "TZ".find(axes[i]))

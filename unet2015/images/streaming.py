@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..progress import Progress
 from .metadata import known_sizes, tiff_description
 from .pyramid import TILE, Block, Sliceable, blocks, level_shapes, megapixels, tiles
-from .source import PixelSize
+from .source import Image, PixelSize
 from .writing import SOFTWARE, check_axes, check_output, tiff_resolution, write_image
 
 if TYPE_CHECKING:
@@ -109,20 +109,20 @@ def stream_image(
         if path.is_dir():
             put(path, replaced)
         put(finished, path)
+        sync(path.parent)
 
 
-def write_regions(
-    path: Path, source: Sliceable, axes: str, pixel_size: PixelSize, labels: bool
-) -> None:
-    """Write what is read by region: large images and Zarr by `stream_image`, others whole."""
+def write_regions(path: Path, source: Sliceable, image: Image, labels: bool) -> None:
+    """Write what lies over an image, plane by plane: by `stream_image` if it is large or a Zarr."""
+    axes = image.plane_axes + "YX"
     if prod(source.shape) >= STREAMED_FROM or path.suffix.lower() == ".zarr":
-        stream_image(path, source, axes, pixel_size, labels=labels)
+        stream_image(path, source, axes, image.pixel_size, labels=labels)
         return
-    *planes, height, width = source.shape
+    *_, height, width = source.shape
     whole = np.empty(source.shape, source.dtype)
-    for plane in np.ndindex(*planes):
-        whole[plane] = source[(*plane, slice(0, height), slice(0, width))]
-    write_image(path, whole, axes, pixel_size)
+    for plane in image.planes:
+        whole[plane] = source[*plane, 0:height, 0:width]
+    write_image(path, whole, axes, image.pixel_size)
 
 
 @contextmanager

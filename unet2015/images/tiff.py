@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .blocks import BlockCache, assemble
 from .ifd import check_directories
 from .metadata import read_tiff_metadata
-from .source import Image, canonical_axes, damaged, plane_order
+from .source import Image, canonical_axes, plane_order, telling_damage
 from .tiffchecks import main_series, squeezed, truncated
 
 # tifffile logs what it finds odd and goes on, with zeros or with fewer pages. Here such files are
@@ -202,12 +202,8 @@ class TiffImage(Image):
         tables = {}
         if keyframe.compression in (6, 7, 34892, 33007):  # the JPEG family
             tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
-        try:
+        with telling_damage(Path(where)):
             pixels, _, shape = keyframe.decode(data, segment, **tables)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise damaged(Path(where), error) from error
         if pixels is None:
             # A tile that was never written: writers of sparse files leave it out.
             return np.full(shape[1:], keyframe.nodata, self.dtype)

@@ -65,7 +65,7 @@ def label_cells(
         foreground = ndimage.binary_fill_holes(foreground)
     components, _ = ndimage.label(foreground, structure=EIGHT_NEIGHBOURS)
     sizes = np.bincount(components.ravel(), minlength=1)
-    kept = sizes >= max(min_size, 1)
+    kept = sizes >= min_size
     kept[0] = False
     numbers = np.where(kept, np.cumsum(kept), 0).astype(np.uint32)
     return numbers[components]

@@ -20,7 +20,7 @@ from ..images.blocks import BlockCache
 from ..progress import Progress
 from ..weightmap import separate_touching
 from . import EIGHT_NEIGHBOURS, as_mask
-from .pieces import Pieces, Plane
+from .pieces import Components, Plane
 
 LARGEST = 2**24
 """Pixels of the box around a component above which it stays whole: parting takes some 100 bytes of
@@ -95,10 +95,9 @@ def part_plane(foreground: Plane, depth: float, min_size: int, block: tuple[int,
     Plane
         Of bool.
     """
-    pieces = Pieces(foreground, 8, block)
-    found = pieces.survey()
-    boxes = pieces.boxes(found.component)
-    numbers = pieces.mapped(found.component + 1, BlockCache())
+    found = Components(foreground, 8, block)
+    boxes = found.boxes()
+    numbers = found.mapped(np.arange(1, len(boxes) + 1), BlockCache())
     large = np.flatnonzero(found.size >= min_size)
     by_block = np.lexsort((boxes[large, 1] // block[1], boxes[large, 0] // block[0]))
     cuts, too_large = [np.empty(0, np.int64)], 0

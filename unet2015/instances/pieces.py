@@ -9,7 +9,6 @@ the blocks are labelled again when they are read.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,30 +38,8 @@ class Plane(NamedTuple):
     read: Callable[[slice, slice], NDArray[Any]]
 
 
-class Survey(NamedTuple):
-    """The connected components of a plane.
-
-    Attributes
-    ----------
-    component : ndarray of (pieces,)
-        The component of each piece, counted from 0.
-    size : ndarray of (components,)
-        Number of pixels.
-    first : ndarray of (components,)
-        Position of the first pixel in a scan by rows.
-    at_edge : ndarray of (components,)
-        Whether the component reaches the edge of the plane.
-    """
-
-    component: NDArray[np.int64]
-    size: NDArray[np.int64]
-    first: NDArray[np.int64]
-    at_edge: NDArray[np.bool_]
-
-
-@dataclass
-class Pieces:
-    """The connected components of each block of a mask, numbered through from 0.
+class Components:
+    """The connected components of a mask, which is read once to find them.
 
     Parameters
     ----------
@@ -72,24 +49,29 @@ class Pieces:
         Which pixels count as connected.
     block : (int, int)
         Height and width of the blocks.
+
+    Attributes
+    ----------
+    size : ndarray of (components,)
+        Number of pixels.
+    first : ndarray of (components,)
+        Position of the first pixel in a scan by rows.
+    at_edge : ndarray of (components,)
+        Whether the component reaches the edge of the mask.
     """
 
-    mask: Plane
-    neighbours: int
-    block: tuple[int, int]
-    _offsets: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    def survey(self) -> Survey:
-        """Find out which pieces belong together. Reads the mask once."""
-        height, width = self.mask.shape
-        diagonal = self.neighbours == 8
+    def __init__(self, mask: Plane, neighbours: int, block: tuple[int, int]) -> None:
+        self._mask, self._neighbours, self._block = mask, neighbours, block
+        self._offsets: dict[tuple[int, int], int] = {}
+        height, width = mask.shape
+        diagonal = neighbours == 8
         sizes, firsts, at_edge, pairs = [], [], [], [np.empty((0, 2), np.int64)]
         total = 0
         above = np.full(width, -1)  # pieces in the row above the blocks; -1 is outside the mask
-        for i in range(-(-height // self.block[0])):
+        for i in range(-(-height // block[0])):
             upper, lower = np.empty((2, width), np.int64)
             left = np.empty(0, np.int64)
-            for j in range(-(-width // self.block[1])):
+            for j in range(-(-width // block[1])):
                 rows, columns = self._region(i, j)
                 labels, count = self._label(i, j)
                 self._offsets[i, j] = total
@@ -109,13 +91,16 @@ class Pieces:
             above = lower
             at_edge += [upper] * (i == 0) + [lower] * (rows.stop == height)
         outer = np.unique(np.concatenate(at_edge))
-        return _joined(
-            *(np.concatenate(pairs), np.concatenate(sizes), np.concatenate(firsts)),
-            outer[outer >= 0],
-        )
+        count, self._component = _joined(np.concatenate(pairs), total)
+        self.size = np.zeros(count, np.int64)
+        np.add.at(self.size, self._component, np.concatenate(sizes))
+        self.first = np.full(count, np.iinfo(np.int64).max)
+        np.minimum.at(self.first, self._component, np.concatenate(firsts))
+        self.at_edge = np.zeros(count, bool)
+        self.at_edge[self._component[outer[outer >= 0]]] = True
 
     def mapped(self, values: NDArray[Any], cache: BlockCache | None = None) -> Plane:
-        """Plane with a value for each piece, shape (pieces,), and 0 outside the mask.
+        """Plane with a value for each component, shape (components,), and 0 outside the mask.
 
         With a cache, regions can be smaller than blocks without labelling these each time.
         """
@@ -125,46 +110,44 @@ class Pieces:
             labels, count = self._label(i, j)
             start = self._offsets[i, j]
             table = np.zeros(count + 1, values.dtype)
-            table[1:] = values[start : start + count]
+            table[1:] = values[self._component[start : start + count]]
             return table[labels]
 
         return Plane(
-            self.mask.shape,
+            self._mask.shape,
             lambda rows, columns: assemble(
-                *(rows, columns, self.block),
+                *(rows, columns, self._block),
                 lambda i, j: cache.get((i, j), lambda: of_block(i, j)),
                 values.dtype,
             ),
         )
 
-    def boxes(self, component: NDArray[np.int64]) -> NDArray[np.int64]:
+    def boxes(self) -> NDArray[np.int64]:
         """Boxes around the components, shape (components, 4): top, left, bottom, right.
 
-        The last two are exclusive; `component` is that of a `survey`. Reads the mask once.
+        The last two are exclusive. Reads the mask once.
         """
-        found = np.empty((len(component), 4), np.int64)
-        for (i, j), start in self._offsets.items():
-            labels, _ = self._label(i, j)
-            top, left = i * self.block[0], j * self.block[1]
-            for piece, (rows, columns) in enumerate(ndimage.find_objects(labels), start):
-                found[piece] = rows.start, columns.start, rows.stop, columns.stop
-                found[piece] += top, left, top, left
-        boxes = np.empty((component.max(initial=-1) + 1, 4), np.int64)
+        boxes = np.empty((len(self.size), 4), np.int64)
         boxes[:, :2], boxes[:, 2:] = np.iinfo(np.int64).max, -1
-        np.minimum.at(boxes[:, :2], component, found[:, :2])
-        np.maximum.at(boxes[:, 2:], component, found[:, 2:])
+        for (i, j), start in self._offsets.items():
+            top, left = i * self._block[0], j * self._block[1]
+            found = ndimage.find_objects(self._label(i, j)[0])
+            for piece, (rows, columns) in enumerate(found, start):
+                box = boxes[self._component[piece]]
+                np.minimum(box[:2], (rows.start + top, columns.start + left), out=box[:2])
+                np.maximum(box[2:], (rows.stop + top, columns.stop + left), out=box[2:])
         return boxes
 
     def _region(self, i: int, j: int) -> tuple[slice, slice]:
-        (height, width), (rows, columns) = self.mask.shape, self.block
+        (height, width), (rows, columns) = self._mask.shape, self._block
         return (
             slice(i * rows, min((i + 1) * rows, height)),
             slice(j * columns, min((j + 1) * columns, width)),
         )
 
     def _label(self, i: int, j: int) -> tuple[NDArray[np.int32], int]:
-        """Components of a block, 1...count, and their count: the same each time."""
-        return ndimage.label(self.mask.read(*self._region(i, j)), _STRUCTURE[self.neighbours])
+        """Pieces of a block, 1...count, and their count: the same each time."""
+        return ndimage.label(self._mask.read(*self._region(i, j)), _STRUCTURE[self._neighbours])
 
 
 def _touching(
@@ -205,22 +188,9 @@ def _first_pixels(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     return first[1:]
 
 
-def _joined(
-    pairs: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    firsts: NDArray[np.int64],
-    at_edge: NDArray[np.int64],
-) -> Survey:
-    """Put the properties of pieces together to those of components."""
-    pieces = len(sizes)
+def _joined(pairs: NDArray[np.int64], pieces: int) -> tuple[int, NDArray[np.int64]]:
+    """Number of components, and the component of each piece, from the pairs that touch."""
+    if not pieces:
+        return 0, np.zeros(0, np.int64)
     graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (pieces, pieces))
-    count, component = (
-        connected_components(graph, directed=False) if pieces else (0, np.zeros(0, np.int64))
-    )
-    size = np.zeros(count, np.int64)
-    np.add.at(size, component, sizes)
-    first = np.full(count, np.iinfo(np.int64).max)
-    np.minimum.at(first, component, firsts)
-    reached = np.zeros(count, bool)
-    reached[component[at_edge]] = True
-    return Survey(component, size, first, reached)
+    return connected_components(graph, directed=False)

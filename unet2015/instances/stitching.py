@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..images.streaming import PIECE
-from .pieces import Pieces, Plane
+from .pieces import Components, Plane
 
 
 class Cells(NamedTuple):
@@ -59,20 +59,18 @@ def number_cells(
         from .necks import part_plane  # with scikit-image, which takes half a second to import
 
         foreground = part_plane(foreground, neck_depth, min_size, block)
-    pieces = Pieces(foreground, 8, block)
-    found = pieces.survey()
-    kept = np.flatnonzero(found.size >= max(min_size, 1))
+    found = Components(foreground, 8, block)
+    kept = np.flatnonzero(found.size >= min_size)
     order = kept[np.argsort(found.first[kept])]
     number = np.zeros(len(found.size), np.uint32)
     number[order] = np.arange(1, len(order) + 1, dtype=np.uint32)
-    return Cells(len(order), pieces.mapped(number[found.component]))
+    return Cells(len(order), found.mapped(number))
 
 
 def _filled(foreground: Plane, block: tuple[int, int]) -> Plane:
     background = Plane(foreground.shape, lambda rows, columns: ~foreground.read(rows, columns))
-    pieces = Pieces(background, 4, block)
-    found = pieces.survey()
-    holes = pieces.mapped(~found.at_edge[found.component])
+    found = Components(background, 4, block)
+    holes = found.mapped(~found.at_edge)
     return Plane(
         foreground.shape,
         lambda rows, columns: foreground.read(rows, columns) | holes.read(rows, columns),

@@ -116,11 +116,8 @@ class LabelSummary(NamedTuple):
         """Summarise both."""
         pixels = self.pixels + other.pixels
         counts = add_counts([self.counts, other.counts])
-        names = [names for names in (self.names, other.names) if names is not None]
-        if not names:
-            return LabelSummary(pixels, counts, None)
-        lowest, highest = zip(*names, strict=True)
-        return LabelSummary(pixels, counts, (min(lowest), max(highest)))
+        names = [*(self.names or ()), *(other.names or ())]
+        return LabelSummary(pixels, counts, (min(names), max(names)) if names else None)
 
 
 def summarise(image: Image, reading: LabelReading) -> Iterator[LabelSummary]:
@@ -165,7 +162,7 @@ class Peak(NamedTuple):
 class Regions(ABC):
     """A result that is computed where it is read; quick from top to bottom."""
 
-    def __init__(self, image: Image, reading: LabelReading, dtype: DTypeLike) -> None:
+    def __init__(self, image: Image, reading: LabelReading, dtype: DTypeLike = np.uint8) -> None:
         self.shape = (*image.plane_shape, *image.shape[-2:])
         self.dtype = np.dtype(dtype)
         self._image, self._reading = image, reading
@@ -189,9 +186,6 @@ class TargetRegions(Regions):
     image, reading
         As in `CellRows`.
     """
-
-    def __init__(self, image: Image, reading: LabelReading) -> None:
-        super().__init__(image, reading, np.uint8)
 
     def __getitem__(self, index: tuple[Any, ...]) -> NDArray[np.uint8]:
         """Return a region; the index is a number for each plane axis and two slices."""
