@@ -37,6 +37,8 @@ from scipy import ndimage
 
 from unet2015.weightmap import WeightMapConfig, border_weight_map, halo, separate_touching
 
+Transform = Callable[[NDArray[Any]], NDArray[Any]]
+
 CASES = {
     512: (10, 100, 1_000),
     1024: (10, 500, 5_000),
@@ -106,11 +108,9 @@ def seconds(work: Callable[[], Any], repeats: int) -> float:
     return min(times)
 
 
-def transforms() -> dict[str, Callable[[NDArray[Any]], NDArray[Any]]]:
+def transforms() -> dict[str, Transform]:
     """Return the distance transforms that are installed."""
-    found: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
-        "scipy": ndimage.distance_transform_edt
-    }
+    found: dict[str, Transform] = {"scipy": ndimage.distance_transform_edt}
     try:
         import edt
     except ImportError:
@@ -120,7 +120,7 @@ def transforms() -> dict[str, Callable[[NDArray[Any]], NDArray[Any]]]:
     return found
 
 
-def measure(size: int, count: int) -> dict[str, Any]:
+def measure(size: int, count: int, ways: dict[str, Transform]) -> dict[str, Any]:
     """Run all ways on one image."""
     labels = cells_on(size, count)
     cells = separate_touching(labels)
@@ -129,7 +129,7 @@ def measure(size: int, count: int) -> dict[str, Any]:
     row: dict[str, Any] = {"size": size, "cells": len(names)}
     row["ours"] = seconds(lambda: border_weight_map(labels), repeats)
     row["local"] = seconds(lambda: local(cells), repeats) if size <= LARGEST_SCIPY else None
-    for way, transform in transforms().items():
+    for way, transform in ways.items():
         if way == "scipy" and size > LARGEST_SCIPY:
             row[way] = None
             continue
@@ -175,14 +175,15 @@ def main() -> None:
         default=HERE / "results" / "benchmark_weightmap.json",
     )
     options = parser.parse_args()
-    print(f"largest difference to the formula: {error():.1e} w0\n")
+    largest_difference, ways = error(), transforms()
+    print(f"largest difference to the formula: {largest_difference:.1e} w0\n")
     head = "".join(f"  {way + ' [s]':>22}" for way in ("local", "scipy", "edt"))
     print(f"{'size':>5}  {'cells':>7}  {'ours [s]':>8}  {'Mpx/s':>6}{head}")
     rows = []
     for size, counts in CASES.items():
         for count in counts:
             if not (options.quick and size > 2048):
-                rows.append(measure(size, count))
+                rows.append(measure(size, count, ways))
                 print(line(rows[-1]), flush=True)
                 if (size, count) == GOAL:
                     goal = rows[-1]
@@ -193,15 +194,11 @@ def main() -> None:
         f"{factor:,.0f} times the formula (goal: 500)"
     )
     options.output.parent.mkdir(exist_ok=True)
-    packages = {}
-    for name in ("numpy", "scipy", "edt"):
-        if name != "edt" or "edt" in rows[0]:
-            packages[name] = version(name)
     result = {
         "processor": cpu(),
         "python": platform.python_version(),
-        "packages": packages,
-        "largest_difference_in_w0": error(),
+        "packages": {name: version(name) for name in ("numpy", *ways)},
+        "largest_difference_in_w0": largest_difference,
         "seconds_on_one_core": rows,
         "extrapolated": ["scipy", "edt"],
     }

@@ -31,7 +31,6 @@ from numpy.typing import NDArray
 from results_table import HERE
 from tqdm import tqdm
 
-from unet2015.builtin import find_model
 from unet2015.checkpoint import Model, load_model
 from unet2015.engines.allocation import keep_memory
 from unet2015.engines.backends import Backend, can_compile
@@ -61,7 +60,7 @@ def main() -> None:
     }
     for name in options.models:
         images = [frame.image[0] for frame in all_frames(name, silver=False)[: options.frames]]
-        model = load_model(find_model(name))
+        model = load_model(name)
         exact = cell_probabilities(images, model, EXACT)
         found[name] = {
             str(engine): compare(exact, cell_probabilities(images, model, engine), model.min_size)

@@ -28,7 +28,6 @@ from unet2015 import UNet, border_weight_map, separate_touching
 from unet2015.commands.demo import SETTINGS, TILE
 from unet2015.images import read_image
 from unet2015.pictures import coloured, to_grey
-from unet2015.sizes import border
 from unet2015.tiles import mirror
 from unet2015.tilesize import tile_grid
 from unet2015.weightmapfiles.picture import draw_weights
@@ -204,7 +203,7 @@ def draw_tiles(image: NDArray[Any], cells: NDArray[Any], path: Path) -> None:
     """Fig. 2: what the network sees (blue) of an image that is mirrored, and what it gives."""
     network = UNet(base_channels=1, depth=SETTINGS.network.depth)
     grid = tile_grid(image.shape, network, TILE)
-    margin = border(network.config.depth)
+    margin = network.border
     rows, columns = (mirror(range(-margin, size + margin), size) for size in image.shape)
     seen = to_grey(image)[rows[:, None], columns]
     tile = next(iter(grid))

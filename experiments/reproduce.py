@@ -16,14 +16,13 @@ The data are looked for in the folder that the environment variable UNET2015_DAT
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from folds import Fold, folds, known_folds
@@ -79,7 +78,8 @@ def finish(
     name = run_name(fold.name, settings, engine)
     target = results / f"{name}.json"
     if target.exists():
-        _require_same(json.loads(target.read_text())["settings"], settings, target)
+        if json.loads(target.read_text())["settings"] != as_json(settings):
+            raise SystemExit(f"{target} is of other settings: move it away to make it anew.")
         logger.info("%s is finished: %s", name, target)
         return True
     folder = runs / name
@@ -97,17 +97,12 @@ def finish(
         "precision": engine.precision,
         "versions": {"unet2015": __version__, "torch": torch.__version__},
         **fold.score(model, engine, folder),
-        "settings": dataclasses.asdict(settings),
+        "settings": as_json(settings),
         "trained_on": [frame.name for frame in fold.frames],
     }
     with atomic_path(target) as draft:
         draft.write_text(json.dumps(found, indent=1) + "\n")
     return True
-
-
-def _require_same(known: dict[str, Any], settings: Settings, target: Path) -> None:
-    if known != as_json(settings):
-        raise SystemExit(f"{target} is of other settings: move it away to make it anew.")
 
 
 def _check_folds(names: Sequence[str], wanted: Sequence[str]) -> None:
