@@ -185,6 +185,7 @@ def test_known_damage_has_known_values(truth, tmp_path, capsys):
         (("--picture", "a.xyz"), "no suffix of a picture"),
         (("--picture", f"{__file__}/a.png"), "is no folder that can be written to"),
         (("--csv", __file__), "is no folder that can be written to"),
+        (("--csv", "frames.csv"), "leave the .csv out"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_the_scoring(

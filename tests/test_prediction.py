@@ -11,7 +11,6 @@ from unet2015.checkpoint import Model
 from unet2015.engines.device import Engine
 from unet2015.normalisation import normalise
 from unet2015.prediction import (
-    class_probabilities,
     engine_of,
     predict,
     predict_tiles,
@@ -93,7 +92,7 @@ def test_a_padded_network_with_a_halo_gives_no_seams():
         nn.Upsample(scale_factor=2), nn.Conv2d(3, 2, 3, padding=1),
     )  # fmt: skip
     parts = predict_tiles(
-        image, padded, halo=6, tile=28, step=2, activation=class_probabilities, engine=CPU
+        image, padded, halo=6, tile=28, step=2, activation=nn.Softmax(1), engine=CPU
     )
     around = np.pad(image, 6, mode="reflect")[:, :-1]
     with torch.inference_mode():
@@ -223,7 +222,7 @@ def test_an_error_while_reading_ends_the_prediction():
     [
         ((2, 30, 30), None, "has 2 channels, the model takes 1"),
         ((1, 30, 30), 570, "nearest to yours: 556 and 572"),
-        ((1, 30, 30), 188, "take a larger tile"),
+        ((1, 30, 30), 188, "smallest that can have 204"),
         ((1, 0, 30), None, "nothing to predict"),
         ((1, 1, 30, 30), None, "channels, height, width"),
     ],

@@ -1,4 +1,7 @@
+import gc
 import threading
+import weakref
+from contextlib import suppress
 from itertools import islice
 
 import pytest
@@ -68,3 +71,22 @@ def test_items_lag_behind_what_is_taken():
     ]
     taken.clear()
     assert [(n, len(taken)) for n in lagging(items(), 0)] == [(n, n + 1) for n in range(5)]
+
+
+def test_an_error_keeps_nothing_alive():
+    class Held:
+        """What the thread has to do with."""
+
+    def fail(_):
+        raise ValueError
+
+    gc.disable()
+    try:
+        held = Held()
+        there = weakref.ref(held)
+        with suppress(ValueError):
+            list(in_thread(fail, iter([held])))
+        del held
+        assert there() is None
+    finally:
+        gc.enable()

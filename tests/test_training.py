@@ -342,7 +342,7 @@ def test_a_folder_of_other_files_holds_no_run_to_go_on_with(tmp_path):
 @pytest.mark.parametrize("empty", [True, False])
 def test_frames_without_cells_are_refused(tmp_path, empty):
     none = [] if empty else [frame._replace(labels=frame.labels * 0) for frame in frames()]
-    with pytest.raises(InputError, match="contains a cell"):
+    with pytest.raises(InputError, match="has no frames" if empty else "contains a cell"):
         train(none, tmp_path / "run", changed(), CPU)
     assert not (tmp_path / "run").exists()
 
@@ -511,6 +511,11 @@ def test_a_weight_map_that_cannot_be_is_refused_before_training(wrong):
 def test_a_ridge_without_a_middle_is_refused_before_training():
     with pytest.raises(InputError, match="odd number"):
         check(changed(ridge=2), frames())
+
+
+def test_frames_that_are_none_are_refused(tmp_path):
+    with pytest.raises(InputError, match="annotated_frame"):
+        train([("a", np.zeros((9, 9)), np.eye(9))], tmp_path, SMALL, CPU)
 
 
 def test_channels_that_do_not_fit_are_refused():

@@ -57,8 +57,9 @@ def check_place(path: Path) -> None:
     InputError
         If the innermost folder above it that there is cannot be written to.
     """
-    above = path.absolute().parents  # none of which there is on a drive that is not there
-    home = next((folder for folder in above if os.path.lexists(folder)), above[-1])
+    path = path.absolute()
+    above = (folder for folder in path.parents if os.path.lexists(folder))
+    home = next(above, Path(path.anchor))  # the drive, which may not be there
     if not is_writable(home):
         raise InputError(f"{home} is no folder that can be written to: choose another place.")
 
@@ -170,7 +171,6 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         yield temporary
         sync(temporary)
         put(temporary, path)
-        sync(path.parent)
     except OSError as error:
         if error.filename is None or Path(error.filename) == temporary:
             error.filename = str(path)  # the only name that means something to the user

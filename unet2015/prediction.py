@@ -62,8 +62,8 @@ def predict_tiles(
     engine : Engine, optional
         Device and precision, see `choose_engine`; by default float32 where the network is.
     activation : callable, optional
-        Applied to the network's output of shape (classes, height, width), for example
-        `class_probabilities`; by default the output is given as it is.
+        Applied to the network's output of shape (1, classes, height, width), for example
+        `class_probabilities` or a ``torch.nn.Softmax(1)``; by default the output is given as it is.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def predict_tiles(
                 f"{expected} were expected: check border, halo and tile."
             )
         if halo:
-            output = output[:, halo:-halo, halo:-halo]
+            output = output[..., halo:-halo, halo:-halo]
         return activation(output) if activation else output
 
     inputs = in_thread(lambda part: read_mirrored(source, *grid.read(part)), grid)
@@ -130,8 +130,8 @@ def engine_of(network: nn.Module) -> Engine:
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
-    """Softmax over the classes, the first axis (Sec. 3)."""
-    return torch.softmax(logits, dim=0)
+    """Softmax over the classes (Sec. 3), of logits of shape (images, classes, height, width)."""
+    return torch.softmax(logits, dim=1)
 
 
 def run_network(
@@ -152,11 +152,13 @@ def run_network(
         Where and in which precision to compute. A GPU computes one image while the result of the
         one before is used.
     finish : callable
-        Turns the output, float32 of shape (classes, height, width), into the result, on the device.
+        Turns the output, float32 of shape (1, classes, height, width), into the result of that
+        shape, on the device.
 
     Yields
     ------
     (key, ndarray of float32)
+        The result's shape is (classes, height, width).
     """
     network = engine.place(network).eval()
     call = runner(network, engine.dtype, engine.backend)
@@ -173,7 +175,7 @@ def run_network(
                 "(1, classes, height, width)."
             )
         with torch.inference_mode():
-            return finish(output[0].float())
+            return finish(output.float())[0]
 
     begun = ((key, engine.fetch(begin(image))) for key, image in inputs)
     for key, result in lagging(begun, engine.ahead):
@@ -191,8 +193,7 @@ def predict(
     Parameters
     ----------
     image : ndarray
-        Shape (channels, height, width) or (height, width), any real dtype, of any size from 1 x 1;
-        arrays of Zarr, Dask and HDF5 are read region by region.
+        Shape (channels, height, width) or (height, width), any real dtype, of any size from 1 x 1.
     model : Model
         From `load_model` or `train`. Its network is put into evaluation mode: after a prediction in
         between, training needs ``model.network.train()``.
@@ -237,7 +238,7 @@ def predict_parts(
     """
     if not isinstance(model, Model):
         raise InputError(f"predict takes a model from `load_model`, not a {type(model).__name__}.")
-    source = ArraySource(image)
+    source = ArraySource(np.asarray(image))
     channels, wanted = source.shape[0], model.network.config.in_channels
     if channels != wanted:
         raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -36,12 +36,14 @@ def in_thread(
         Each item with its result. An error of the function is raised here.
     """
     pool = ThreadPoolExecutor(threads)
+    future: Future[Result] | None = None
     try:
         begun = ((item, pool.submit(function, item)) for item in items)
         for item, future in lagging(begun, waiting):
             yield item, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+        future = None  # whose error knows this frame: neither would go
 
 
 def lagging(items: Iterable[Item], count: int) -> Generator[Item]:

@@ -55,5 +55,6 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
         if len(frame.image) != settings.network.in_channels:
             raise InputError(
                 f"{frame.name} has {len(frame.image)} channels, the network takes "
-                f"{settings.network.in_channels}: all images must have as many as it takes."
+                f"{settings.network.in_channels}: all frames must have as many, and from Python "
+                "UNetConfig(in_channels=...) says how many."
             )

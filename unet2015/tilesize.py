@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from .engines.allocation import kept_memory
+from .errors import InputError
 from .tiles import TileGrid
 from .unet import UNet
 
@@ -78,7 +79,13 @@ def tile_grid(
     """
     height, width = shape
     if tile is not None:
-        output = (network.output_size(tile),) * 2
+        side = network.output_size(tile)
+        if side < network.step:
+            raise InputError(
+                f"tiles of {tile} pixels cannot move in steps of {network.step}: the smallest that "
+                f"can have {network.valid_input_size(network.step)}."
+            )
+        output = (side, side)
     else:
         largest = _largest_output(network, _free_memory(device) // processes)
         waste = WASTE if device.type == "cpu" else GPU_WASTE

@@ -87,6 +87,8 @@ def train(
         explodes.
     """
     frames, engine = list(frames), engine or choose_engine()
+    if not all(isinstance(frame, AnnotatedFrame) for frame in frames):
+        raise InputError("train takes frames as `annotated_frame` makes them of image and labels.")
     check(settings, frames)
     require_cells(frames, "the training set")
     warn_of_masks(frames)

@@ -85,10 +85,12 @@ def test_files_of_one_image_are_one_image_of_a_folder(
 ) -> None:
     write_in_files(tmp_path)
     tifffile.imwrite(tmp_path / "other.tif", PLANES[0])
+    (tmp_path / "photo.jpg").touch()
     caplog.set_level("INFO")
     planned = plan_results([tmp_path], tmp_path / "out")
     assert [source.name for source, _, _ in planned] == ["other.tif", "t&0.ome.tif"]
     assert "t&1.ome.tif, t&2.ome.tif" in caplog.text
+    assert "no TIFF or PNG: photo.jpg" in caplog.text
 
 
 def test_files_whose_description_is_out_of_date_are_images_of_their_own(tmp_path: Path) -> None:

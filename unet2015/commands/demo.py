@@ -78,7 +78,10 @@ def run(options: Options) -> None:
     """Run the demo."""
     out, data = options.out, options.out / "data"
     if out.is_dir() and any(out.iterdir()):
-        raise InputError(f"{out} already holds files: choose a new folder by --out.")
+        raise InputError(
+            f"{out} already holds files: choose a new folder by --out, or, if a demo was stopped "
+            "there, delete it to begin anew."
+        )
     if options.report is not None:
         check_page(options.report)
     keep_memory()

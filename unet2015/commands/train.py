@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -95,14 +95,16 @@ def run(options: Options) -> None:
             "50 pixels of a frame, which are learned as background without --margin 50."
         )
     keep_memory()
+    network = UNetConfig(**asdict(options.network))
+    settings = Settings(network, options.training, options.augmentation, options.weight_map)
+    check(settings, ())  # before much is read
     frames = load_frames(options.data, options.sequences, options.silver)
     validated = options.validation_sequences
     validation = load_frames(options.data, validated) if validated else []
     engine = choose_engine(options.device, options.precision)
     s = "s" * (len(frames) > 1)
     logger.info("%d annotated frame%s; computing on %s.", len(frames), s, engine)
-    network = UNetConfig(**asdict(options.network) | {"in_channels": len(frames[0].image)})
-    settings = Settings(network, options.training, options.augmentation, options.weight_map)
+    settings = replace(settings, network=replace(network, in_channels=len(frames[0].image)))
     check(settings, validation)
     validate = _validation(validation, engine, options.training.margin) if validation else None
     try:

@@ -68,9 +68,10 @@ def annotated_frame(
     if image.ndim == 2:
         image = image[None]
     if image.ndim != 3 or image.shape[1:] != labels.shape:
+        shape = image.shape[1:] if len(image) == 1 else image.shape
         raise InputError(
-            f"{name}: the image is {by(image.shape[-2:])} and its labels are "
-            f"{by(labels.shape)} pixels: they must be of one size."
+            f"{name}: the image is {by(shape)} and its labels are {by(labels.shape)} pixels: they "
+            "must be of one size, with the channels of the image, if it has some, first."
         )
     if ignore is None:
         ignore = np.zeros(labels.shape, dtype=bool)
@@ -125,6 +126,8 @@ def smallest_cell(frames: Sequence[AnnotatedFrame]) -> int:
 
 def require_cells(frames: Sequence[AnnotatedFrame], where: Path | str) -> None:
     """Refuse annotations that contain no cell at all."""
+    if not frames:
+        raise InputError(f"{where} has no frames: give some that are annotated.")
     if not any(frame.labels.any() for frame in frames):
         raise InputError(
             f"{where}: none of the {len(frames)} label images contains a cell: "

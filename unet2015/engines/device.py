@@ -162,7 +162,8 @@ def choose_backend(
     _check_name("backend", backend, get_args(BackendName))
     if backend == "openvino" and not _can_use_openvino(engine):
         raise InputError(
-            "OpenVINO predicts on a CPU, after `pip install openvino`: use --backend torch or auto."
+            "OpenVINO predicts on a CPU, with the package openvino: install it, or use --backend "
+            "torch or auto."
         )
     if backend == "compile" and not can_compile(engine.device):
         raise InputError(

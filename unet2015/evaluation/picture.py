@@ -38,7 +38,7 @@ def draw_mistakes(
     result: Path,
     images: Path | None = None,
 ) -> None:
-    """Draw the frames with the most mistakes, worst first.
+    """Draw the frames with the most mistakes, worst first; `check_picture` is to be called before.
 
     Parameters
     ----------
@@ -51,11 +51,6 @@ def draw_mistakes(
     images : Path, optional
         Folder of the microscope's images, ``tNNN.tif`` or named like the reference. By default
         that of `folder_of_images`; without it there is no column for them.
-
-    Raises
-    ------
-    InputError
-        As `check_picture`.
     """
     figure = Figure()
     images = folder_of_images(reference, images)

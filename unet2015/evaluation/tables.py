@@ -167,8 +167,11 @@ def check_csv(folder: Path) -> None:
     Raises
     ------
     InputError
-        If it cannot be written to, or holds tables of such names with other columns.
+        If it is named like a table, cannot be written to, or holds tables of such names with other
+        columns.
     """
+    if folder.suffix.lower() == ".csv":
+        raise InputError(f"{folder} is to be a folder, for several tables: leave the .csv out.")
     for name, columns in CSV_COLUMNS.items():
         path = folder / name
         check_writable(path)

@@ -171,7 +171,8 @@ def require(package: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         raise InputError(
-            f'{package} is not installed: run `pip install "unet2015[bioimageio]"`.'
+            f"{package} is not installed: install unet2015 with the extra [bioimageio], in a copy "
+            'of its repository by `pip install ".[bioimageio]"`.'
         ) from error
 
 

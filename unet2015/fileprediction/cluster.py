@@ -126,8 +126,9 @@ class Cluster:
         progress: Callable[[int], object],
     ) -> None:
         """Do what `tasks.compute` does, on the workers; `state` is the image's fingerprint."""
+        path = task.image.path
         recipe = Recipe(
-            task.image.path.absolute(),
+            path.parent.resolve() / path.name,  # the file may be a link to one without suffix
             state,
             task.channels,
             self._model,
@@ -231,7 +232,7 @@ def _import_distributed() -> Any:
         with nullcontext() if told else config.set({"logging": {"distributed": "warning"}}):
             return importlib.import_module("distributed")
     except ImportError as error:
-        raise InputError("Dask is not installed: run `pip install distributed`.") from error
+        raise InputError("Dask is not installed: install the package distributed.") from error
 
 
 @lru_cache(maxsize=1)

@@ -14,7 +14,7 @@ from ..datasets.ctc import frame_digits, is_sequence, sequence_frames
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES
 from ..images.fingerprint import companions
-from ..images.opening import image_files, images_beside, is_zarr
+from ..images.opening import image_files, images_beside, is_zarr, other_files
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +128,8 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
             logger.info("left out as results of other images: %s.", names)
         if others := images_beside(path, files):
             logger.warning("left out, to be named one by one: %s.", ", ".join(others))
+        if others := other_files(path):
+            logger.info("left out, no TIFF or PNG: %s.", ", ".join(others))
         files = [file for file in files if file not in found]
         if not files:
             raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")

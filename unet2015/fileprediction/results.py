@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..atomic import sync
 from ..images import Image, write_regions
 from ..images.pyramid import Sliceable
 from ..instances import foreground
@@ -106,7 +107,7 @@ def number_stack(pixels: Sliceable, image: Image, result: Result) -> Stack:
 
 
 def write_result(target: Path, pixels: Sliceable, image: Image, result: Result) -> None:
-    """Write a result file that lies exactly over its image.
+    """Write a result file that lies exactly over its image; then it is on the disk.
 
     Parameters
     ----------
@@ -121,3 +122,4 @@ def write_result(target: Path, pixels: Sliceable, image: Image, result: Result) 
     """
     final = number_stack(pixels, image, result) if result.kind == "labels" else pixels
     write_regions(target, final, image, result.kind != "probability")
+    sync(target.parent)

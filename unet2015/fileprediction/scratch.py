@@ -114,6 +114,7 @@ class Scratch:
         empty_locked(self.folder, self._lock)
         with atomic_path(written) as temporary:
             temporary.write_text(json.dumps(self._purpose))
+        sync(self.folder)
 
     def __exit__(self, *_: object) -> None:
         self.ledger.close()

@@ -37,7 +37,8 @@ def select_channels(image: Image, requested: Sequence[int | str], wanted: int) -
     if not requested:
         if image.channels != wanted:
             raise ImageError(
-                f"{have}, but the model takes {wanted}: choose with --channels, counting from 0."
+                f"{have}, but the model takes {wanted}: choose with --channels, counting from 0, "
+                "or, if these are planes of a stack, save it as OME-TIFF or ImageJ stack."
                 if image.channels > wanted
                 else f"{have}, but the model takes {wanted}: use an image with {_count(wanted)}."
             )

@@ -106,6 +106,12 @@ def images_beside(folder: Path, taken: Iterable[Path]) -> list[str]:
     ]
 
 
+def other_files(folder: Path) -> list[str]:
+    """Names of the files in a folder that are no images by their names."""
+    visible = (path for path in sorted(folder.iterdir()) if not _is_hidden(path))
+    return [path.name for path in visible if path.is_file() and not _is_image_file(path)]
+
+
 def _is_image_file(path: Path) -> bool:
     """Whether a path is an image by its name; a link to nothing too, which must not be missed."""
     named = not _is_hidden(path) and path.suffix.lower() in IMAGE_SUFFIXES

@@ -38,6 +38,26 @@ class Plane(NamedTuple):
     read: Callable[[slice, slice], NDArray[Any]]
 
 
+class _Blocks(NamedTuple):
+    """A mask and how it is cut into blocks."""
+
+    mask: Plane
+    neighbours: int
+    size: tuple[int, int]
+
+    def region(self, i: int, j: int) -> tuple[slice, slice]:
+        """Rows and columns of a block."""
+        (height, width), (rows, columns) = self.mask.shape, self.size
+        return (
+            slice(i * rows, min((i + 1) * rows, height)),
+            slice(j * columns, min((j + 1) * columns, width)),
+        )
+
+    def label(self, i: int, j: int) -> tuple[NDArray[np.int32], int]:
+        """Pieces of a block, 1...count, and their count: the same each time."""
+        return ndimage.label(self.mask.read(*self.region(i, j)), _STRUCTURE[self.neighbours])
+
+
 class Components:
     """The connected components of a mask, which is read once to find them.
 
@@ -61,7 +81,7 @@ class Components:
     """
 
     def __init__(self, mask: Plane, neighbours: int, block: tuple[int, int]) -> None:
-        self._mask, self._neighbours, self._block = mask, neighbours, block
+        self._blocks = _Blocks(mask, neighbours, block)
         self._offsets: dict[tuple[int, int], int] = {}
         height, width = mask.shape
         diagonal = neighbours == 8
@@ -72,8 +92,8 @@ class Components:
             upper, lower = np.empty((2, width), np.int64)
             left = np.empty(0, np.int64)
             for j in range(-(-width // block[1])):
-                rows, columns = self._region(i, j)
-                labels, count = self._label(i, j)
+                rows, columns = self._blocks.region(i, j)
+                labels, count = self._blocks.label(i, j)
                 self._offsets[i, j] = total
                 sizes.append(np.bincount(labels.ravel(), minlength=count + 1)[1:])
                 row, column = np.divmod(_first_pixels(labels, count), labels.shape[1])
@@ -105,18 +125,19 @@ class Components:
         With a cache, regions can be smaller than blocks without labelling these each time.
         """
         cache = cache or BlockCache(0)
+        # The plane keeps these alone, and not the components.
+        blocks, offsets, of_piece = self._blocks, self._offsets, values[self._component]
 
         def of_block(i: int, j: int) -> NDArray[Any]:
-            labels, count = self._label(i, j)
-            start = self._offsets[i, j]
+            labels, count = blocks.label(i, j)
             table = np.zeros(count + 1, values.dtype)
-            table[1:] = values[self._component[start : start + count]]
+            table[1:] = of_piece[offsets[i, j] : offsets[i, j] + count]
             return table[labels]
 
         return Plane(
-            self._mask.shape,
+            blocks.mask.shape,
             lambda rows, columns: assemble(
-                *(rows, columns, self._block),
+                *(rows, columns, blocks.size),
                 lambda i, j: cache.get((i, j), lambda: of_block(i, j)),
                 values.dtype,
             ),
@@ -130,24 +151,13 @@ class Components:
         boxes = np.empty((len(self.size), 4), np.int64)
         boxes[:, :2], boxes[:, 2:] = np.iinfo(np.int64).max, -1
         for (i, j), start in self._offsets.items():
-            top, left = i * self._block[0], j * self._block[1]
-            found = ndimage.find_objects(self._label(i, j)[0])
+            top, left = i * self._blocks.size[0], j * self._blocks.size[1]
+            found = ndimage.find_objects(self._blocks.label(i, j)[0])
             for piece, (rows, columns) in enumerate(found, start):
                 box = boxes[self._component[piece]]
                 np.minimum(box[:2], (rows.start + top, columns.start + left), out=box[:2])
                 np.maximum(box[2:], (rows.stop + top, columns.stop + left), out=box[2:])
         return boxes
-
-    def _region(self, i: int, j: int) -> tuple[slice, slice]:
-        (height, width), (rows, columns) = self._mask.shape, self._block
-        return (
-            slice(i * rows, min((i + 1) * rows, height)),
-            slice(j * columns, min((j + 1) * columns, width)),
-        )
-
-    def _label(self, i: int, j: int) -> tuple[NDArray[np.int32], int]:
-        """Pieces of a block, 1...count, and their count: the same each time."""
-        return ndimage.label(self._mask.read(*self._region(i, j)), _STRUCTURE[self._neighbours])
 
 
 def _touching(

@@ -72,7 +72,8 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
     if missing:
         raise InputError(
             f"{result} holds no label image for {_some(missing)} of {reference}: "
-            f"its {len(there)} images are named like {next(iter(there.values())).name}."
+            f"its {len(there)} images are named like {next(iter(there.values())).name}. Predict "
+            "these frames, too, or give a reference without them."
         )
     return [FramePair(name, path, there[name]) for name, path in wanted.items()]
 

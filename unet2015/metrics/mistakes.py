@@ -68,7 +68,7 @@ def find_mistakes(table: Overlaps) -> Mistakes:
 def objects_without_truth(
     reference: ArrayLike, segmented: ArrayLike, markers: ArrayLike
 ) -> NDArray[np.int64]:
-    """Find the objects about which a partial reference cannot say whether they are right.
+    """Find the objects about which a partial reference may not say whether they are right.
 
     The challenge's gold truth leaves cells out of some frames, while its tracking markers know all
     of them. An object on such a cell is not spurious; without this, AP, panoptic quality and
@@ -82,7 +82,8 @@ def objects_without_truth(
     Returns
     -------
     int64 array
-        Labels of objects that hold the marker of a cell without a mask.
+        Labels of objects that hold the marker of a cell without a mask. Those that also hold a cell
+        with one are judged by that.
 
     Examples
     --------

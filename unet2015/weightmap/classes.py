@@ -48,11 +48,13 @@ def count_classes(target: ArrayLike, ignore: NDArray[np.bool_] | int | None = No
     -------
     ClassCounts
     """
-    counted = np.asarray(target)
-    if ignore is not None:
-        counted = counted[~ignored_pixels(counted, ignore)]
-    inside = int(np.count_nonzero(counted))
-    return ClassCounts(inside, counted.size - inside)
+    target = np.asarray(target)
+    if ignore is None:
+        inside = int(np.count_nonzero(target))
+        return ClassCounts(inside, target.size - inside)
+    valid = ~ignored_pixels(target, ignore)
+    inside = int(np.count_nonzero((target != 0) & valid))
+    return ClassCounts(inside, int(np.count_nonzero(valid)) - inside)
 
 
 def balanced_class_weights(
