@@ -128,7 +128,7 @@ class Cluster:
         """Do what `tasks.compute` does, on the workers; `state` is the image's fingerprint."""
         path = task.image.path
         recipe = Recipe(
-            path.parent.resolve() / path.name,  # the file may be a link to one without suffix
+            path.parent.resolve().joinpath(path.name),  # may be a link to one without suffix
             state,
             task.channels,
             self._model,
