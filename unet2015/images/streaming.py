@@ -109,7 +109,6 @@ def stream_image(
         if path.is_dir():
             put(path, replaced)
         put(finished, path)
-        sync(path.parent)
 
 
 def write_regions(path: Path, source: Sliceable, image: Image, labels: bool) -> None:
