@@ -4,8 +4,8 @@
         [--seeds 0 1 2] [--interpolation nearest] [--precision auto] [--minutes M] [--runs runs]
 
 Both folds of each set are trained and scored as in the reproduction, at reduced size; see
-``experiments/README.md``. Writes ``experiments/results/ablation/*.json`` and, from all that is
-there, ``experiments/ablation.md``. The same command goes on where it stopped.
+``experiments/README.md``. Writes ``experiments/results/ablation/*.json`` and, from all of these,
+``experiments/ablation.md``. Rerun the same command to resume.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from unet2015.weightmap import WeightMapConfig
 RESULTS = HERE / "results" / "ablation"
 TABLE = HERE / "ablation.md"
 TILE, DROPOUT = 380, 0.1
-"""As for the reproduction with few channels."""
+"""As in the reproduction with few channels."""
 SMALL_TILE, LARGE_TILE = 192, 384
-"""The multiples of 16 next to the output of such a tile, 196, and to itself: a padded network that
-judges as much of the image a step as the others, and one that sees as much of it."""
+"""The multiples of 16 nearest to the output of such a tile, 196, and to the tile itself: padded
+networks that predict, or see, about as many pixels per step as the others."""
 
 
 class PaddedUNet(UNet):
-    """The U-Net of most ports: zeros around every map, so that the output has the input's size."""
+    """The U-Net of most ports: zero padding keeps the output as large as the input."""
 
     def __init__(self, **config: object) -> None:
         super().__init__(**config)  # type: ignore[arg-type]
@@ -62,12 +62,12 @@ class PaddedUNet(UNet):
         return input_size
 
     def valid_input_size(self, output_size: int) -> int:
-        """The next multiple of the step."""
+        """`output_size`, rounded up to a multiple of the step."""
         return math.ceil(output_size / self.step) * self.step
 
 
 class Variant(NamedTuple):
-    """The recipe but for one ingredient."""
+    """The recipe with at most one ingredient changed."""
 
     weight_map: WeightMapConfig = WeightMapConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -113,7 +113,7 @@ def main() -> None:
 
 
 def write_table() -> None:
-    """Write the table of all results that are there, one row for each variant."""
+    """Write the table of all results found, one row per variant."""
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     blocks = [f"# Ablation\n\nMade by `python experiments/ablation.py`. {__doc__.splitlines()[0]}"]
     head = ["SEG, mean over folds and seeds (runs)"]
@@ -137,9 +137,9 @@ def _size(result: dict[str, Any]) -> tuple[int, int, float, str, str]:
 
 
 def _means(found: list[dict[str, Any]], name: str, title: str) -> list[str]:
-    """Mean scores of the cells as they are found, and of those parted at necks.
+    """Mean SEG of the cells as predicted, and of the cells parted at necks.
 
-    Nothing, until there are results of all folds and seeds that the full recipe has.
+    Empty unless the variant has results for every fold and seed of the full recipe.
     """
     wanted, found_here = (
         _by_fold_and_seed(found, name, each) for each in (next(iter(VARIANTS)), title)

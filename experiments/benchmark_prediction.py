@@ -1,25 +1,25 @@
-"""Speed of tile prediction in megapixels per second, with the identical network.
+"""Speed of tiled prediction in megapixels per second, always with the same network.
 
     python experiments/benchmark_prediction.py [--device cpu] [--base-channels 16 64]
         [--sides 2048 1430] [--output experiments/results/benchmark_prediction.json]
 
-What is compared, in float32 and, where the device has it, in bfloat16 (the others by autocast):
+Compared in float32 and, where the device supports it, in bfloat16 (loop and monai by autocast):
 
-loop      tiles of 572 x 572 pixels one after the other, in PyTorch as it comes
-monai     MONAI's `sliding_window_inference`, if that is installed: windows of 572 x 572, its
-          default overlap of 0.25, the network padded to give the size that it gets, so that it sees
-          756 x 756; and with an overlap of 0.5 and Gaussian weights, as many use it
-unet2015  `unet2015.predict` after `unet2015.keep_memory`, as the command line does it
-openvino  the same through OpenVINO, if that is installed, on a CPU; compiled before
-compile   the same through torch.compile, if there is a compiler; compiled before
-kept      the loop, and MONAI with its defaults, after `unet2015.keep_memory` too
+loop      tiles of 572 x 572 pixels one by one, in plain PyTorch
+monai     MONAI's `sliding_window_inference`, if installed: windows of 572 x 572, its default
+          overlap of 0.25, the network padded to keep the window's size, so that it sees 756 x 756;
+          and with an overlap of 0.5 and Gaussian weights, a common choice
+unet2015  `unet2015.predict` after `unet2015.keep_memory`, as on the command line
+openvino  the same through OpenVINO, if installed, on a CPU; compile time excluded
+compile   the same through torch.compile, if there is a compiler; compile time excluded
+kept      the loop, and MONAI with its defaults, also after `unet2015.keep_memory`
 
-The profile says where the time of `unet2015` goes. The limit is the time of the multiplications,
-1.465 MFLOP a pixel at 64 channels, at the rate of a product of matrices measured in the same run,
-by the faster of two libraries.
-Tiles with borders have more to do than that. Images come from memory and results go back there,
-also from a GPU (`--device cuda --base-channels 16 64 64 --sides 8192 8192 512`). Each size of
-network and precision has a process of its own.
+The profile breaks down the time of `unet2015`. The limit is the time of the multiplications alone,
+1.465 MFLOP per pixel at 64 channels, at the rate of a matrix product measured in the same run with
+the faster of two libraries; the borders of tiles come on top. Images come from host memory and
+results go back there, also with a GPU
+(`--device cuda --base-channels 16 64 64 --sides 8192 8192 512`). Each network size and precision
+runs in its own process.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ from unet2015.prediction import predict
 from unet2015.unet import UNet
 
 FLOP = 1.465e6
-"""Floating point operations for a pixel of the output at 64 channels, on large tiles."""
+"""Floating-point operations per output pixel at 64 channels, on large tiles."""
 TILE = 572
 
 Method = Callable[[NDArray[np.float32]], object]
 
 
 class SameSize(nn.Module):
-    """A network of valid convolutions behind a padding, as those who want equal sizes use it."""
+    """A network of valid convolutions, made to keep the image's size by mirror padding."""
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits of the image's own size."""
+        """Logits of the same size as the image."""
         border = self.network.border
         more = [self.network.valid_input_size(s) - s - border for s in image.shape[-2:]]
         padded = nn.functional.pad(image, (border, more[1], border, more[0]), mode="reflect")
@@ -101,16 +101,16 @@ def main() -> None:
         found["runs"] = []
         for run in runs:
             found["runs"].append(run.result())
-            output.write_text(json.dumps(found, indent=1) + "\n")  # a later one may fail
+            output.write_text(json.dumps(found, indent=1) + "\n")  # a later run may fail
 
 
 def compare(channels: int, side: int, device: DeviceName, precision: Precision) -> dict[str, Any]:
-    """Measure everything with a network of so many channels on an image of side x side pixels."""
+    """Measure all methods on an image of side x side pixels."""
     refuse_fallbacks()
     engine = choose_engine(device, precision)
     torch.manual_seed(0)
     network = UNet(base_channels=channels).eval()
-    engine.place(network)  # for all, the limit too: in float32 it switches TF32 off
+    engine.place(network)  # before all measurements: float32 on a GPU turns TF32 off
     rates = [matrix_rate(engine)]
     run: dict[str, Any] = {"channels": channels, "side": side, "precision": precision}
     image = np.random.default_rng(0).random((side, side), dtype=np.float32)
@@ -118,7 +118,7 @@ def compare(channels: int, side: int, device: DeviceName, precision: Precision) 
     def note(name: str, method: Method) -> None:
         try:
             run[name] = round(side**2 / 1e6 / measure(method, image), 3)
-        except RuntimeError as error:  # such as a backend that fails; the others go on
+        except RuntimeError as error:  # a failing backend does not stop the others
             run[name] = f"failed: {error}"[:300]
         what = f"{channels} channels, {precision}, {name}"
         print(f"{what}: {run[name]} megapixels per second", flush=True)
@@ -141,7 +141,7 @@ def compare(channels: int, side: int, device: DeviceName, precision: Precision) 
 
 
 def our_ways(network: UNet, engine: Engine) -> dict[str, Method]:
-    """Tile by tile with this package, through each backend that is installed."""
+    """Tiled prediction of this package, through each installed backend."""
     model = Model(network, "standard")
     backends: dict[str, Backend] = {"unet2015": "torch"}
     if engine.device.type == "cpu" and is_installed():
@@ -155,7 +155,7 @@ def our_ways(network: UNet, engine: Engine) -> dict[str, Method]:
 
 
 def usual_ways(network: UNet, engine: Engine) -> dict[str, Method]:
-    """What others do, as far as it is installed."""
+    """The plain loop and, if installed, MONAI."""
     ways: dict[str, Method] = {"loop": lambda image: loop(network, engine, image)}
     if importlib.util.find_spec("monai"):
         from monai.inferers import sliding_window_inference
@@ -173,7 +173,7 @@ def usual_ways(network: UNet, engine: Engine) -> dict[str, Method]:
 
 
 def loop(network: UNet, engine: Engine, image: NDArray[np.float32]) -> None:
-    """Predict tile after tile, without anything else."""
+    """Predict tile by tile, and nothing else."""
     as_it_comes(network, engine)
     border, output = network.border, network.output_size(TILE)
     mirrored = np.pad(image, [(border, border + output)] * 2, mode="reflect")
@@ -185,12 +185,12 @@ def loop(network: UNet, engine: Engine, image: NDArray[np.float32]) -> None:
 
 
 def as_it_comes(network: UNet, engine: Engine) -> None:
-    """Bring the network to its device in PyTorch's own memory format."""
+    """Move the network to its device in PyTorch's default memory format."""
     network.to(engine.device, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def measure(method: Method, image: NDArray[np.float32]) -> float:
-    """Seconds of the best of two runs after a first one, of more where they are short."""
+    """Seconds of the fastest run after a warm-up: of two, or of more if they are short."""
     seconds: list[float] = []
     while len(seconds) < 3 or sum(seconds) < 2:
         begun = time.perf_counter()
@@ -200,10 +200,10 @@ def measure(method: Method, image: NDArray[np.float32]) -> float:
 
 
 def matrix_rate(engine: Engine) -> float:
-    """Floating point operations in a second of a product of matrices, by the faster library.
+    """Floating-point operations per second of a matrix product, with the faster library.
 
-    A convolution of 1x1 pixels is such a product, too. On processors of AMD oneDNN, which computes
-    it, is more than twice as fast in float32 as MKL, which multiplies PyTorch's matrices.
+    A 1x1 convolution is a matrix product, too. On AMD processors, oneDNN, which computes it, is
+    more than twice as fast in float32 as MKL, which multiplies PyTorch's matrices.
     """
     rows, columns = (64, 128) if engine.device.type == "cuda" else (40, 50)
     size = rows * columns

@@ -1,23 +1,23 @@
-"""Speed and memory of the prediction of large images.
+"""Speed and memory of predicting large images.
 
     python experiments/benchmark_prediction_large.py [--sides 6000] [--full] [--model M]
         [--base-channels 16] [--depth 4] [--backend torch] [--kills 10]
         [--output experiments/results/prediction_large.json]
 
-For each side length, ``unet2015 predict --labels`` makes numbered cells of a generated image
-(uint8, tiled BigTIFF, Deflate) in a process of its own. Measured are
+For each side length, ``unet2015 predict --labels`` finds the cells of a generated image (uint8,
+tiled BigTIFF, Deflate) in its own process. Measured are
 
-peak     resident memory of the process and all its children, sampled every 0.1 s, in GiB; the
-         memory that the kernel uses to cache files is not in it
-speed    megapixels of the image in a second, from starting the command to its end
-network  share of that wall time in which the network computes; can be seen in PyTorch only
+peak     resident memory of the process and its descendants, sampled every 0.1 s, in GiB, without
+         the kernel's file cache
+speed    megapixels of the image per second, from the start of the command to its end
+network  share of that wall time in which the network computes; with PyTorch as the backend only
 
---kills N predicts each image once more, ends that run N times with SIGKILL after a random time, and
-tells whether the result that it leads to in the end is the same, byte by byte.
+--kills N predicts each image again, kills that run N times with SIGKILL at random moments, and
+reports whether the final result is the same, byte by byte.
 
---full is the case that the goal names: 20,000 x 20,000 pixels. Unless --model gives a trained
-network, its weights are random, but for one channel, which carries the blurred image to the
-output, so that there are cells of a usual size.
+--full measures the size of the stated goal, 20,000 x 20,000 pixels. Without --model, the weights
+are random except for one channel, which carries the blurred image to the output, so that cells
+have a realistic size.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ sys.exit(status)
 
 
 def generated(side: int, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
-    """Tiles of bright blobs on a noisy background, cut anew from one patch for each tile."""
+    """Tiles of bright blobs on a noisy background, each a random crop of one patch."""
     rng = np.random.default_rng(seed)
     patch = 2 * TILE
     points = np.zeros((patch, patch), np.float32)
@@ -107,12 +107,12 @@ def write_source(path: Path, side: int) -> None:
 
 
 def thresholding_model(base_channels: int, depth: int, source: Path) -> Model:
-    """Network that costs what any other does and finds the brightest third of the image."""
+    """Network of the usual cost that finds the brightest third of the image."""
     torch.manual_seed(0)
     network = UNet(base_channels=base_channels, depth=depth)
-    level = 4.0  # added to the normalised image, so that ReLUs let it through
+    level = 4.0  # added to the normalised image, so that it passes the ReLUs
     with torch.no_grad():
-        # The skip's first channel comes after all channels of the up-convolution.
+        # In the concatenation, the skip's channels follow those of the up-convolution.
         for convolution, channel in [
             (network.contracting[0][0], 0),
             (network.contracting[0][2], 0),
@@ -132,7 +132,7 @@ def thresholding_model(base_channels: int, depth: int, source: Path) -> Model:
 
 
 class PeakMemory(threading.Thread):
-    """Watches the resident memory of a process and its children."""
+    """Watches the resident memory of a process and its descendants."""
 
     def __init__(self, process: int) -> None:
         super().__init__(daemon=True)
@@ -153,7 +153,7 @@ def _family(process: int) -> Iterator[int]:
         for task in Path(f"/proc/{process}/task").iterdir():
             for child in (task / "children").read_text().split():
                 yield from _family(int(child))
-    except OSError:  # it has just ended
+    except OSError:  # the process has just ended
         return
 
 
@@ -202,7 +202,7 @@ def measure(side: int, folder: Path, options: Namespace) -> dict[str, Any]:
 def predict_killed(
     source: Path, target: Path, model: Path, folder: Path, seconds: float, options: Namespace
 ) -> None:
-    """Predict what takes so many seconds, killed at random moments on the way."""
+    """Predict, killed at random moments; without kills, the run takes `seconds`."""
     rng = np.random.default_rng(0)
     for _ in range(options.kills):
         process = started(source, target, model, folder, options)

@@ -1,19 +1,19 @@
-"""Speed of training: iterations per second against a bare loop, and tiles against elasticdeform.
+"""Speed of training: iterations per second against a bare loop, tiles against elasticdeform.
 
     python experiments/benchmark_training.py [--base-channels 16] [--iterations N] [--rounds 3]
         [--output experiments/results/benchmark_training[_cuda].json]
 
 bare      forward, backward and step on one constant tile of 572 x 572 pixels, and nothing else
-unet2015  `unet2015.training.train` as it comes, with its own random tile for each iteration, for so
+unet2015  `unet2015.training.train` as it comes, with a new random tile for each iteration, for as
           many iterations as the bare loop, in turns with it; the best round counts for both
 tile      one training tile of `unet2015.samples`: image, target and weights, deformed, rotated,
           shifted, with varied grey values
-deform    `elasticdeform.deform_grid` of image, target and weights over the whole tile, with the
-          nearest pixel, and nothing else
+deform    `elasticdeform.deform_grid` of image, target and weights over the whole tile, with
+          nearest-pixel interpolation, and nothing else
 
-That both tiles are the same where the network has an output is checked, without rotation and shift.
-Synthetic cells; both kinds of tiles are made in one thread. `unet2015.keep_memory` holds for all,
-as on the command line.
+Without rotation and shift, both deformations are checked to agree: of the image everywhere, of
+target and weights where the network has an output. The cells are synthetic; both kinds of tiles
+are made in one thread. `unet2015.keep_memory` applies to all, as on the command line.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ from unet2015.weightmap import WeightMapConfig
 
 TILE = TrainingConfig.tile
 TILES = 20
-"""Tiles that are made for one measurement."""
+"""Tiles per measurement."""
 ITERATIONS, GPU_ITERATIONS = 20, 300
-"""Of an interval: on a GPU, tiles that were made before it must count for little."""
+"""Per interval; more on a GPU, so that tiles made before the interval hardly count."""
 
 
 def main() -> None:
@@ -116,14 +116,14 @@ def bare_rate(base_channels: int, iterations: int, engine: Engine) -> float:
 
 
 def bare_profile(base_channels: int, engine: Engine) -> dict[str, float]:
-    """Where the time of the network alone goes."""
+    """Share of each kind of operation in the time of the network alone."""
     step = bare_step(base_channels, engine)
     step()
     return shares(lambda: [step() for _ in range(3)], engine.device)
 
 
 def bare_step(base_channels: int, engine: Engine) -> Callable[[], None]:
-    """Forward, backward and step on a constant tile."""
+    """Return a function that does forward, backward and step on a constant tile."""
     network = engine.place(UNet(base_channels=base_channels).train(), training=True)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.99)
     image = torch.randn(1, 1, TILE, TILE, device=engine.device)
@@ -145,7 +145,7 @@ def bare_step(base_channels: int, engine: Engine) -> Callable[[], None]:
 def our_rate(
     frames: list[AnnotatedFrame], base_channels: int, iterations: int, engine: Engine
 ) -> tuple[float, float]:
-    """Iterations per second of `train` in its second interval, and the share of waiting."""
+    """Iterations per second of `train` in its second interval, and the share spent waiting."""
     config = TrainingConfig(iterations=2 * iterations, interval=iterations)
     settings = Settings(UNetConfig(base_channels=base_channels), config)
     with tempfile.TemporaryDirectory() as folder:
@@ -155,7 +155,7 @@ def our_rate(
 
 
 def tile_times(frame: TrainingFrame) -> dict[str, float]:
-    """Milliseconds for one tile, made by us and by elasticdeform; both must agree."""
+    """Milliseconds per tile, by us and by elasticdeform; both must agree."""
     import elasticdeform
 
     generator = np.random.default_rng(0)

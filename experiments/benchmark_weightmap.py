@@ -1,20 +1,20 @@
-"""How fast is the weight map, and how exact? Compared with what other code does.
+"""Speed and exactness of the weight map, compared with other ways to compute it.
 
     python experiments/benchmark_weightmap.py [--quick] [--output experiments/results/...json]
 
-Each row is one label image of overlapping discs that cover about a third of it. The ways to get
-the border term, all on one core, from labels whose touching cells are already separated:
+Each row is one label image of overlapping discs that cover about a third of it. All methods run on
+one core; all but the first compute the border term alone, of touching cells already separated.
 
-ours      `border_weight_map`, here including the ridge and the balanced classes
-local     scipy's Euclidean distance transform (EDT) on the surroundings of each cell, as far as the
-          border term matters, merged into the two smallest distances
-scipy     one EDT of the whole image for each cell, as most ports of the paper do: the formula as it
+ours      `border_weight_map`, including the ridge and the balanced classes
+local     scipy's Euclidean distance transform (EDT) around each cell, as far as the border term
+          matters, merged into the two smallest distances
+scipy     one EDT of the whole image per cell, as in most ports of the paper: the formula as it
           stands
-edt       the same with the `edt` package (pip install edt), skipped where it is not installed
+edt       the same with the `edt` package (pip install edt), skipped if not installed
 
-The times of scipy and edt are those of a few cells, times the number of cells: marked with ~, since
-hours or days are not waited for. That flatters them, because their memory or their final sort over
-all cells is not counted: the two smallest distances are updated as the cells go by.
+The times of scipy and edt, marked with ~, are extrapolated from a few cells, since a full run takes
+hours or days. That flatters them: the two smallest distances are updated cell by cell, so neither
+the memory for all distances nor the final sort is counted.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ CASES = {
     4096: (10, 1_000, 8_000, 50_000),
     8192: (10, 1_000, 32_000, 100_000),
 }
-"""Numbers of cells by height and width; 2,000 on 2048 x 2048 is the case that the goal names."""
+"""Numbers of cells by height and width."""
 GOAL = (2048, 2_000)
 LARGEST_SCIPY = 4096
-"""Its EDT takes 40 bytes a pixel and more: 8192 x 8192 does not fit beside other work."""
+"""Its EDT takes at least 40 bytes a pixel: 8192 x 8192 needs too much memory."""
 W0, SIGMA = WeightMapConfig.w0, WeightMapConfig.sigma
 
 
@@ -78,7 +78,7 @@ def border_term(two: NDArray[Any], cells: NDArray[Any]) -> NDArray[Any]:
 
 
 def local(cells: NDArray[np.uint32]) -> NDArray[Any]:
-    """Take one EDT for each cell on its surroundings."""
+    """Take one EDT of the surroundings of each cell."""
     two = np.full((2, *cells.shape), np.inf)
     (margin, _) = halo(SIGMA)
     for number, box in enumerate(ndimage.find_objects(cells.astype(np.int64)), start=1):
@@ -91,7 +91,7 @@ def local(cells: NDArray[np.uint32]) -> NDArray[Any]:
 def whole(
     cells: NDArray[np.uint32], transform: Callable[[NDArray[Any]], NDArray[Any]], numbers: list[int]
 ) -> NDArray[Any]:
-    """Take one EDT of the whole image for each of some cells."""
+    """Take one EDT of the whole image for each cell in `numbers`."""
     two = np.full((2, *cells.shape), np.inf)
     for number in numbers:
         merge(two, transform(cells != number))
@@ -99,7 +99,7 @@ def whole(
 
 
 def seconds(work: Callable[[], Any], repeats: int) -> float:
-    """Time the fastest of some runs, in seconds of the processor: other programs do not count."""
+    """Return the processor time of the fastest run; other programs do not count."""
     times = []
     for _ in range(repeats):
         start = time.process_time()
@@ -121,7 +121,7 @@ def transforms() -> dict[str, Transform]:
 
 
 def measure(size: int, count: int, ways: dict[str, Transform]) -> dict[str, Any]:
-    """Run all ways on one image."""
+    """Time all methods on one image."""
     labels = cells_on(size, count)
     cells = separate_touching(labels)
     names = [int(name) for name in np.unique(cells) if name]
@@ -140,7 +140,7 @@ def measure(size: int, count: int, ways: dict[str, Transform]) -> dict[str, Any]
 
 
 def error() -> float:
-    """Return the largest difference to the formula as it stands, in units of w0."""
+    """Return the largest difference from the formula as it stands, in units of w0."""
     labels = cells_on(512, 100)
     cells = separate_touching(labels)
     exact = whole(cells, ndimage.distance_transform_edt, [int(n) for n in np.unique(cells) if n])

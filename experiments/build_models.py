@@ -1,12 +1,12 @@
-"""Make the small models that come with the package, if time allows from all annotated frames.
+"""Make the small models that come with the package, by default from all annotated frames.
 
     python experiments/build_models.py u373|hela|em|all [--fold F] [--silver] [--runs runs]
         [--iterations 9000] ...
 
 The settings are those of the reproduction, by default with 16 channels, tiles of 380 pixels and a
 drop-out of 0.1; the scores that `unet2015 models` shows come from its results with the same
-settings. Goes on where it stopped. With --fold the network of that fold of the reproduction is
-taken as it is, which costs nothing, but has not seen all frames.
+settings. Rerun the same command to resume. --fold takes the network of that fold of the
+reproduction as it is, without training; it has not seen all frames.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def all_frames(name: str, silver: bool) -> list[AnnotatedFrame]:
 
 
 def _enter(name: str, results: list[dict[str, Any]], is_fold: bool, silver: bool) -> None:
-    """Put a model into the index, with its own score or those of its twins."""
+    """Add a model to the index, with the score of its fold or, without one, of all folds."""
     if is_fold:
         data = f"without {_held_out(results[0])}"
         score = f"{_scores(results)}, which it was not trained on"
@@ -162,7 +162,7 @@ def _slices(result: dict[str, Any]) -> str:
 
 
 def _scores(results: list[dict[str, Any]]) -> str:
-    """What networks reach: on each sequence, or over all slices."""
+    """Describe the scores: on each sequence of cells, or the mean over the EM folds."""
     if "held_out" not in results[0]:
         return "; ".join(f"SEG {result['SEG']:.3f} on {_held_out(result)}" for result in results)
     errors = [fmean(r["argmax"][name] for r in results) for name in ("pixel_error", "rand_error")]

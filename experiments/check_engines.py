@@ -3,16 +3,16 @@
     python experiments/check_engines.py [--models u373 hela em] [--frames 10]
         [--output experiments/results/check_engines.json]
 
-The first annotated frames of each data set are predicted by each engine that is here: PyTorch,
-OpenVINO and torch.compile, in float32 and, where the processor has it, in bfloat16. What is said of
-each, of all frames together:
+The first annotated frames of each data set are predicted by each available engine: PyTorch,
+OpenVINO and torch.compile, in float32 and, where the processor supports it, in bfloat16. Reported
+for each, over all frames:
 
 largest, mean   difference of the probabilities
-other_class     share of the pixels that another class is given to
+other_class     share of the pixels whose class changes
 cells           connected components of PyTorch in float32, as `predict --labels` numbers them
-same            those that the engine finds too, with an IoU above 0.5, and no others for them
-least_overlap   the least IoU of these
-not_in_float32  components of the engine that are none in float32
+same            cells that match a component of the engine with an IoU above 0.5
+least_overlap   smallest IoU of these matches
+not_in_float32  components of the engine without a match
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def engines() -> Iterator[Engine]:
-    """All but the one that the others are compared with."""
+    """Yield the available engines but the reference, `EXACT`."""
     backends: list[Backend] = ["torch"]
     backends += ["openvino"] if is_installed() else []
     backends += ["compile"] if can_compile(EXACT.device) else []
@@ -91,7 +91,7 @@ def cell_probabilities(
 def compare(
     exact: list[NDArray[np.float32]], found: list[NDArray[np.float32]], least: int
 ) -> dict[str, float]:
-    """Compare probabilities of cell, and the cells, frame by frame."""
+    """Compare cell probabilities, and the cells found in them, frame by frame."""
     away = [np.abs(a - b) for a, b in zip(exact, found, strict=True)]
     other = [(a > 0.5) != (b > 0.5) for a, b in zip(exact, found, strict=True)]
     tables = [

@@ -1,14 +1,14 @@
-"""Largest difference between tile by tile, file to file, and the whole image at once.
+"""Largest difference between prediction tile by tile, file to file, and of the image in one piece.
 
     python experiments/check_seams.py [--shape 2000 3000] [--base-channels 16] [--tiles 572 ...]
         [--output experiments/results/check_seams.json]
 
-The image is random, 16-bit, a tiled BigTIFF. The whole image goes through the network in one piece,
-continued by mirroring as Fig. 2 of the paper wants it; the same file is predicted by ``unet2015
-predict`` with tiles of each size and with the size that it chooses itself, both in channels-last
-memory. In PyTorch's own memory format other kernels add in another order: by how much that alone
-changes the whole image is given too. Weights are random: a seam shows in them as well as in trained
-ones, and rounding ten times as much as in the models of the package.
+The image is random, 16-bit, a tiled BigTIFF. It goes through the network in one piece, continued by
+mirroring as in Fig. 2 of the paper; ``unet2015 predict`` predicts the same file with tiles of each
+given size and of the size that it chooses. Both use channels-last memory. In PyTorch's default
+memory format, other kernels add in another order; how much that alone changes the result in one
+piece is reported, too. Weights are random: they show a seam as well as trained ones, and ten times
+as much rounding as the models of the package.
 """
 
 from __future__ import annotations

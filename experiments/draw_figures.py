@@ -2,9 +2,9 @@
 
     unet2015 demo && python experiments/draw_figures.py [--demo demo] [--out experiments/figures]
 
-Fig. 1 is computed from the network itself: every box is a map that really occurs, every arrow a
-layer that is really called. Fig. 2 to 4 use what ``unet2015 demo`` left in its folder; no image of
-the challenges is shown, since their terms do not allow to pass them on.
+Fig. 1 is drawn from a run of the network itself: every box is a feature map that occurs, every
+arrow a layer that is called. Figs. 2 to 4 use the output of ``unet2015 demo``; images of the
+challenges are not shown, since their terms do not allow redistribution.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def maps_of(network: UNet) -> list[Map]:
-    """Run the network on a tile without data and note each map, in the order of computation."""
+    """Run the network on the meta device and note each feature map, in order of computation."""
     depth = network.config.depth
     found = [Map(0, network.config.in_channels, INPUT_SIZE, "input")]
 
@@ -107,7 +107,7 @@ def maps_of(network: UNet) -> list[Map]:
 
 
 def draw_architecture(path: Path) -> None:
-    """Fig. 1: boxes as high as their maps and as wide as their channels, more or less."""
+    """Fig. 1: boxes whose height grows with the size of a map, and width with its channels."""
     maps = maps_of(UNet())
     figure = Figure(figsize=(13, 7.5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -122,7 +122,7 @@ def draw_architecture(path: Path) -> None:
     for number, part in enumerate(maps):
         width, height = 0.12 + part.channels**0.5 / 40, _height(part)
         joined = part.made_by == "copy and crop"
-        if joined:  # beside the up-convolution's half, which the copied half completes
+        if joined:  # in place of the up-convolution's box, which is half of this one
             left = boxes[-1][0]
         elif number:
             left += -0.2 if part.made_by == "max pool 2x2" else 0.66
@@ -142,7 +142,7 @@ def draw_architecture(path: Path) -> None:
     axes.set_axis_off()
     handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
     axes.legend(handles=handles, loc="lower right", frameon=False, fontsize=12)
-    with matplotlib.rc_context({"svg.hashsalt": "unet2015"}):  # the same file each time
+    with matplotlib.rc_context({"svg.hashsalt": "unet2015"}):  # reproducible file
         figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
 
 
@@ -153,7 +153,7 @@ def _height(part: Map) -> float:
 def _draw_box(axes: Axes, part: Map, box: tuple[float, float, float, float], copied: float) -> None:
     left, bottom, width, height = box
     if part.made_by == "up-conv 2x2":
-        return  # drawn with the half that is copied
+        return  # drawn together with the copied half
     axes.add_patch(Rectangle((left, bottom), width, height, fc="#dbe7f7", ec="#1f4e9c", lw=0.8))
     if copied:
         axes.add_patch(Rectangle((left, bottom), copied, height, fc="white", ec="#1f4e9c", lw=0.8))
@@ -200,7 +200,7 @@ def _draw_arrow(
 
 
 def draw_tiles(image: NDArray[Any], cells: NDArray[Any], path: Path) -> None:
-    """Fig. 2: what the network sees (blue) of an image that is mirrored, and what it gives."""
+    """Fig. 2: the network's input (blue) in the mirrored image, and its output (yellow)."""
     network = UNet(base_channels=1, depth=SETTINGS.network.depth)
     grid = tile_grid(image.shape, network, TILE)
     margin = network.border
@@ -238,7 +238,7 @@ def _frame(
 
 
 def draw_results(image: NDArray[Any], truth: NDArray[Any], cells: NDArray[Any], path: Path) -> None:
-    """Fig. 4: images, and predicted cells in colours with the reference as yellow outlines."""
+    """Fig. 4: an image, and predicted cells in colours with the reference outlined in yellow."""
     painted = coloured(cells, to_grey(image))
     painted[find_boundaries(truth, mode="inner")] = (1, 0.85, 0.1)
     figure = Figure(figsize=(12, 4.9), layout="constrained")

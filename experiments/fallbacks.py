@@ -1,4 +1,4 @@
-"""Measurements of an engine are not to be those of what stands in for it."""
+"""Keep fallbacks out of measurements: an engine's results must be its own."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ class _Refusing(logging.Handler):
 
 
 def refuse_fallbacks() -> None:
-    """Make it an error that OpenVINO or torch.compile fails and PyTorch goes on without it."""
+    """Raise an error where OpenVINO or torch.compile would fall back to PyTorch."""
     logging.getLogger("unet2015.engines.backends").addHandler(_Refusing(logging.WARNING))

@@ -1,4 +1,4 @@
-"""The folds of the reproduction: what is trained on, and how what was held out is scored."""
+"""The folds of the reproduction: their training frames, and how the held-out part is scored."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from unet2015.prediction import predict
 from unet2015.tracking import Tracker
 
 GAP = 10
-"""Frames before and after a held-out third that are not trained on."""
+"""Frames left out of training before and after a held-out third."""
 SLICES = 6
-"""Slices of a held-out block."""
+"""Slices per held-out block."""
 MIRRORINGS = (0, 2)
-"""Quarter turns that give, with and without a flip, an image, its two mirrorings and both."""
+"""Quarter turns that, with and without a flip, give the image, its two mirrorings and both."""
 CERTAIN = 1e-6
-"""Probabilities nearer to 1 have no finite score in float32, so scores end at 14, and at -14."""
+"""Probabilities are clipped this far from 0 and 1, so that their logits stay within -14 and 14."""
 
 
 class Fold(NamedTuple):
-    """What is trained on, and how the rest is scored."""
+    """Training frames, and how the rest is scored."""
 
     name: str
     frames: list[AnnotatedFrame]
@@ -47,12 +47,12 @@ class Fold(NamedTuple):
 
 
 def known_folds(name: str) -> tuple[str, ...]:
-    """Names of the folds of a data set that can be asked for."""
+    """Names of all folds of a data set."""
     return BLOCKS if name == "em" else SEQUENCES + THIRDS
 
 
 def folds(name: str, wanted: Sequence[str], silver: bool) -> list[Fold]:
-    """Give the wanted folds of a data set, by default those of the protocol's first lines."""
+    """Return the wanted folds of a data set, by default all but the thirds."""
     numbers = wanted or (*BLOCKS, *SEQUENCES)
     if name == "em":
         return [fold for fold in _em_folds() if fold.name.removeprefix("em-") in numbers]
@@ -63,7 +63,7 @@ def folds(name: str, wanted: Sequence[str], silver: bool) -> list[Fold]:
 
 
 def sequence_fold(name: str, scored: str, silver: bool) -> Fold:
-    """Train on one sequence of cells and score the other, all frames of it tracked."""
+    """Train on one sequence of cells; track and score the other, all frames of it."""
     data = data_home() / CELLS[name]
     frames = load_sequence(data, {"01": "02", "02": "01"}[scored], silver)
 
@@ -83,9 +83,9 @@ def sequence_fold(name: str, scored: str, silver: bool) -> Fold:
 
 
 def _third_fold(name: str, third: str, silver: bool) -> Fold:
-    """Train on two thirds of the time of both sequences of cells and score the last, not tracked.
+    """Train on two thirds (in time) of both sequences of cells; score the other third, untracked.
 
-    Frames next to what is scored are not trained on, since they show nearly the same.
+    Frames next to the scored ones look nearly the same, so they are left out of training.
     """
     data = data_home() / CELLS[name]
     trained: list[AnnotatedFrame] = []
@@ -116,7 +116,7 @@ def _time(frame: AnnotatedFrame) -> int:
 def _three_lines(
     model: Model, plain: dict[str, Any], parted: dict[str, Any], mirrored: dict[str, Any]
 ) -> dict[str, Any]:
-    """Put the scores of the protocol's three lines into one result."""
+    """Combine the scores of the protocol's three lines into one result."""
     return {
         "smallest_component": model.min_size,
         **plain,
@@ -146,7 +146,7 @@ def _cells(image: NDArray[Any], model: Model, engine: Engine) -> Cells:
 
 
 class TrackedCells:
-    """The tracked cells of a sequence, as the challenge wants them in a folder."""
+    """The tracked cells of a sequence, written to a folder in the challenge's format."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.tracker = folder, Tracker()
@@ -189,9 +189,9 @@ def _em_fold(frames: list[AnnotatedFrame], held_out: range, number: int) -> Fold
 def _over_symmetries(
     image: NDArray[Any], model: Model, engine: Engine, turns: Sequence[int]
 ) -> NDArray[np.float32]:
-    """Probability of cell from an image (H, W) turned by quarters and flipped, turned back.
+    """Predict an image (H, W) turned by quarter turns and flipped, and turn the results back.
 
-    The first of them is from the image as it is.
+    Returns cell probabilities of shape (2 * len(turns), H, W), first those of the unflipped image.
     """
     found = []
     for turn, flip in itertools.product(turns, (False, True)):

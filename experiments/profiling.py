@@ -1,4 +1,4 @@
-"""Where the time of a network goes, by kind of operation."""
+"""Time of a network by kind of operation."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ KINDS = {
     "soft-max and loss": ("softmax", "nll_loss"),
     "layout": ("copy", "reorder", "contiguous"),
 }
-"""Parts of operators' names; the first kind that fits counts."""
+"""Parts of operators' names; the first matching kind counts."""
 
 
 def shares(work: Callable[[], object], device: torch.device) -> dict[str, float]:
     """Share of each kind of operation in the time of `work`, largest first.
 
-    On a GPU it is the time of the kernels that an operator starts. Time outside of PyTorch's
+    On a GPU, the time of an operator is that of the kernels it launches. Time outside PyTorch's
     operators is not counted.
     """
     on_gpu = device.type == "cuda"
@@ -34,7 +34,7 @@ def shares(work: Callable[[], object], device: torch.device) -> dict[str, float]
     times: Counter[str] = Counter()
     for event in found.key_averages():
         if event.device_type != DeviceType.CPU:
-            continue  # a kernel, which counts with its operator
+            continue  # a kernel, counted with its operator
         spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         times[_kind(event.key)] += spent
     total = sum(times.values()) or 1

@@ -1,4 +1,4 @@
-"""What the runs of the reproduction share: their data, their settings, and their names."""
+"""Data, settings and names of the runs of the reproduction."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from unet2015.weightmap import WeightMapConfig
 CELLS = {"u373": "PhC-C2DH-U373", "hela": "DIC-C2DH-HeLa"}
 EM = "ISBI-2012-EM"
 ROTATION = {"u373": 180.0, "hela": 15.0, "em": 180.0}
-"""Largest rotation in degrees: light and shadow of the HeLa cells have a direction."""
+"""Largest rotation in degrees; small for HeLa, whose light and shadow have a direction."""
 MARGIN = 50
-"""Pixels outside the challenge's field of interest, for both sets of cells, where only cells that
-reach into it are annotated."""
+"""Pixels between the image's edge and the challenge's field of interest, for both sets of cells;
+only cells that reach into the field are annotated."""
 
 NECK_DEPTH = 7
-"""Of the line "parted at necks", in pixels; chosen on inner splits (README.md)."""
+"""Depth for the line "parted at necks", in pixels; chosen on inner splits (README.md)."""
 
 
 def data_home() -> Path:
@@ -39,7 +39,7 @@ def data_home() -> Path:
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add the options for what `chosen_settings` reads, and the precision."""
+    """Add the options that `chosen_settings` reads, and the precision."""
     parser.add_argument("--base-channels", type=int, default=UNetConfig.base_channels)
     parser.add_argument("--dropout", type=float, default=UNetConfig.dropout)
     parser.add_argument("--tile", type=int, default=TrainingConfig.tile)
@@ -60,7 +60,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_settings(name: str, arguments: argparse.Namespace) -> Settings:
-    """Settings for a data set."""
+    """Settings for a data set from the options."""
     rotation = ROTATION[name] if arguments.rotation is None else arguments.rotation
     return Settings(
         UNetConfig(base_channels=arguments.base_channels, dropout=arguments.dropout),
@@ -79,13 +79,13 @@ def chosen_settings(name: str, arguments: argparse.Namespace) -> Settings:
 
 
 def as_json(settings: Settings) -> dict[str, Any]:
-    """Write settings as they are in a result."""
+    """Convert settings to their form in a result."""
     written: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
     return written
 
 
 def run_name(fold: str, settings: Settings, engine: Engine) -> str:
-    """Name of a fold's run and result: what is not as by default is in it."""
+    """Name of a fold's run and result, with the settings that differ from the defaults."""
     given, usual = _told(settings), _told(Settings())
     changed = [f"{key}{given[key]:g}" for key in given if given[key] != usual[key]]
     how = settings.augmentation.interpolation, engine.precision

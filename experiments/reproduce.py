@@ -7,10 +7,9 @@
 
 Trains a network for each fold, predicts what was held out, tracks and scores it, and writes
 ``experiments/results/reproduction/FOLD-CHANNELS-....json`` and, from all such files,
-``experiments/results.md``. The protocol is in ``experiments/README.md``. The same command goes on
-where it stopped, after Ctrl-C or when --minutes are over; a fold that is finished is not repeated.
-The data are looked for in the folder that the environment variable UNET2015_DATA names, then in
-``data/``.
+``experiments/results.md``. The protocol is in ``experiments/README.md``. After Ctrl-C or when
+--minutes are over, rerun the same command to resume; finished folds are not repeated. The data are
+read from the folder named by the environment variable UNET2015_DATA, by default ``data/``.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ def finish(
     results: Path,
     build: Callable[..., UNet] = UNet,
 ) -> bool:
-    """Train and score a fold, as far as time allows; say whether it is finished."""
+    """Train and score a fold as far as time allows; return whether it is finished."""
     name = run_name(fold.name, settings, engine)
     target = results / f"{name}.json"
     if target.exists():

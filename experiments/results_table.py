@@ -1,4 +1,4 @@
-"""The table ``experiments/results.md``, made from every result that is there.
+"""Write ``experiments/results.md`` from all results of the reproduction.
 
 python experiments/results_table.py
 """
@@ -19,9 +19,9 @@ RESULTS = HERE / "results" / "reproduction"
 TABLE = HERE / "results.md"
 
 SEQUENCES = ("02", "01")
-"""Folds of cells: the sequence that is scored; the other one is trained on."""
+"""Folds of cells: the scored sequence; the other one is trained on."""
 THIRDS = ("late", "middle", "early")
-"""Further folds of cells: the held-out third of the time of both sequences, the last one first."""
+"""Further folds of cells: the held-out third (in time) of both sequences, the last one first."""
 BLOCKS = ("1", "2", "3", "4", "5")
 """EM folds: the held-out block of slices, the last one first."""
 TITLES = {"u373": "PhC-C2DH-U373", "hela": "DIC-C2DH-HeLa", "em": "ISBI 2012 EM"}
@@ -36,14 +36,14 @@ PAPER_EM = {
 }
 """Table 1 of the paper, on the challenge's hidden labels, each at its best threshold.
 
-The challenge's page gives two forms of the pixel error and does not say which one was ranked; its
-warping error counts splits and mergers. So both forms of either stand beside the paper's figure.
+The challenge's page gives two forms of the pixel error without saying which was ranked, and its
+warping error counts splits and mergers only, so the paper's figures stand beside both forms.
 """
 LATER_EM = {"v_rand": 0.973, "v_info": 0.987}
-"""The authors' entry by the measures that the challenge has taken since, at its best thresholds.
+"""The authors' entry by the challenge's later measures, at its best thresholds.
 
 Quoted by Drozdzal et al., "The Importance of Skip Connections in Biomedical Image Segmentation",
-2016, Table 1. Some early results have no V_rand, which was not yet the mean of the slices.
+2016, Table 1. Some early results lack V_rand, which was not yet the mean of the slices.
 """
 EM_COLUMNS = (*PAPER_EM, *LATER_EM)
 RUN_COLUMNS = (
@@ -63,9 +63,9 @@ RUN_COLUMNS = (
 )
 EMPTY = [""] * len(RUN_COLUMNS)
 BOTH = ", thirds of both sequences"
-"""Of the names of lines whose networks were trained on parts of both sequences."""
+"""Ends the names of lines whose networks were trained on parts of both sequences."""
 MORE = {"mirrored": ", mirrored", "parted_at_necks": ", parted at necks"}
-"""Further lines of a result, by its keys: the sequence in other ways."""
+"""Ends of the names of further lines by their keys in a result: other ways to find the cells."""
 
 HEAD = """# Results of the reproduction
 
@@ -76,7 +76,7 @@ the challenges' hidden test sets, ours from held-out parts of the public ones.
 
 
 def write_table(results: Path = RESULTS) -> None:
-    """Write the table of a folder of results anew; other folders than ours have one in them."""
+    """Rewrite the table of a folder of results; for folders other than ours, inside the folder."""
     found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
     blocks = [HEAD]
     for name, title in TITLES.items():
@@ -89,7 +89,7 @@ def write_table(results: Path = RESULTS) -> None:
 
 
 def cell_table(name: str, found: list[dict[str, Any]]) -> str:
-    """Lines for each sequence that was scored, and the means over both for each kind of run."""
+    """Lines for each scored sequence, and the means over both for each kind of run."""
     rows = []
     for kind, group in _grouped(found):
         results = _sequences_of_thirds(list(group)) if kind.startswith(BOTH) else list(group)
@@ -108,7 +108,7 @@ def cell_table(name: str, found: list[dict[str, Any]]) -> str:
 
 
 def em_table(found: list[dict[str, Any]]) -> str:
-    """A line for each fold: measures at a probability of 0.5, and each at its best threshold."""
+    """A line for each fold: each measure at a probability of 0.5 and at its best threshold."""
     rows = []
     for kind, group in _grouped(found):
         results = list(group)
@@ -125,7 +125,7 @@ def em_table(found: list[dict[str, Any]]) -> str:
 
 
 def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
-    """Results that differ in nothing but the fold, and what their truth adds to their name."""
+    """Groups of results that differ in nothing but the fold, each with its `_kind`."""
 
     def run(result: dict[str, Any]) -> tuple[str, list[float | str], str]:
         settings = json.dumps(result["settings"], sort_keys=True)
@@ -137,13 +137,13 @@ def _grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, Iterable[dict[s
 
 
 def _kind(fold: str) -> str:
-    """What a fold was trained on, where it is not the gold truth of one sequence, or of slices."""
+    """End of a name: training data other than the gold truth of one sequence, or of slices."""
     _, held_out, *silver = fold.split("-")
     return (BOTH if held_out in THIRDS else "") + (", silver truth added" if silver else "")
 
 
 def _sequences_of_thirds(thirds: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Results for each sequence, of networks that saw other thirds of it, once all are there."""
+    """Results by sequence, merged from the three thirds; empty until all are there."""
     if len(thirds) < len(THIRDS):
         return []
     name, kind = thirds[0]["fold"].split("-")[0], _kind(thirds[0]["fold"])
@@ -158,14 +158,14 @@ def _sequences_of_thirds(thirds: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _of_sequence(thirds: list[dict[str, Any]], sequence: str) -> dict[str, Any]:
-    """The cells of a sequence, and SEG, which is their mean."""
+    """The cells of a sequence, and their mean SEG."""
     cells = [cell for third in thirds for cell in third["cells"]]
     cells = [cell for cell in cells if cell["frame"].split("/")[1] == sequence]
     return {"SEG": _average(cell["SEG"] for cell in cells), "cells": cells}
 
 
 def _run(result: dict[str, Any]) -> list[float | str]:
-    """Settings to show, as in RUN_COLUMNS but for the minutes."""
+    """The values of RUN_COLUMNS but for the minutes."""
     settings = result["settings"]
     network, training = settings["network"], settings["training"]
     return [
@@ -232,7 +232,7 @@ def _average(values: Iterable[float]) -> float:
 
 
 def markdown(columns: list[str], rows: list[list[str]]) -> str:
-    """Write a table."""
+    """Format a table in Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
