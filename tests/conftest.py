@@ -1,4 +1,4 @@
-"""What all tests share: one thread, and where real data are."""
+"""Shared by all tests: one thread, and the folder with real data."""
 
 import os
 import signal
@@ -7,30 +7,30 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# How long an example takes depends on what else the machine does.
+# The time of an example depends on the load of the machine.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
-# A job in a shell's background ignores Ctrl-C, and so would the processes that the tests interrupt.
+# Background jobs of a shell ignore Ctrl-C, and so would the processes that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Small networks gain nothing from threads, and busy machines lose much by them. Their number also
-# decides the last bit of results, which must not depend on the process that computes them.
+# Small networks gain nothing from threads, and busy machines lose much. The number of threads also
+# decides the last bit of results, which must be the same in all processes.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-# What the tests expect is a CPU's; those of a GPU: CUDA_VISIBLE_DEVICES=0 pytest -k gpu
+# Expected values are a CPU's. To run the tests for a GPU: CUDA_VISIBLE_DEVICES=0 pytest -k gpu
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 
 @pytest.fixture(autouse=True)
 def float32_unless_asked(monkeypatch):
-    """What the tests expect is exact, so processors with bfloat16 compute as the others do."""
+    """Tests expect exact values, so bfloat16 is off by default on processors that have it."""
     monkeypatch.setattr("unet2015.engines.device._has_bfloat16", lambda _device: False)
 
 
 @pytest.fixture(autouse=True)
 def seeded():
-    """Networks with initial weights are the same whatever ran before."""
+    """Initial weights are the same whatever ran before."""
     import torch  # not before the settings above
 
     torch.manual_seed(0)

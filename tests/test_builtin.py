@@ -16,7 +16,7 @@ from unet2015.unet import UNet
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """A home with one built-in model, stored in half precision."""
+    """A folder with one built-in model, stored in half precision."""
     monkeypatch.setattr(builtin, "HOME", tmp_path / "home")
     monkeypatch.setattr(builtin, "INDEX", tmp_path / "home" / "models.json")
     (tmp_path / "home").mkdir()

@@ -144,7 +144,7 @@ def test_help_needs_no_heavy_imports():
 
 
 def unet2015(words, output):
-    """Run the command line as a user does, with an output that Python buffers."""
+    """Run the command line as a user does, with buffered output."""
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return subprocess.run(
         [sys.executable, "-m", "unet2015", *words],

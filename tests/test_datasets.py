@@ -26,8 +26,8 @@ def test_a_cell_that_only_its_marker_knows_is_ignored_around_the_marker():
     labels = np.zeros((40, 60), np.uint16)
     labels[5:15, 5:15] = 4
     markers = np.zeros_like(labels)
-    markers[8:11, 8:11] = 1  # under the mask, by another number
-    markers[19:22, 39:42] = 2  # under no mask
+    markers[8:11, 8:11] = 1  # inside the mask, under another number
+    markers[19:22, 39:42] = 2  # outside all masks
     ignore = unannotated(labels, markers, reach=8)
     rows, columns = np.indices(labels.shape)
     distance = np.hypot(

@@ -36,7 +36,7 @@ CELLS[20:30, 40:55] = 4
 
 def write(path, image):
     path.parent.mkdir(parents=True, exist_ok=True)
-    # tifffile takes three planes for colours unless told otherwise.
+    # By default, tifffile stores three planes as colours.
     tifffile.imwrite(path, image, photometric="rgb" if image.shape[-1] == 3 else "minisblack")
 
 
@@ -65,7 +65,7 @@ def test_a_folder_of_a_data_set_is_answered_with_those_to_choose(tmp_path):
 
 @pytest.fixture
 def truth(tmp_path):
-    """Four frames of four cells that stay; frame 1 has gold masks, frame 3 masks but of cell 3."""
+    """Four identical frames of four cells; masks in frame 1, and in frame 3 except of cell 3."""
     folder = tmp_path / "data" / "01_GT"
     markers = np.where(CELLS > 0, CELLS, 0)
     for number in range(4):
@@ -118,7 +118,7 @@ def test_a_perfect_result_has_full_marks(truth, result, capsys):
         assert found[name] == 1
     assert [frame["frame"] for frame in found["frames"]] == ["001", "003"]
     assert [frame["cells"] for frame in found["frames"]] == [4, 3]
-    # The object on the cell without a mask in frame 003 is not spurious.
+    # In frame 003, the object on the cell without a mask is not spurious.
     assert [frame["objects"] for frame in found["frames"]] == [4, 3]
     assert found["notes"] == [
         "1 objects on cells that have a marker but no reference mask are neither right nor wrong: "
@@ -245,7 +245,7 @@ def test_tables_of_others_are_not_replaced(truth, result, tmp_path, capsys):
     assert cli.main(["evaluate", str(truth), str(result), "--csv", str(tmp_path)]) == 2
     assert "cells.csv is there already" in capsys.readouterr().err
     (tmp_path / "cells.csv").unlink()
-    for _ in range(2):  # our own are
+    for _ in range(2):  # our own tables are
         evaluate(capsys, truth, result, "--csv", tmp_path)
 
 
@@ -516,7 +516,7 @@ def test_em_results_of_integers_and_without_grey_values(membranes, tmp_path, cap
     assert found["rand_error"] == {"value": 0, "threshold": 0.1}
     write(tmp_path / "deep.tif", tifffile.imread(membranes).astype(np.uint16) * 257)
     assert evaluate_json(capsys, membranes, tmp_path / "deep.tif", "--em") == found
-    # 0.3 of the largest value, on the membranes: cell at thresholds below.
+    # Membranes at 0.3 of the largest value: cell at lower thresholds.
     grey = np.where(tifffile.imread(membranes) == 0, 19660, 65535).astype(np.uint16)
     write(tmp_path / "grey.tif", grey)
     for threshold, error in (("0.29", 0.1), ("0.31", 0)):
@@ -557,7 +557,7 @@ def test_em_mistakes_get_one_sentence(membranes, tmp_path, capsys):
 
 
 def data_set(name):
-    """Folder of a data set of the challenge, from UNET2015_DATA or data/."""
+    """Folder of a challenge data set in UNET2015_DATA or data/."""
     roots = [os.environ.get("UNET2015_DATA"), Path(__file__).parents[1] / "data"]
     for root in filter(None, roots):
         if (Path(root) / name).is_dir():
@@ -572,7 +572,7 @@ def test_gold_against_silver_truth_as_py_ctcmetrics_scores_it(name):
     seg = pytest.importorskip("ctc_metrics.metrics").seg
     score = score_sequence(folder / "02_GT", folder / "02_ST")
     pairs = pair_frames(folder / "02_GT", folder / "02_ST")
-    # Every third frame: the library takes its time.
+    # Every third frame: the library is slow.
     for frame, pair in list(zip(score.frames, pairs, strict=True))[::3]:
         labels, _, _, _, iou = representations.match(str(pair.reference), str(pair.result))
         assert frame.seg.mean == pytest.approx(seg([labels], [iou]), abs=1e-9)

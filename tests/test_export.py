@@ -1,4 +1,4 @@
-"""Models for other programs compute what they compute here."""
+"""Exported models compute what they compute here."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ def stored(tmp_path):
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
-    """The ONNX file of `make_model`; the exporter takes many seconds."""
+    """The ONNX file of `make_model`, made once, since the exporter takes many seconds."""
     path = tmp_path_factory.mktemp("onnx") / "weights.onnx"
     write_onnx(make_model(), path)
     return path
@@ -96,7 +96,7 @@ def test_onnx_that_computes_something_else_is_not_written(exported, tmp_path, mo
     import onnxruntime
 
     class Program:
-        """What `torch.onnx.export` gives, made before."""
+        """Stand-in for what `torch.onnx.export` returns."""
 
         model = SimpleNamespace(metadata_props={})
 
@@ -162,7 +162,7 @@ def test_a_package_gives_our_result_from_raw_grey_values(scheme, tmp_path):
 @needs_extra
 @pytest.mark.usefixtures("quick_onnx")
 def test_a_sample_of_small_deviation_gives_a_package(stored, tmp_path):
-    """bioimageio.core adds 1e-6 to the deviation, which is much to 0.0004."""
+    """bioimageio.core adds 1e-6 to the standard deviation, which is much at 0.0004."""
     image = np.random.default_rng(0).normal(1, 4e-4, (120, 148)).astype(np.float32)
     write_image(tmp_path / "sample.tif", image)
     words = ["--sample", str(tmp_path / "sample.tif")]

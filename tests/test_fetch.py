@@ -1,4 +1,4 @@
-"""Downloads and archives, from a local server that serves good ones, cut ones and bad ones."""
+"""Downloads and archives, from a local server that serves good, truncated and bad ones."""
 
 import hashlib
 import http.server
@@ -40,7 +40,7 @@ GOOD = zipped(*((f"top/{name}", name * 5000) for name in HOLDS))
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `content`; cuts after `cut` bytes; ranges: none if `plain`, wrong by `off`."""
+    """Serves `content`, truncated to `cut` bytes; no ranges if `plain`, ranges wrong by `off`."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)

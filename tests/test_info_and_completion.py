@@ -15,7 +15,7 @@ from unet2015.images import write_image
 
 @pytest.fixture(scope="module")
 def bash(tmp_path_factory):
-    """Ask bash what it would complete."""
+    """A function that asks bash what it would complete."""
     script = tmp_path_factory.mktemp("completion") / "unet2015"
     with script.open("w") as file, pytest.MonkeyPatch.context() as patched:
         patched.setattr("sys.stdout", file)

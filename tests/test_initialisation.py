@@ -10,7 +10,7 @@ from unet2015.unet import UNet
 
 
 def maps_of(network: UNet, images: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What each convolution makes, before the ReLU."""
+    """The output of each convolution, before the ReLU."""
     found: dict[str, torch.Tensor] = {}
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

@@ -1,4 +1,4 @@
-"""Ctrl-C in a process of its own, as users give it."""
+"""Ctrl-C in a separate process, as from a user."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from unet2015.unet import UNet
 
 
 def test_a_second_ctrl_c_while_python_ends_shows_no_traceback():
-    """Tidying up at the end takes a moment, in which many press it again."""
+    """Cleaning up takes a moment, in which many users press it again."""
     code = """
 import atexit, os, signal, time
 from unet2015 import cli

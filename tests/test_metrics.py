@@ -1,4 +1,4 @@
-"""Measures of cells and lineages: values worked out by hand, slow twins, and py-ctcmetrics."""
+"""Measures of cells and lineages: values by hand, naive implementations, and py-ctcmetrics."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ label_images = hnp.arrays(np.uint16, (6, 7), elements=st.integers(0, 5))
 
 
 def literal_seg(reference, segmented):
-    """SEG as the sentence of the challenge reads."""
+    """SEG, literally as the challenge defines it."""
     values = {}
     for cell in set(reference.flat) - {0}:
         r = reference == cell
@@ -136,7 +136,7 @@ def test_seg_equals_the_literal_double_loop(reference, segmented):
 def test_seg_equals_py_ctcmetrics(reference, segmented):
     representations = pytest.importorskip("ctc_metrics.utils.representations")
     seg = pytest.importorskip("ctc_metrics.metrics").seg
-    # Version 1.3.3 loses a label where an image has no background.
+    # Version 1.3.3 loses a label if an image has no background.
     reference[0, 0] = segmented[0, 0] = 0
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder) / name) for name in ("man_seg000.tif", "mask000.tif")]
@@ -189,7 +189,7 @@ def test_the_margin_drops_cells_that_lie_wholly_in_it():
     cells[0, :3] = 1  # wholly in a margin of 1
     cells[3:, 3:] = 2  # reaches into it
     assert seg_score(cells, np.zeros_like(cells), margin=1).labels.tolist() == [2]
-    # The object that holds most of cell 2 lies wholly in the margin of 2, cell 2 does not.
+    # The object that holds most of cell 2 lies wholly in the margin of 2; cell 2 does not.
     cells = np.zeros((6, 6), int)
     cells[:2, 2:5] = 2
     cells[2, 2] = 2
@@ -314,8 +314,8 @@ def test_truth_has_no_mistakes(reference):
 
 
 def test_objects_on_unannotated_cells_are_left_out():
-    # Cells 1 and 2 have masks, 3 and 6 only markers. Object 8 holds that of 3, 7 that of 6 and cell
-    # 2, by which it is judged, and 9 holds nothing.
+    # Cells 1 and 2 have masks, 3 and 6 only markers. Object 8 holds marker 3; object 7 holds marker
+    # 6, but also cell 2, by which it is judged; object 9 holds nothing.
     reference = np.array([[1, 1, 0, 2, 2, 2, 0, 0, 0, 0, 0, 0]])
     segmented = np.array([[6, 6, 0, 7, 7, 7, 7, 0, 8, 8, 0, 9]])
     markers = np.array([[4, 0, 0, 5, 0, 0, 6, 0, 3, 0, 0, 0]])
@@ -394,7 +394,7 @@ def test_merged_cells_need_a_split_and_lose_their_edges():
     )
     assert errors.splits == 1
     assert (errors.missed, errors.extra) == (0, 0)
-    # Every true edge ends at the merged object; the daughters' now skip it.
+    # Every true edge begins or ends at the merged object; the daughters' edges skip it.
     assert (errors.edges_missed, errors.edges_extra) == (5, 2)
 
 
@@ -438,7 +438,7 @@ def test_det_and_tra_equal_py_ctcmetrics(seed):
 
 
 def random_sequence(rng, frames=5, places=6):
-    """Draw a valid lineage: at each place of a row a track begins, goes on, divides, or ends."""
+    """Draw a valid lineage: at each place in a row, a track begins, continues, divides or ends."""
     tracks, masks, at = [], [], [0] * places
 
     def begin(place, frame, parent):
@@ -463,7 +463,7 @@ def random_sequence(rng, frames=5, places=6):
                 tracks[label - 1][2] = frame
                 start, width = 1 + 4 * place + rng.integers(2), rng.integers(1, 6)
                 mask[1, start : start + width] = label
-        # Objects may cover their neighbours: what is not in the mask any more has ended.
+        # A live track whose object is covered by its neighbours gets a pixel in another row.
         for place, label in enumerate(at):
             if label and not (mask == label).any():
                 mask[2, 1 + 4 * place] = label

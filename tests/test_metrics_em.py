@@ -1,4 +1,4 @@
-"""Measures of the EM challenge: hand-made cases and slow, obvious twins."""
+"""Measures of the EM challenge: hand-made cases and naive implementations."""
 
 from __future__ import annotations
 
@@ -47,17 +47,16 @@ def parts(mask, structure):
 
 @pytest.mark.parametrize("code", range(256))
 def test_simple_codes_against_the_definition(code):
-    """A point is simple if turning it changes no number of parts and no hole around it.
+    """A point is simple if turning it keeps the numbers of components in its neighbourhood.
 
-    The 3 x 3 neighbourhood is continued outwards: once with each of its outer pixels extended to
-    the edge of a larger image, which joins nothing that is not joined around the point itself.
+    Cells are 4-connected, membranes 8-connected; the neighbourhood is 3 x 3 pixels.
     """
     cells = np.zeros((3, 3), bool)
     for bit, (row, column) in enumerate(RING):
         cells[1 + row, 1 + column] = code >> bit & 1
     with_point, without_point = cells.copy(), cells.copy()
     with_point[1, 1], without_point[1, 1] = True, False
-    # Parts of cells that do not share an edge with the point are not its business.
+    # Parts of cells that meet the point at a corner only count equally on both sides.
     unchanged = parts(with_point, FOUR) == parts(without_point, FOUR) and parts(
         ~with_point, EIGHT
     ) == parts(~without_point, EIGHT)
@@ -103,7 +102,7 @@ def test_warping_equals_turning_one_point_at_a_time(reference, target):
 def test_warping_keeps_the_topology_and_never_leads_away(reference, target):
     warped = warp(reference, target)
     assert parts(warped, FOUR) == parts(reference, FOUR)
-    # The image is surrounded by membrane.
+    # Outside the image is membrane.
     assert parts(np.pad(~warped, 1, constant_values=True), EIGHT) == parts(
         np.pad(~reference, 1, constant_values=True), EIGHT
     )
@@ -134,7 +133,7 @@ def test_truth_against_itself_and_a_shifted_border_cost_nothing():
 
 
 def test_a_border_moved_away_from_itself_is_a_split_and_a_merger():
-    # Only differing pixels are turned, so the border cannot cross pixels that both call cell.
+    # Only differing pixels are turned, so the border cannot cross pixels that are cell in both.
     error = warping_error(TWO_CELLS, np.roll(TWO_CELLS, 2, axis=1))
     assert (error.merged * 40, error.split * 40) == (5, 1)
 
@@ -182,7 +181,7 @@ def test_holes_and_lone_objects_are_no_splits_or_mergers():
 
 
 def test_a_cell_that_touches_with_a_corner_only_is_not_merged():
-    # The middle pixel closes the ring of the upper cell; the lower one it meets at a corner.
+    # The middle pixel closes the ring of the upper cell; it meets the lower one at a corner.
     reference = image("..###", "..#.#", "...##", ".#...", ".#...")
     target = reference.copy()
     target[2, 2] = True
@@ -227,7 +226,7 @@ def test_rand_agrees_with_skimage_where_the_result_has_no_membrane():
         np.kron(labels, np.ones((9, 9), int)) for labels in (reference, segmented)
     )
     error, _, _ = adapted_rand_error(reference, segmented)
-    # skimage leaves out the pairs of a pixel with itself: 1 in some thousand here.
+    # skimage leaves out the pairs of a pixel with itself, here one in a few thousand.
     assert_allclose(1 - rand_f_score([overlap_table(reference, segmented)]), error, atol=1e-3)
     assert 0.1 < error < 0.9
 

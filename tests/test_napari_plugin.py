@@ -36,7 +36,7 @@ def application():
 
 
 def call(widget, **values):
-    """What the function behind a widget makes of layers, in its thread."""
+    """Run the function behind a widget in its thread; return the layer it makes."""
     from qtpy.QtCore import QEventLoop, QTimer
 
     made = []

@@ -36,7 +36,7 @@ def test_range_divides_by_the_greatest_value_of_the_type(dtype, greatest):
 def test_range_leaves_floats_from_0_to_1_and_refuses_others(dtype):
     unit = (image(np.float64) / image(np.float64).max()).astype(dtype)
     np.testing.assert_array_equal(normalise(unit, "range"), unit.astype(np.float32))
-    normalise(unit * dtype(1.0005), "range")  # interpolation leaves 0...1 by so much
+    normalise(unit * dtype(1.0005), "range")  # interpolation may exceed 0...1 this far
     for other in (image(dtype), unit - dtype(0.5)):
         with pytest.raises(InputError, match="'range' takes floating-point numbers from 0 to 1"):
             normalise(other, "range")

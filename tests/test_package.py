@@ -1,4 +1,4 @@
-"""What is installed beside the code, and how its parts depend on each other."""
+"""What is installed along with the code, and how its parts depend on each other."""
 
 import ast
 from graphlib import TopologicalSorter

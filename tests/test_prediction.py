@@ -21,7 +21,7 @@ CPU = Engine(torch.device("cpu"))
 
 
 def model(depth, in_channels=1, seed=0):
-    """A network with logits of deviation 1: where they are large, rounding alone exceeds 1e-5."""
+    """A network whose logits have deviation 1: rounding of larger ones alone exceeds 1e-5."""
     torch.manual_seed(seed)
     network = UNet(in_channels, base_channels=4, depth=depth).eval()
     size = network.valid_input_size(64)
@@ -31,7 +31,7 @@ def model(depth, in_channels=1, seed=0):
 
 
 def whole(image, model):
-    """The image padded by NumPy to one valid size and put through the network in one piece."""
+    """Predict the image in one piece, padded by NumPy to a valid size."""
     network = model.network.eval()
     padded = normalise(image, model.normalisation)
     for axis in (1, 2):
@@ -254,5 +254,5 @@ def test_a_gpu_gives_the_same_probabilities(dtype, most, mean, backend, caplog):
 def test_tiles_in_flight_come_with_their_own_pixels(monkeypatch):
     net, image = model(2), np.random.default_rng(0).random((150, 170), dtype=np.float32)
     expected = predict(image, net, tile=84)
-    monkeypatch.setattr(Engine, "ahead", 2)  # as if there were a queue, as on a GPU
+    monkeypatch.setattr(Engine, "ahead", 2)  # a queue of tiles, as on a GPU
     assert np.array_equal(predict(image, net, tile=84), expected)

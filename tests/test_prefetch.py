@@ -47,7 +47,7 @@ def test_several_threads_keep_the_order():
     meet = threading.Barrier(3)
 
     def together(number):
-        meet.wait(10)  # passes only when three are at work at once
+        meet.wait(10)  # passes only if three run at once
         return -number
 
     found = list(in_thread(together, range(9), waiting=6, threads=3))
@@ -75,7 +75,7 @@ def test_items_lag_behind_what_is_taken():
 
 def test_an_error_keeps_nothing_alive():
     class Held:
-        """What the thread has to do with."""
+        """An item that is handed to the thread."""
 
     def fail(_):
         raise ValueError

@@ -31,7 +31,7 @@ def blocks(language):
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.manual_seed(1)  # with others rounding differs by up to 7e-6
+    torch.manual_seed(1)  # with other seeds, rounding differs by up to 7e-6
     (tmp_path / "runs/u373").mkdir(parents=True)
     save_model("runs/u373/model.safetensors", Model(UNet(base_channels=2), "standard"))
     labels = np.zeros((40, 50), np.uint16)
@@ -44,7 +44,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     network_of_the_file = Probabilities(model.network)
 
     class Session:
-        """What ONNX Runtime makes of the network; exporting it would take long."""
+        """Stand-in for ONNX Runtime, since exporting the network would take long."""
 
         def __init__(self, path):
             assert path == "u373.onnx"
@@ -53,7 +53,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
             with torch.inference_mode():
                 return [network_of_the_file(torch.from_numpy(inputs["image"])).numpy()]
 
-    # PyTorch asks for the specification of whatever is called onnxruntime.
+    # PyTorch looks up the import spec of any module named onnxruntime.
     fake = SimpleNamespace(InferenceSession=Session, __spec__=ModuleSpec("onnxruntime", None))
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
     tiny = Settings(UNetConfig(base_channels=2), TrainingConfig(tile=204, iterations=1))
@@ -136,13 +136,13 @@ def test_the_agreement_of_engines_in_the_readme_is_what_was_found():
 
 
 def rows_of(head):
-    """Cells of the rows of a table, given how it begins."""
+    """Rows of cells of the table that begins with `head`."""
     table = README.read_text().partition(head)[2].partition("\n\n")[0]
     return [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[2:]]
 
 
 def table_of_results():
-    """Lines of ``experiments/results.md``, by the names of its columns."""
+    """Rows of ``experiments/results.md``, by the names of the columns."""
     found = []
     for line in (README.parent / "experiments/results.md").read_text().splitlines():
         cells = [cell.strip("* ") for cell in line.split("|")[1:-1]]

@@ -66,7 +66,7 @@ def result(data):
 
 @pytest.fixture(scope="module")
 def trained(data):
-    """The folder of a run, and the page that the training wrote into it."""
+    """The folder of a run, with the page that training wrote into it."""
     run = data / "run"
     words = ("train", data, "--sequences", "01", "--validation-sequences", "02", "-o", run)
     assert cli(*words, *SMALL, "--report", run / "report.html") == 0
@@ -215,7 +215,7 @@ def test_markup_is_kept_and_text_is_escaped():
 
 
 def pixels_inside(path, shape):
-    """Even-odd rule at the centres of pixels, by ray casting: the obvious twin of a browser."""
+    """The pixels that a browser fills: even-odd rule at their centres, by ray casting."""
     inside = np.zeros(shape, bool)
     for line in re.findall(r"M[^M]+", path):
         numbers = np.array(re.findall(r"-?\d+", line), float).reshape(-1, 2)

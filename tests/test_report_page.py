@@ -1,7 +1,7 @@
 """The report in a real browser: no errors, switches, zoom, keys, phone and laptop, day and night.
 
-Needs the package ``playwright`` and a Chromium at CHROMIUM (``apt install chromium``), else it is
-skipped. Screenshots go to pytest's temporary folder, or to UNET2015_SCREENSHOTS if that is set.
+Skipped without the package ``playwright`` and a Chromium at CHROMIUM (``apt install chromium``).
+Screenshots go to pytest's temporary folder, or to UNET2015_SCREENSHOTS if that is set.
 """
 
 import os
@@ -28,7 +28,7 @@ def browser():
     if not CHROMIUM.exists():
         pytest.skip(f"no Chromium at {CHROMIUM}")
     with api.sync_playwright() as playwright:
-        # Chromium's own sandbox does not work for root, as whom containers run.
+        # Chromium's sandbox does not work for root, the usual user of containers.
         started = playwright.chromium.launch(
             executable_path=str(CHROMIUM), args=["--no-sandbox"] if os.getuid() == 0 else []
         )

@@ -1,4 +1,4 @@
-"""The reproduction's script, on made-up data of the challenges' layout."""
+"""The reproduction's script, on synthetic data in the challenges' layout."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ if not EXPERIMENTS.is_dir():
 
 @pytest.fixture
 def reproduce(tmp_path, monkeypatch):
-    """Run the script with the given arguments; results go to the temporary folder."""
+    """A function that runs the script; results go to the temporary folder."""
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
     import reproduce
     import results_table
@@ -71,7 +71,7 @@ def test_thirds_of_both_sequences_are_held_out_and_their_gold_truth_is_scored(
             (data / f"{sequence}_GT/SEG/{mask}").rename(silver / mask)
     monkeypatch.setattr(folds, "GAP", 1)
     reproduce("u373", "--folds", "middle", "early", "--silver")
-    assert "thirds" not in (tmp_path / "results.md").read_text()  # the late one is still to come
+    assert "thirds" not in (tmp_path / "results.md").read_text()  # the late third is missing
     reproduce("u373", "--folds", "late", "--silver")
     found = {}
     for third, trained, scored in [

@@ -25,7 +25,7 @@ STILL = AugmentationConfig(deformation_sigma=0, rotation=0, gain=0, offset=0)
 
 
 def frames(known=25):
-    """One frame, annotated in its first rows."""
+    """One frame, annotated in its first `known` rows."""
     rng = np.random.default_rng(0)
     labels = np.zeros((30, 36), np.int64)
     labels[5:20, 5:14] = 1
@@ -200,7 +200,7 @@ def test_grey_values_vary_by_gain_and_offset():
     prepared, _ = prepare(frames(known=30), BALANCED, WeightMapConfig())
     grey = AugmentationConfig(deformation_sigma=0, rotation=0)
     for seed in range(5):
-        # The generator draws the same numbers for both.
+        # Both draw the same random numbers.
         still = random_sample(prepared, 45, 10, STILL, np.random.default_rng(seed)).image
         varied = random_sample(prepared, 45, 10, grey, np.random.default_rng(seed)).image
         replay = np.random.default_rng(seed)
@@ -239,7 +239,7 @@ def test_linear_interpolation_stays_exact_enough_in_large_frames():
 
 
 def test_noise_of_a_frame_is_left_in_its_tiles():
-    # Linear interpolation keeps 4/9 of its variance: the mean of (1 - x)^2 + x^2, squared.
+    # Linear interpolation keeps 4/9 of the variance: the mean of (1 - x)^2 + x^2, once per axis.
     noise = np.random.default_rng(0).normal(size=(300, 300))
     frame = annotated_frame("a", noise, np.ones((300, 300), int))
     prepared, _ = prepare([frame], BALANCED, WeightMapConfig())

@@ -1,4 +1,4 @@
-"""Tiles: valid, covering, wasting little, and small where memory is."""
+"""Tiles: valid, covering the image, wasting little, and small if memory is short."""
 
 from math import prod
 
@@ -20,7 +20,7 @@ from unet2015.unet import UNet
 
 
 def work(network, size):
-    """Multiplications of all convolutions for a tile, counted on the maps that really occur."""
+    """Multiplications of all convolutions for a tile, counted on the actual feature maps."""
     counted = []
 
     def count(module, inputs, output):

@@ -26,7 +26,7 @@ def write_masks(folder, frames, prefix="mask", suffix=".tif"):
 
 
 def sequence(rng, frames=6):
-    """Discs that wander; one divides, one is lost for a frame; numbered anew in each frame."""
+    """Wandering discs, renumbered in each frame; one divides, one is lost for a frame."""
     rows, columns = np.mgrid[:60, :80]
     for frame in range(frames):
         places = [(15, 15 + 2 * frame, 8), (45, 60 - frame, 9)]
@@ -126,7 +126,7 @@ def test_where_names_know_no_case_no_mask_is_lost(tmp_path, monkeypatch):
     result = tmp_path / "01_RES"
     result.mkdir()
     tifffile.imwrite(result / "mask000.TIF", np.ones((3, 3), np.uint8))
-    # A folder of macOS or Windows: both names are one file.
+    # On macOS and Windows, both names are one file.
     monkeypatch.setattr(Path, "samefile", lambda a, b: a.name.lower() == Path(b).name.lower())
     command.run(command.Options(result))
     assert (result / "mask000.TIF").exists()
@@ -187,7 +187,7 @@ def test_an_empty_folder_may_be_the_output_also_where_none_takes_the_place_of_an
     real = os.replace
 
     def replace(source, target):
-        assert not Path(target).is_dir()  # Windows refuses
+        assert not Path(target).is_dir()  # Windows refuses to
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)

@@ -21,7 +21,7 @@ def row(text):
 
 
 def track(frames, config=None):
-    """Link all frames; returns the masks and the tracks."""
+    """Link all frames; return the masks and the tracks."""
     tracker = Tracker(config)
     return [tracker.link(frame) for frame in frames], tracker.tracks
 
@@ -39,8 +39,8 @@ def test_cells_keep_their_numbers_when_the_labels_change():
 
 
 def test_the_larger_overlap_wins():
-    # Both objects of frame 1 lie on cell 1; the one that shares more goes on as cell 1, and the
-    # other is too small for a daughter.
+    # Both objects of frame 1 lie on cell 1: the larger overlap continues it, and the other object
+    # is too small for a daughter.
     masks, tracks = tracked("11111111.", "44444.5..", min_daughter=0.5)
     assert masks[1] == "11111.2.."
     assert tracks == [[1, 0, 1, 0], [2, 1, 1, 0]]
@@ -117,7 +117,7 @@ def test_large_labels_do_not_need_large_memory():
 def test_every_output_obeys_the_format_and_keeps_the_objects(tmp_path_factory, frames):
     masks, tracks = track(frames)
     for frame, mask in zip(frames, masks, strict=True):
-        # One number per object and one object per number, on the same pixels.
+        # Objects and numbers match one to one, on the same pixels.
         pairs = set(zip(frame.flat, mask.flat, strict=True))
         assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
         assert_array_equal(frame > 0, mask > 0)

@@ -45,7 +45,7 @@ def cli(*words):
 
 
 def refused(capsys, *words):
-    """Run a command that must fail with one sentence, and give the sentence."""
+    """Run a command that must fail with one sentence; return the sentence."""
     assert cli(*words) == 2
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert message.startswith("unet2015: ")

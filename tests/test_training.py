@@ -215,7 +215,7 @@ def test_a_run_is_not_overwritten_and_not_resumed_under_other_settings(tmp_path,
         train(frames(), tmp_path, SMALL, CPU)
     with pytest.raises(InputError, match=r"training\.learning_rate = 0\.01, not 0\.5"):
         train(frames(), tmp_path, changed(learning_rate=0.5), CPU, resume=True)
-    monkeypatch.setattr("unet2015.training.prepare", None)  # it is refused before that
+    monkeypatch.setattr("unet2015.training.prepare", None)  # must be refused before
     with pytest.raises(InputError, match="= 12, not 24, which its schedule depends on"):
         train(frames(), tmp_path, changed(iterations=24), CPU, resume=True)
     assert (tmp_path / CHECKPOINT_FILE).read_bytes() == before
@@ -252,7 +252,7 @@ def test_training_begins_with_weights_adapted_to_its_tiles(tmp_path, monkeypatch
     train(frames(), tmp_path, changed(iterations=4), CPU)
     assert [tuple(images.shape) for images in seen] == [(4, 1, 60, 60)]
     train(frames(), tmp_path, changed(iterations=4), CPU, resume=True)
-    assert len(seen) == 1  # what is trained is left alone
+    assert len(seen) == 1  # trained weights are not adapted
 
 
 def test_the_optimizer_gets_the_rate_and_momentum_of_the_schedule(tmp_path, monkeypatch):
@@ -362,7 +362,7 @@ def test_the_log_has_the_mean_loss_of_each_interval(tmp_path, monkeypatch):
 
 def test_a_log_file_is_not_filled_with_bars(tmp_path, capsys):
     train(frames(), tmp_path, changed(iterations=60, interval=60), CPU)
-    assert capsys.readouterr().err.count("training:") <= 3  # the first, the last, and slow machines
+    assert capsys.readouterr().err.count("training:") <= 3  # first, last, one on slow machines
 
 
 def test_tiles_depend_on_the_seed_and_the_iteration():

@@ -36,7 +36,7 @@ def border_term(labels, w0=10.0, sigma=5.0, spacing=(1.0, 1.0)):
 
 
 def cut_pixel_by_pixel(labels):
-    """Cut the ridge as it is defined, one pixel after the other."""
+    """Cut the ridge by its definition, pixel by pixel."""
     cut = labels.copy()
     height, width = cut.shape
     for y in range(height):
@@ -65,7 +65,7 @@ def label_images(draw, largest=26):
 
 
 def discs(count, size, radius, seed=0, dtype=np.uint32):
-    """Cells that touch and overlap, the later one on top."""
+    """Discs that touch and overlap, later ones on top."""
     rng = np.random.default_rng(seed)
     labels = np.zeros((size, size), dtype)
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
@@ -111,7 +111,8 @@ def test_seams_between_tiles_do_not_show(labels):
     ("count", "sigma"), [(20, 5.0), (70, 5.0), (400, 2.0), (400, 30.0), (9, 1e20), (9, 1e-6)]
 )
 def test_any_number_of_cells_and_any_sigma(count, sigma):
-    # Few cells fit in 16 bits, many in 32, and far distances between many need 64.
+    # Squared distance and cell share one integer: 16 bits suffice for few cells, 32 for many, and
+    # far distances between many need 64.
     labels = np.zeros((60, 60), np.uint16)
     rng = np.random.default_rng(count)
     labels[tuple(rng.integers(0, 60, (2, count)))] = np.arange(1, count + 1)

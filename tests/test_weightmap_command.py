@@ -40,7 +40,7 @@ def run(*words):
 
 @pytest.fixture
 def small_bands(monkeypatch):
-    """As if images were many bands high and all of them large."""
+    """Treat all images as large, and many bands high."""
     monkeypatch.setattr(regions, "BAND", 16)
     monkeypatch.setattr("unet2015.images.streaming.STREAMED_FROM", 0)
 
@@ -116,7 +116,7 @@ def test_stack_keeps_its_axes(tmp_path, monkeypatch, large, dtype):
     assert run(source, "-o", out, "--dtype", dtype) == 0
     with open_image(out) as image:
         assert (image.axes, image.shape, image.dtype) == ("TZYX", (2, 3, 60, 80), dtype)
-        # A TIFF of float16 has no place for the others.
+        # OME has no float16, so its TIFF keeps only the sizes of Y and X.
         kept = "TZYX" if dtype == "float32" else "YX"
         assert image.pixel_size == {axis: sizes[axis] for axis in kept}
     np.testing.assert_array_equal(read_image(out), border_weight_map(labels).astype(dtype))

@@ -1,4 +1,4 @@
-"""Memory: what is freed stays with the process, where the C library can do that."""
+"""Memory: freed memory stays with the process, where the C library allows it."""
 
 import os
 import platform

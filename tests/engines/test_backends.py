@@ -1,4 +1,4 @@
-"""torch.compile: chosen where it pays, equal to PyTorch, left when it fails."""
+"""torch.compile: chosen where it pays, equal to PyTorch, abandoned when it fails."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ CPU = Engine(torch.device("cpu"))
 BFLOAT16 = Engine(torch.device("cpu"), torch.bfloat16)
 LARGE = int(COMPILING_PAYS)
 AMX, AVX512 = "_is_amx_tile_supported", "_is_avx512_bf16_supported"
-has_bfloat16 = device._has_bfloat16  # before `float32_unless_asked` of the other tests
+has_bfloat16 = device._has_bfloat16  # before `float32_unless_asked` replaces it
 
 
 @pytest.fixture

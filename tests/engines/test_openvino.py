@@ -32,7 +32,7 @@ needs_openvino = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def failures_are_raised(monkeypatch):
-    """PyTorch stands in for what fails, which would agree with PyTorch in every test."""
+    """Disable the fallback to PyTorch, which would make every comparison with PyTorch pass."""
     monkeypatch.setattr(WithFallback, "fall_back", lambda _self, _error: False)
 
 
@@ -226,7 +226,7 @@ def test_networks_of_all_threads_have_one_core(monkeypatch):
 @needs_openvino
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted on Linux")
 def test_the_threads_of_openvino_outlive_a_network():
-    """Where they ended with each, processes crashed on busy machines, one network in some 100."""
+    """Ending them with each network crashed processes on busy machines, about once in 100."""
     program = """
 import os, torch
 from unet2015.engines.openvino_engine import OpenVinoNetwork

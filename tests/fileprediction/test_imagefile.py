@@ -38,14 +38,14 @@ PIXELS = "unet2015.fileprediction.scratch.ScratchPixels.__setitem__"
 
 @pytest.fixture
 def large(monkeypatch):
-    """Every image counts as a large one."""
+    """Treat every image as large."""
     monkeypatch.setattr("unet2015.fileprediction.imagefile.RESUMABLE_FROM", 0)
     monkeypatch.setattr("unet2015.images.streaming.STREAMED_FROM", 0)
 
 
 @pytest.fixture
 def model(tmp_path):
-    """A network whose foreground is about half of the picture."""
+    """A network whose foreground is about half of the image."""
     torch.manual_seed(3)
     network = UNet(base_channels=3, depth=2)
     image = blobs((200, 200))
@@ -247,7 +247,7 @@ def failing(after, what):
 
 @pytest.fixture
 def interrupted(request, model, image, monkeypatch):
-    """A command that left its scratch folder."""
+    """An interrupted command, which left its scratch folder."""
     request.getfixturevalue("large")
     words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"), "--tile", 84)
     with monkeypatch.context() as patched:
@@ -330,7 +330,7 @@ def test_a_prediction_goes_on_with_the_backend_that_it_was_begun_with(model, ima
     with monkeypatch.context() as patched:
         patched.setattr(PIXELS, failing(5, "pixels"))
         assert cli(*words) == 2
-    # As with more images, for which another backend pays.
+    # With more images, another backend would be chosen.
     monkeypatch.setattr(
         "unet2015.commands.predict.choose_backend",
         lambda engine, *_: engine._replace(backend="compile"),

@@ -1,4 +1,4 @@
-"""Many images in one prediction: what is done stays done, what is damaged stops no other."""
+"""Many images in one prediction: finished ones are kept, damaged ones do not stop the others."""
 
 import errno
 import shutil
@@ -51,7 +51,7 @@ def names(folder):
 
 
 def zeroed(path):
-    """Spoil the compressed pixels of a TIFF."""
+    """Write a TIFF and overwrite some of its compressed pixels."""
     pixels = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
     tifffile.imwrite(path, pixels, compression="zlib", metadata=None)
     with tifffile.TiffFile(path) as tiff:
@@ -62,7 +62,7 @@ def zeroed(path):
 
 
 def lacking_a_file(path):
-    """Give an OME-TIFF whose second page is in a file that is not there."""
+    """Write an OME-TIFF whose second page is in a missing file."""
     pixels = np.zeros((2, 25, 25), np.uint8)
     tifffile.imwrite(path, pixels, ome=True, metadata={"axes": "ZYX"})
     described = tifffile.tiffcomment(path)
@@ -76,12 +76,12 @@ def lacking_a_file(path):
 
 
 def giant(path, name, length, **options):
-    """Write a TIFF that says to have more pixels, in one piece, than memory has bytes."""
+    """Write a TIFF that claims to hold more pixels, in one piece, than memory has bytes."""
     tifffile.imwrite(path, CELL, compression="zlib", metadata=None, **options)
     with tifffile.TiffFile(path) as tiff:
         tag = tiff.pages.first.tags[name]
     damaged = bytearray(path.read_bytes())
-    damaged[tag.offset + 2 : tag.offset + 4] = (4).to_bytes(2, "little")  # a longer type
+    damaged[tag.offset + 2 : tag.offset + 4] = (4).to_bytes(2, "little")  # LONG
     damaged[tag.offset + 8 : tag.offset + 12] = length.to_bytes(4, "little")
     path.write_bytes(damaged)
 
@@ -239,7 +239,7 @@ def test_an_image_that_is_taken_away_leaves_the_folder_free(model, images, tmp_p
 
 @pytest.fixture
 def tracked(model, tmp_path):
-    """A sequence of three frames, predicted, with tracks; the folder of the result."""
+    """The result folder of a predicted sequence of three frames, with tracks."""
     for frame in range(3):
         write_image(tmp_path / f"01/t{frame:03d}.tif", CELL)
     assert cli("predict", tmp_path / "01", "-m", model, "-o", tmp_path / "01_RES") == 0

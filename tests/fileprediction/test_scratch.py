@@ -141,7 +141,7 @@ def test_a_folder_that_goes_while_its_lock_is_taken_is_made_again(tmp_path, monk
 
     def meanwhile(path, *arguments):
         monkeypatch.undo()
-        path.parent.rmdir()  # as another process does at the end
+        path.parent.rmdir()  # as another process does when it finishes
         return real(path, *arguments)
 
     monkeypatch.setattr(atomic, "open", meanwhile, raising=False)

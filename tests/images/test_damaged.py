@@ -1,4 +1,4 @@
-"""Files cut short, empty, of other kinds: one sentence, never wrong pixels."""
+"""Truncated files, empty ones, other kinds of files: one sentence, never wrong pixels."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_cut_anywhere(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_wrong_bytes_in_directories(tmp_path: Path, kind: str) -> None:
-    """Whatever libraries make of them: one sentence, or pixels."""
+    """Whatever the libraries make of them, users get one sentence, or pixels."""
     whole = tmp_path / "whole.tif"
     tifffile.imwrite(whole, STACK, photometric="minisblack", **KINDS[kind])
     spots: list[int] = [*range(16)]
@@ -75,7 +75,7 @@ def test_wrong_bytes_in_directories(tmp_path: Path, kind: str) -> None:
             with open_image(tmp_path / "wrong.tif") as image:
                 image.read(image.planes[-1], slice(0, 50), slice(0, 50))
         except OSError:
-            pass  # told as it is
+            pass  # reported as it is
         except InputError as error:
             messages.append(str(error))
     assert len(messages) > 10
@@ -116,7 +116,7 @@ def test_directory_beyond_any_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", [0, 1, 10, 100])
 def test_lost_directory(tmp_path: Path, left: int) -> None:
-    """As libtiff writes, with directories behind the pixels: tifffile just finds fewer pages."""
+    """libtiff writes directories after the pixels; if one is lost, tifffile finds fewer pages."""
     whole = tmp_path / "whole.tif"
     tifffile.imwrite(whole, STACK, photometric="minisblack", metadata=None)
     with tifffile.TiffFile(whole) as tiff:

@@ -157,7 +157,7 @@ def test_fingerprint_notices_changes(tmp_path: Path) -> None:
     os.close(os.open(os.fsencode(folder) + b"/caf\xe9.tif", os.O_CREAT))  # Latin-1
     assert fingerprint(folder) != before[1]
     before = before[0], fingerprint(folder)
-    for name in (".DS_Store", "Thumbs.db", "._t000.tif"):  # somebody looked at the folder
+    for name in (".DS_Store", "Thumbs.db", "._t000.tif"):  # left by file managers
         (folder / name).touch()
     assert fingerprint(folder) == before[1]
     os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))

@@ -32,7 +32,7 @@ def zarr_levels(path: Path) -> list[np.ndarray]:
 
 
 def halved(array: np.ndarray, labels: bool) -> np.ndarray:
-    """The obvious twin of `halve`, pixel by pixel, for the last two axes."""
+    """Naive version of `halve`, pixel by pixel, for the last two axes."""
     planes = array.reshape(-1, *array.shape[-2:])
     height, width = (-(-length // 2) for length in array.shape[-2:])
     result = np.empty((len(planes), height, width), array.dtype)
@@ -152,7 +152,7 @@ def test_equal_images_give_equal_bytes_and_replace(tmp_path: Path, suffix: str) 
 
 
 class Generated:
-    """An image that is computed where it is looked at, and may fail at some row."""
+    """An image computed on access, which may fail at some row."""
 
     dtype = np.dtype(np.uint8)
 
@@ -196,7 +196,7 @@ def test_a_zarr_whose_place_cannot_be_taken_leaves_the_old_one(
     assert content(path) == before
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
-    refused = ["result.zarr", "replaced"]  # it cannot even be put back: the next run does it
+    refused = ["result.zarr", "replaced"]  # restoring fails, too: the next run does it
 
     def replace_neither(source: Path, target: Path) -> None:
         if source.name in refused:

@@ -47,7 +47,7 @@ def tiffs(draw: st.DrawFn, samples: str) -> Written:
     if kind == "imagej":
         outer = "".join(sorted(outer, key="TZC".index))
     shape = [draw(st.integers(2, 3)) for _ in outer]
-    # tifffile takes a stack that is one pixel wide for one page.
+    # tifffile reads a stack that is one pixel wide as a single page.
     shape += [draw(st.integers(1, 70)), draw(st.integers(2 if outer else 1, 70))]
     axes = outer + "YX"
     options: dict[str, Any] = {
@@ -147,7 +147,7 @@ def test_pages_without_meaning_are_slices(tmp_path: Path) -> None:
 
 
 def test_imagej_stack_with_all_planes_under_one_directory(tmp_path: Path) -> None:
-    """As ImageJ writes stacks of more than 4 GiB."""
+    """ImageJ writes stacks of more than 4 GiB this way."""
     stack = np.arange(3 * 2 * 50 * 60, dtype=">u2").reshape(3, 2, 50, 60)
     tifffile.imwrite(
         tmp_path / "s.tif", stack, imagej=True, truncate=True, metadata={"axes": "TCYX"}

@@ -1,4 +1,4 @@
-"""Which of the images in a file is read, and in which files an image lies."""
+"""Which of the images in a file is read, and which files make up an image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLANES = RNG.integers(0, 999, (3, 40, 50)).astype(np.uint16)
 
 
 def write_in_files(folder: Path, compression: str | None = None) -> None:
-    """Write an OME-TIFF of one file a frame, each of which describes all."""
+    """Write an OME-TIFF with one file per frame, each of which describes all."""
     references = "".join(
         f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1">'
         f'<UUID FileName="t&amp;{t}.ome.tif">urn:uuid:{t}</UUID></TiffData>'
@@ -121,7 +121,7 @@ def test_odd_names_of_other_files_stop_nothing(tmp_path: Path, name: str) -> Non
 def test_each_file_of_an_ome_set_has_its_own_image(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Positions, for example, each of whose files describes the images of all."""
+    """Such as positions, where each file describes the images of all."""
     images = "".join(
         f'<Image ID="Image:{p}"><Pixels ID="Pixels:{p}" Type="uint16" DimensionOrder="XYCZT" '
         'SizeX="50" SizeY="40" SizeC="1" SizeZ="1" SizeT="1" '
@@ -151,13 +151,13 @@ def test_a_change_behind_a_link_in_a_folder_is_noticed(tmp_path: Path) -> None:
     chunk = tmp_path / "elsewhere" / "0"
     chunk.write_bytes(b"1")
     (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "folder" / "up").symlink_to(tmp_path)  # no endless walk
+    (tmp_path / "folder" / "up").symlink_to(tmp_path)  # must not be walked endlessly
     before = fingerprint(tmp_path / "folder")
     chunk.write_bytes(b"22")
     assert fingerprint(tmp_path / "folder") != before
 
 
-@pytest.mark.parametrize("subfiletype", [1, 4])  # a thumbnail, a mask of transparency
+@pytest.mark.parametrize("subfiletype", [1, 4])  # a thumbnail, a transparency mask
 def test_what_belongs_to_an_image_is_not_taken_for_it(
     tmp_path: Path, subfiletype: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -190,7 +190,7 @@ def test_a_zero_that_is_white_is_told(
     path = tmp_path / "mask.tif"
     tifffile.imwrite(path, PLANES[0], photometric="miniswhite", imagej=imagej, metadata=None)
     np.testing.assert_array_equal(read_image(path), PLANES[0])
-    assert ("0 is white" in caplog.text) == (not imagej)  # whose masks are often stored so
+    assert ("0 is white" in caplog.text) == (not imagej)  # ImageJ often stores masks so
 
 
 def test_an_unknown_compression_is_told_before_anything_is_read(tmp_path: Path) -> None:

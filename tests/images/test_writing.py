@@ -78,7 +78,7 @@ def test_ome_description(tmp_path: Path) -> None:
 
 
 def test_a_pixel_size_that_tags_cannot_hold_is_in_the_description_alone(tmp_path: Path) -> None:
-    sizes = {"X": (6.5e-7, "µm"), "Y": (6.5e-7, "µm")}  # metres without a unit
+    sizes = {"X": (6.5e-7, "µm"), "Y": (6.5e-7, "µm")}  # metres taken for micrometres
     for name in ("a.ome.tif", "a.tif"):
         write_image(tmp_path / name, np.zeros((8, 9), np.uint32), "YX", sizes)
         with open_image(tmp_path / name) as image:

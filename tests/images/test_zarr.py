@@ -110,7 +110,7 @@ def test_ome_zarr(tmp_path: Path, version: str, zarr_format: Any, nested: bool) 
     array = np.random.default_rng(0).integers(0, 99, (2, 2, 3, 20, 30)).astype(np.uint8)
     path = tmp_path / "cells.ome.zarr"
     group = zarr.create_group(str(path), zarr_format=zarr_format)
-    if nested:  # as bioformats2raw writes
+    if nested:  # the layout of bioformats2raw
         layout = {"bioformats2raw.layout": 3}
         group.attrs.update(layout if version == "0.4" else {"ome": layout})
         group = group.create_group("0")

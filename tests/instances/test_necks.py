@@ -29,7 +29,7 @@ def test_a_neck_is_cut_where_it_is_narrowest_and_nothing_else_changes():
 @pytest.mark.parametrize(("depth", "parts"), [(1, 1), (7, 1), (8, 2), (12, 2)])
 def test_a_neck_has_to_be_deep_enough(depth, parts):
     bar = np.zeros((60, 160), bool)
-    bar[10:41, 10:150] = True  # of one width, so that many pixels are as far from its edge
+    bar[10:41, 10:150] = True  # of constant width: many pixels are farthest from its edge
     bar[10 : 10 + depth, 75:85] = bar[41 - depth : 41, 75:85] = False
     assert label_cells(part_at_necks(bar, 7)).max() == parts
 
@@ -60,10 +60,10 @@ def test_where_the_image_ends_a_cell_does_not():
 
 
 def peaks(distance, depth):
-    """Peaks from which every way to a higher one dips by more than `depth`: the slow, obvious way.
+    """Find peaks from which every path to a higher one dips by more than `depth`, naively.
 
-    From the highest level down, the peaks of what is joined there; of those that meet at a level,
-    the ones that are not higher by more than `depth` are no peaks of their own.
+    Levels are visited from the highest down. Where peaks join at a level, all but the highest are
+    dropped unless they rise above that level by more than `depth`.
     """
     found = []
     for level in np.unique(distance[distance > 0])[::-1]:
@@ -84,7 +84,7 @@ def peaks(distance, depth):
     depth=st.floats(1, 3),
     seed=st.integers(0, 10**6),
 )
-@example(smoothing=1.0, share=0.40625, depth=1.0, seed=542875)  # whose largest piece is slim
+@example(smoothing=1.0, share=0.40625, depth=1.0, seed=542875)  # its largest component is slim
 @settings(max_examples=40)
 def test_every_peak_gets_a_part_of_its_own(smoothing, share, depth, seed):
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).random((50, 50)), smoothing)

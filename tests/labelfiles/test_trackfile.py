@@ -1,4 +1,4 @@
-"""Track files: what is read, and one sentence for each way to break the rules."""
+"""Track files: what is read, and one sentence for each broken rule."""
 
 from __future__ import annotations
 
