@@ -213,7 +213,8 @@ def predict_killed(
             process.wait()
         else:
             raise SystemExit(f"it had finished before it was killed {options.kills} times")
-    started(source, target, model, folder, options).wait()
+    if status := started(source, target, model, folder, options).wait():
+        raise SystemExit(f"the run after the kills ended with status {status}")
 
 
 def started(
