@@ -140,7 +140,7 @@ def _enter(name: str, results: list[dict[str, Any]], is_fold: bool, silver: bool
         score = f"{_scores(results)}, which it was not trained on"
     else:
         twins = "networks" if len(results) > 1 else "a network"
-        data, score = "all of it", f"{_scores(results)}, by {twins} trained without them"
+        data, score = "all of it", f"{_scores(results)}, by {twins} not trained on them"
     about, training = ABOUT[name], results[0]["settings"]["training"]
     if name in CELLS:
         data = f"gold truth{' and silver truth' if silver else ''}, {data}"
@@ -153,12 +153,8 @@ def _enter(name: str, results: list[dict[str, Any]], is_fold: bool, silver: bool
 
 def _held_out(result: dict[str, Any]) -> str:
     if "held_out" in result:
-        return f"slices {_slices(result)}"
+        return f"slices {result['held_out'][0]} to {result['held_out'][-1]}"
     return f"sequence {result['fold'].split('-')[1]}"
-
-
-def _slices(result: dict[str, Any]) -> str:
-    return f"{result['held_out'][0]} to {result['held_out'][-1]}"
 
 
 def _scores(results: list[dict[str, Any]]) -> str:
@@ -167,8 +163,8 @@ def _scores(results: list[dict[str, Any]]) -> str:
         return "; ".join(f"SEG {result['SEG']:.3f} on {_held_out(result)}" for result in results)
     errors = [fmean(r["argmax"][name] for r in results) for name in ("pixel_error", "rand_error")]
     found = "pixel error {:.4f}, Rand error {:.4f}".format(*errors)
-    slices = ", ".join(_slices(result) for result in results)
-    return f"{found}, averaged over flips and turns as `predict` does not, on slices {slices}"
+    held_out = f"{len(results)} folds" if len(results) > 1 else _held_out(results[0])
+    return f"{found}, averaged over flips and rotations, which `predict` does not do, on {held_out}"
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ def test_silver_truth_is_a_line_and_a_model_of_its_own(reproduce, tmp_path, monk
     build_models.main()
     about = json.loads((tmp_path / "models" / "models.json").read_text())["hela"]
     assert "DIC-C2DH-HeLa, gold truth and silver truth, all of it; 2 steps" in about["data"]
-    assert "on sequence 01, by a network trained without them" in about["score"]
+    assert "on sequence 01, by a network not trained on them" in about["score"]
     assert len(load_model(tmp_path / "models/hela.safetensors").settings["frames"]) == 4
 
 
