@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from folds import sequence_fold
-from protocol import CELLS, MARGIN, ROTATION
+from protocol import CELLS, MARGIN
 from reproduce import finish
 from results_table import HERE, SEQUENCES, markdown
 from torch import nn
@@ -98,11 +98,7 @@ def main() -> None:
             TrainingConfig(
                 iterations=arguments.iterations, seed=seed, tile=variant.tile, margin=MARGIN
             ),
-            replace(
-                variant.augmentation,
-                rotation=ROTATION[name],
-                interpolation=arguments.interpolation,
-            ),
+            replace(variant.augmentation, interpolation=arguments.interpolation),
             variant.weight_map,
         )
         named = fold._replace(name=f"{fold.name}-{title.replace(' ', '-')}")

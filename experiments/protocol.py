@@ -18,8 +18,6 @@ from unet2015.weightmap import WeightMapConfig
 
 CELLS = {"u373": "PhC-C2DH-U373", "hela": "DIC-C2DH-HeLa"}
 EM = "ISBI-2012-EM"
-ROTATION = {"u373": 180.0, "hela": 15.0, "em": 180.0}
-"""Largest rotation in degrees; small for HeLa, whose light and shadow have a direction."""
 MARGIN = 50
 """Pixels between the image's edge and the challenge's field of interest, for both sets of cells;
 only cells that reach into the field are annotated."""
@@ -45,7 +43,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tile", type=int, default=TrainingConfig.tile)
     parser.add_argument("--ridge", type=int, default=TrainingConfig.ridge)
     parser.add_argument("--w0", type=float, default=WeightMapConfig.w0)
-    parser.add_argument("--rotation", type=float, help="degrees; by default what suits the set")
+    parser.add_argument(
+        "--rotation", type=float, default=AugmentationConfig.rotation, help="degrees, either way"
+    )
     parser.add_argument(
         "--interpolation",
         choices=get_args(Interpolation),
@@ -61,7 +61,6 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def chosen_settings(name: str, arguments: argparse.Namespace) -> Settings:
     """Settings for a data set from the options."""
-    rotation = ROTATION[name] if arguments.rotation is None else arguments.rotation
     return Settings(
         UNetConfig(base_channels=arguments.base_channels, dropout=arguments.dropout),
         TrainingConfig(
@@ -73,7 +72,7 @@ def chosen_settings(name: str, arguments: argparse.Namespace) -> Settings:
             interval=arguments.interval,
             seed=arguments.seed,
         ),
-        AugmentationConfig(rotation=rotation, interpolation=arguments.interpolation),
+        AugmentationConfig(rotation=arguments.rotation, interpolation=arguments.interpolation),
         WeightMapConfig(w0=arguments.w0),
     )
 

@@ -1,7 +1,7 @@
 """Reproduce the paper's ISBI results (Tables 1 and 2).
 
     python experiments/reproduce.py u373|hela|em|all [--base-channels 64] [--dropout 0.5]
-        [--tile 572] [--ridge 3] [--w0 10] [--rotation R] [--iterations 6000]
+        [--tile 572] [--ridge 3] [--w0 10] [--rotation 180] [--iterations 6000]
         [--learning-rate L] [--minutes M] [--precision auto] [--folds ...] [--silver] [--runs runs]
         [--results DIR]
 

@@ -130,7 +130,7 @@ def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypa
     assert "gold truth, without sequence 01; 2 steps, tiles of 572" in about["data"]
     assert about["score"].endswith(" on sequence 01, which it was not trained on")
     loaded = load_model(tmp_path / "models" / "hela.safetensors")
-    trained = load_model(tmp_path / "runs" / "hela-01-2-margin50-rotation15-iterations2")
+    trained = load_model(tmp_path / "runs" / "hela-01-2-margin50-iterations2")
     name, weight = next(iter(trained.network.state_dict().items()))
     assert np.allclose(loaded.network.state_dict()[name], weight, atol=1e-3)
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--precision", "bfloat16"])
@@ -148,7 +148,7 @@ def test_silver_truth_is_a_line_and_a_model_of_its_own(reproduce, tmp_path, monk
         silver.mkdir(parents=True)
         (data / f"{sequence}_GT/SEG/man_seg001.tif").rename(silver / "man_seg001.tif")
     reproduce("hela", "--folds", "01", "--silver")
-    name = "hela-01-silver-2-margin50-rotation15-iterations2.json"
+    name = "hela-01-silver-2-margin50-iterations2.json"
     result = json.loads((tmp_path / "results" / name).read_text())
     assert result["trained_on"] == [f"DIC-C2DH-HeLa/02/t00{n}" for n in (0, 1)]
     monkeypatch.setattr(build_models, "RESULTS", tmp_path / "results")
