@@ -181,7 +181,7 @@ def test_known_damage_has_known_values(truth, tmp_path, capsys):
     ("arguments", "sentence"),
     [
         (("--thresholds", "0.5"), "--thresholds are for probabilities: give --em too"),
-        (("--images", "."), "--images are for --picture"),
+        (("--images", "."), "--images is used by --picture"),
         (("--picture", "a.xyz"), "no suffix of a picture"),
         (("--picture", f"{__file__}/a.png"), "is no folder that can be written to"),
         (("--csv", __file__), "is no folder that can be written to"),
@@ -550,7 +550,7 @@ def test_em_mistakes_get_one_sentence(membranes, tmp_path, capsys):
     write(tmp_path / "s.tif", np.zeros((3, 20, 30), np.uint8))
     assert "has the shape 3x20x30" in fails(capsys, membranes, tmp_path / "s.tif", "--em")
     assert "thresholds 1.5" in fails(capsys, membranes, membranes, "--em", "--thresholds", "1.5")
-    assert "--em knows no cells" in fails(capsys, membranes, membranes, "--em", "--margin", "3")
+    assert "--em does not score" in fails(capsys, membranes, membranes, "--em", "--margin", "3")
 
 
 # --- The real data sets --------------------------------------------------------------------------

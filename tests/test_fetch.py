@@ -121,7 +121,7 @@ def test_an_archive_that_is_there_is_checked_and_kept(server, tmp_path, monkeypa
     official = OFFICIAL["em"]
     monkeypatch.setitem(OFFICIAL, "em", official._replace(sha256="0" * 64))
     assert fetched(tmp_path) == 2
-    assert "not the official one" in capsys.readouterr().err
+    assert "not the official archive" in capsys.readouterr().err
     assert left(tmp_path) == [archive.name]
     known = hashlib.sha256(GOOD).hexdigest()
     monkeypatch.setitem(OFFICIAL, "em", official._replace(sha256=known))

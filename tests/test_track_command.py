@@ -150,7 +150,7 @@ def test_a_stack_is_tracked_as_its_frames_are(tmp_path, capsys):
     zarr.save_array(tmp_path / "cells.zarr", np.stack(frames))
     for number, stack in enumerate(("cells.tif", "cells.zarr")):
         tracked = tmp_path / str(number)
-        assert "say by --out" in fails(capsys, tmp_path / stack)
+        assert "give one with --out" in fails(capsys, tmp_path / stack)
         assert cli.main(["track", str(tmp_path / stack), "-o", str(tracked)]) == 0
         assert sorted(os.listdir(tracked)) == sorted(os.listdir(tmp_path / "01_RES"))
         for file in tracked.glob("mask*"):
@@ -166,7 +166,7 @@ def test_what_is_no_stack_of_frames_is_refused(tmp_path, capsys):
     frame, stack, out = np.ones((4, 5), np.uint8), tmp_path / "cells.tif", tmp_path / "out"
     for image, axes in ((frame, "YX"), (np.stack([[frame] * 2] * 3), "TZYX")):
         write_image(stack, image, axes)
-        assert "needs one axis beside height and width" in fails(capsys, stack, "-o", out / "new")
+        assert "needs one axis besides height and width" in fails(capsys, stack, "-o", out / "new")
     write_image(stack, np.stack([frame] * 2), "TYX")
     assert "tracks need a folder" in fails(capsys, stack, "-o", stack)
     write_image(stack, np.stack([0 * frame] * 2), "TYX")
@@ -220,7 +220,7 @@ def test_mistakes_get_one_sentence_and_leave_everything_as_it_was(tmp_path, caps
     assert "no maskNNN.tif" in fails(capsys, tmp_path)
     assert "max_gap is -1" in fails(capsys, result, "--max-gap", "-1")
 
-    assert "no folder" in fails(capsys, result, "-o", str(tmp_path / "tracks.tif"))
+    assert "not a folder" in fails(capsys, result, "-o", str(tmp_path / "tracks.tif"))
 
     before = snapshot(result)
     assert "exists and is not empty" in fails(capsys, result, "-o", result.parent)
@@ -263,9 +263,9 @@ def test_a_reference_is_never_renumbered(tmp_path, capsys):
     truth = tmp_path / "01_GT" / "SEG"
     write_masks(truth, [np.ones((4, 4), np.uint8)] * 2, prefix="man_seg")
     before = snapshot(truth)
-    assert "not to be renumbered" in fails(capsys, truth)
-    assert "not to be renumbered" in fails(capsys, truth.parent)
-    assert "not to be renumbered" in fails(capsys, truth.parent, "--out", truth)
+    assert "must not be renumbered" in fails(capsys, truth)
+    assert "must not be renumbered" in fails(capsys, truth.parent)
+    assert "must not be renumbered" in fails(capsys, truth.parent, "--out", truth)
     assert snapshot(truth) == before
     command.run(command.Options(truth.parent, tmp_path / "01_RES"))
     assert (tmp_path / "01_RES" / "mask001.tif").is_file()

@@ -269,7 +269,7 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
         ([image], out, ("--min-size", 9), "give --labels too"),
         ([image], out, ("--fill-holes",), "give --labels too"),
         ([image], out, ("--neck-depth", 7), "give --labels too"),
-        ([image], out, ("--labels", "--dtype", "uint8"), "about probabilities, not about cells"),
+        ([image], out, ("--labels", "--dtype", "uint8"), "applies to probabilities, not to cells"),
         ([image], out.with_suffix(".jpg"), (), "no suffix of an image"),
         ([image], out, ("--labels", "--neck-depth", -1), "at least 0 pixels"),
         ([image], image, (), "is the input"),
@@ -299,7 +299,7 @@ def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsy
         ((data,), "--sequences 01"),
         ((data, "--sequences", "01", "01"), "twice"),
         ((data, "--sequences", "03"), "does not exist"),
-        ((data, "--sequences", "01", "--resume"), "holds no run to go on with"),
+        ((data, "--sequences", "01", "--resume"), "holds no run to resume"),
         ((data, "--sequences", "01", "--silver"), "01_ST"),
         ((data, "--sequences", "01", "--tile", "570"), "nearest to yours"),
         ((data, "--sequences", "01", "--margin", "400"), "margin"),
@@ -310,7 +310,7 @@ def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsy
     for number in range(2):
         tifffile.imwrite(data / f"02_GT/SEG/man_seg{number:03d}.tif", corner)
     words = ("--sequences", "01", "--validation-sequences", "02", "--margin", "20")
-    assert "reaches in from the margin" in refused(capsys, "train", data, *words, "-o", run)
+    assert "reaches beyond the margin" in refused(capsys, "train", data, *words, "-o", run)
     tifffile.imwrite(data / "01_GT/SEG/man_seg001.tif", np.zeros((70, 80, 3), np.uint8))
     assert "man_seg001" in refused(capsys, "train", data, "--sequences", "01", "-o", run)
     assert not run.exists()
@@ -337,7 +337,7 @@ def test_ctrl_c_ends_a_training_with_one_line_and_leaves_it_to_be_resumed(data, 
         _, shown = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in shown
-    assert shown.endswith("unet2015: interrupted: --resume goes on from the last checkpoint.\n")
+    assert shown.endswith("unet2015: interrupted: --resume continues from the last checkpoint.\n")
     load_model(run)
 
 

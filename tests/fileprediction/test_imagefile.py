@@ -182,7 +182,7 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_file(model, tmp_pat
         assert not out.exists()
     caplog.clear()
     assert cli(*words, "-o", out) == 0
-    assert f"going on with {out}." in caplog.messages
+    assert f"resuming {out}." in caplog.messages
     assert out.read_bytes() == (tmp_path / "undisturbed.tif").read_bytes()
     assert not hidden(tmp_path)
 
@@ -304,7 +304,7 @@ def test_the_work_on_an_image_that_was_out_of_reach_is_gone_on_with(
     assert "part.tif is no longer there" in capsys.readouterr().err
     assert begun.read_text() == known
     assert cli(*interrupted) == 0
-    assert "going on with" in caplog.text
+    assert "resuming" in caplog.text
 
 
 @pytest.mark.usefixtures("large")
@@ -372,7 +372,7 @@ def test_a_kept_scratch_folder_is_in_nobodys_way(model, image, caplog):
     assert cli(*words, "--keep-scratch") == 0
     save_model(model, Model(UNet(base_channels=2, depth=1), "standard"))
     assert cli(*words) == 0
-    assert "going on" not in caplog.text
+    assert "resuming" not in caplog.text
     expected = predict(read_image(image), load_model(model))[1]
     assert np.allclose(read_image(image.with_name("out.tif")), expected, atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""Print a script that completes commands and options.
+"""Print a shell script that completes commands and options.
 
 * bash: unet2015 completion bash > ~/.local/share/bash-completion/completions/unet2015
 * zsh: unet2015 completion zsh > ~/.unet2015.zsh, and in ~/.zshrc: source ~/.unet2015.zsh
@@ -60,7 +60,7 @@ def run(options: Options) -> None:
 
 
 def flags(command: str) -> list[str]:
-    """Long options of a command, as its help page names them."""
+    """Long options of a command, read from its help page."""
     module = importlib.import_module(f".{command}", __package__)
     page = io.StringIO()
     with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):

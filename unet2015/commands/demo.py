@@ -1,6 +1,6 @@
-"""The whole story on synthetic cells: simulate, weigh, train, predict, label and score.
+"""Run the whole workflow on synthetic cells: simulate, weigh, train, predict, label and score.
 
-Leaves in --out: the simulated data set, the weight map of a frame in the manner of Fig. 3, the
+Writes to --out: the simulated data set, the weight map of a frame in the style of Fig. 3, the
 training run, the predicted cells of larger, unseen frames, pictures and the table results.md.
 """
 
@@ -40,8 +40,8 @@ from .train import draw_and_tell
 
 logger = logging.getLogger(__name__)
 
-# Some minutes are too few for the paper's momentum, and small cells need neither a depth of 4 nor
-# wide ridges.
+# A run of a few minutes is too short for the paper's momentum, and small cells need neither a depth
+# of 4 nor wide ridges.
 SETTINGS = Settings(
     network=UNetConfig(base_channels=12, depth=2, dropout=0.2),
     training=TrainingConfig(
@@ -65,11 +65,11 @@ class Options:
     """Options of ``unet2015 demo``."""
 
     out: Annotated[Path, arg(aliases=["-o"])] = Path("demo")
-    """New or empty folder for everything that the demo makes."""
+    """New or empty folder for all output of the demo."""
     seed: int = 0
-    """Determines the cells and the training."""
+    """Seed of the simulated cells and of the training."""
     device: DeviceName = "auto"
-    """Where to compute."""
+    """Device to compute on; auto uses an NVIDIA GPU if there is one."""
     report: Path | None = None
     """HTML page to write at the end."""
 
@@ -79,8 +79,8 @@ def run(options: Options) -> None:
     out, data = options.out, options.out / "data"
     if out.is_dir() and any(out.iterdir()):
         raise InputError(
-            f"{out} already holds files: choose a new folder by --out, or, if a demo was stopped "
-            "there, delete it to begin anew."
+            f"{out} already holds files: choose a new folder with --out, or delete it if an "
+            "interrupted demo left it."
         )
     if options.report is not None:
         check_page(options.report)
@@ -113,7 +113,7 @@ def run(options: Options) -> None:
 
 
 def _draw_weight_map(frame: AnnotatedFrame, path: Path) -> None:
-    """Draw the weight map of a frame in the manner of Fig. 3."""
+    """Draw the weight map of a frame in the style of Fig. 3."""
     target = separate_touching(frame.labels) > 0
     draw_weights(path, frame.labels, target, border_weight_map(frame.labels), frame.image[0])
 

@@ -1,10 +1,10 @@
 """Score a result against its reference.
 
-REFERENCE is the NN_GT folder of a Cell Tracking Challenge sequence, a folder of label images or one
-label image, TIFF, PNG or Zarr; RESULT is a folder with maskNNN.tif (and res_track.txt, if it is
+REFERENCE is the NN_GT folder of a Cell Tracking Challenge sequence, a folder of label images, or
+one label image (TIFF, PNG or Zarr). RESULT is a folder with maskNNN.tif (and res_track.txt, if
 tracked), a folder of label images with the same names, or one label image. Frames without a
-reference do not count. With --em, both are stacks of membranes and cells instead, scored as the
-ISBI 2012 EM challenge did.
+reference are not scored. With --em, both are stacks of membranes and cells, scored as in the ISBI
+2012 EM challenge.
 """
 
 from __future__ import annotations
@@ -27,34 +27,35 @@ class Options:
     """Options of ``unet2015 evaluate``."""
 
     reference: Annotated[Positional[Path], arg(metavar="REFERENCE")]
-    """Folder or image with the truth, such as NN_GT. With --em: 0 is membrane, all else cell."""
+    """Ground truth, a folder such as NN_GT or an image. With --em: 0 is membrane, all else cell."""
     result: Annotated[Positional[Path], arg(metavar="RESULT")]
-    """Folder or image to score. With --em: probability of cell, in [0, 1] or of an integer type."""
+    """Folder or image to score. With --em: probability of cell, a float in [0, 1] or an integer
+    whose type's maximum stands for 1."""
     margin: int = 0
     """Width in pixels of the border outside the field of interest; objects and reference cells
-    wholly in it are dropped. The challenge uses 50 for PhC-C2DH-U373 and DIC-C2DH-HeLa."""
+    entirely within it are dropped. The challenge uses 50 for PhC-C2DH-U373 and DIC-C2DH-HeLa."""
     em: FlagCreatePairsOff[bool] = False
     """Score membranes: pixel, Rand and warping error, V_rand and V_info."""
     thresholds: tuple[float, ...] | None = None
-    """With --em: probabilities above which a pixel is cell, the tenths by default; each measure
-    takes its best."""
+    """With --em: thresholds in [0, 1) above which a pixel is cell, by default 0.1 to 0.9 in steps
+    of 0.1; each measure is reported at its best threshold."""
     cells: FlagCreatePairsOff[bool] = False
-    """Print a line for each reference cell, too."""
+    """Also print a line for each reference cell."""
     json: FlagCreatePairsOff[bool] = False
     """Print JSON instead of tables."""
     csv: Path | None = None
     """Folder for frames.csv and cells.csv."""
     picture: Path | None = None
-    """Image file for a picture of the worst frames: image, reference, result, mistakes."""
+    """Picture to write, of the worst frames: image, reference, result, mistakes."""
     images: Path | None = None
-    """With --picture or --report: folder of the microscope's images; by default NN beside NN_GT,
-    images beside labels."""
+    """With --picture or --report: folder of the microscope images; by default NN next to NN_GT, or
+    images next to labels."""
     report: Path | None = None
-    """HTML page with the worst frames and cells, to be looked at in a browser."""
+    """HTML page to write, with the worst frames and cells."""
 
 
 def run(options: Options) -> None:
-    """Score and print as `options` say."""
+    """Score the result and print the measures."""
     if options.em:
         _run_em(options)
         return
@@ -63,8 +64,8 @@ def run(options: Options) -> None:
     _check_outputs(options)
     score = score_sequence(options.reference, options.result, options.margin)
     try:
-        _write_files(options, score)
-    finally:  # what cannot be written does not cost the scores, and no reader the files
+        _write_files(options, score)  # first, so that a closed stdout does not cost the files
+    finally:  # a file that cannot be written does not cost the scores
         if options.json:
             print(json_format.dumps(tables.summary(score, options.margin), indent=2))
         else:
@@ -83,13 +84,13 @@ def _write_files(options: Options, score: SequenceScore) -> None:
 
 
 def _check_outputs(options: Options) -> None:
-    """Raise now what would stop a result from being written after the scoring."""
+    """Refuse outputs that could not be written, before anything is scored."""
     if options.picture is not None:
         from ..evaluation.picture import check_picture
 
         check_picture(options.picture, options.reference, options.result, options.images)
     elif options.images is not None and options.report is None:
-        raise InputError("--images are for --picture or --report: give one of these, too.")
+        raise InputError("--images is used by --picture and --report only: add one of them.")
     if options.report is not None:
         from ..labelfiles.labelfolder import folder_of_images
         from ..report import check_page
@@ -112,10 +113,10 @@ def _write_page(page: Path, options: Options, score: SequenceScore) -> None:
 def _run_em(options: Options) -> None:
     if options.margin or options.cells or options.csv or options.picture or options.images:
         raise InputError(
-            "--em knows no cells: leave out --margin, --cells, --csv, --picture and --images."
+            "--em does not score cells: leave out --margin, --cells, --csv, --picture and --images."
         )
     if options.report is not None:
-        raise InputError("--em knows no cells, and a report is about them: leave out --report.")
+        raise InputError("--em does not score cells, which a report shows: leave out --report.")
     thresholds = THRESHOLDS if options.thresholds is None else options.thresholds
     best = score_stack(options.reference, options.result, thresholds)
     if options.json:

@@ -1,8 +1,8 @@
 """Export a model for other programs.
 
-The suffix of OUT decides: .zip is a bioimage.io package (for Fiji through deepImageJ, ilastik,
-QuPath and everything else that reads the BioImage Model Zoo), .onnx is ONNX, .pt is TorchScript.
-What is written has been run and compared with this package's own result.
+The suffix of OUT selects the format: .zip is a bioimage.io package (for Fiji through deepImageJ,
+ilastik, QuPath and other programs that read the BioImage Model Zoo), .onnx is ONNX, .pt is
+TorchScript. Each export is run and compared with this package's own result before it is kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..images import open_image
 logger = logging.getLogger(__name__)
 
 SYNTHETIC = (400, 400)
-"""Height and width of the sample that is made where none is given."""
+"""Height and width of the synthetic sample in pixels."""
 
 
 @dataclass(frozen=True)
@@ -36,32 +36,32 @@ class Options:
     """Options of ``unet2015 export``."""
 
     model: Annotated[Positional[Path], arg(metavar="MODEL")]
-    """Model file, folder of a training run, or a name that `unet2015 models` lists."""
+    """Model file, folder of a training run, or a name listed by `unet2015 models`."""
     out: Annotated[Path, arg(aliases=["-o"])]
     """The file to write, ending in .zip, .onnx or .pt."""
     sample: Path | None = None
-    """For a package: an image of the kind that the model is for, whose first plane's top left
-    corner is taken; by default a synthetic one."""
+    """For a package: a typical image; the top left corner of its first plane is used. By default a
+    synthetic image."""
     name: str | None = None
-    """For a package: name of the model, 5 to 128 letters, digits, blanks and _+-(); by default made
-    from the file's name."""
+    """For a package: name of the model, 5 to 128 letters, digits, spaces and _+-(); by default
+    derived from OUT."""
     description: str | None = None
-    """For a package: one sentence that says what the model segments."""
+    """For a package: one sentence on what the model segments."""
     author: tuple[str, ...] = ()
-    """For a package: who made the model."""
+    """For a package: authors of the model."""
     license: str | None = None
-    """For a package: licence of the weights as SPDX identifier, such as CC-BY-4.0."""
+    """For a package: licence of the weights as an SPDX identifier, such as CC-BY-4.0."""
 
 
 def run(options: Options) -> None:
-    """Export as `options` say."""
+    """Export the model and log what a program must know to use it."""
     suffix = options.out.suffix.lower()
     if suffix not in (".zip", ".onnx", ".pt"):
         raise InputError(f"{options.out} must end in .zip, .onnx or .pt.")
     about = (options.sample, options.name, options.description, options.license)
     if suffix != ".zip" and (any(about) or options.author):
         raise InputError(
-            "--sample, --name, --description, --author and --license describe a package: "
+            "--sample, --name, --description, --author and --license apply to packages only: "
             "give an OUT that ends in .zip."
         )
     model = load_model(options.model)
@@ -93,14 +93,15 @@ def _write_package(model: Model, options: Options) -> None:
 
 
 def _sample(path: Path | None, model: Model) -> NDArray[Any]:
-    """The first plane of an image, or a synthetic one; shape (channels, height, width)."""
+    """Corner of an image's first plane, or a synthetic image; shape (channels, height, width)."""
     if path is not None:
         with open_image(path) as image:
             corner = slice(0, LARGEST_SAMPLE)
             return image.read(image.planes[0], corner, corner)
     if model.normalisation == "range":
         raise InputError(
-            "this model's normalisation depends on the type of the images: give one by --sample."
+            "this model's normalisation depends on the data type of the images: give an image with "
+            "--sample."
         )
     generator = np.random.default_rng(0)
     frames = simulate(model.network.config.in_channels, SYNTHETIC, 60, generator)

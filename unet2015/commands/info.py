@@ -1,4 +1,4 @@
-"""Tell versions, device, engines and models that are at hand: put it into a bug report."""
+"""Print versions, device, engines and models, for instance for a bug report."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Print what is found."""
+    """Print the facts that `gather` collects."""
     found = gather()
     if options.json:
         print(json_format.dumps(found, indent=2))
@@ -40,7 +40,7 @@ def run(options: Options) -> None:
 
 
 def gather() -> dict[str, str]:
-    """Everything that is worth knowing about this installation, by name."""
+    """Facts about this installation, by name."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
         "unet2015": __version__,

@@ -16,7 +16,7 @@ class Options:
 
 
 def run(_options: Options) -> None:
-    """Print what is known of each model."""
+    """Describe each model."""
     print("\n\n".join(map(_describe, built_in_models().values())))
 
 

@@ -1,13 +1,12 @@
 """Segment images, stacks and whole sequences tile by tile.
 
-OUT is the result itself when there is one image and OUT ends in .tif or .png, otherwise a folder,
-which gets one result of the same name for each image. A Cell Tracking Challenge sequence (a folder
-with t000.tif, t001.tif, ...) gives numbered cells in mask000.tif, mask001.tif, ... An OUT that ends
-in .zarr becomes an OME-Zarr.
+For a single image, OUT is the result file if it ends in .tif, .png or .zarr (OME-Zarr). Otherwise
+OUT is a folder that gets one result of the same name per image. A Cell Tracking Challenge sequence
+(a folder with t000.tif, t001.tif, ...) gives numbered cells in mask000.tif, mask001.tif, ...
 
-Images may be larger than the memory. A run that was killed goes on where it stopped when the same
-command is given again, in an image of 4 megapixels or more, otherwise with the next image; what it
-needs for that is in hidden folders beside the results, .*unet2015.
+Images may be larger than memory. To resume an interrupted run, repeat the same command: it resumes
+within an image of 4 megapixels or more, otherwise at the first unfinished image. Its state is kept
+in hidden folders next to the results, .*unet2015.
 """
 
 from __future__ import annotations
@@ -69,54 +68,54 @@ class Options:
     """Options of ``unet2015 predict``."""
 
     images: Positional[tuple[Path, ...]]
-    """TIFF or PNG files, Zarr folders, folders of images (but not NAME-predicted.tif where NAME.tif
-    is), or CTC sequence folders."""
+    """TIFF or PNG files, Zarr folders, folders of images (NAME-predicted.tif is skipped if NAME.tif
+    is there), or CTC sequence folders."""
     model: Annotated[Path, arg(aliases=["-m"])]
-    """Model file, folder of a training run, or a name that `unet2015 models` lists."""
+    """Model file, folder of a training run, or a name listed by `unet2015 models`."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
-    """The result, or a folder for the results; by default, for one image, NAME-predicted.tif beside
-    it. A file named here is replaced; under other names only results of unet2015 are."""
+    """Result file, or folder for the results; by default, for one image, NAME-predicted.tif next to
+    it. A file named here is overwritten; other files only if unet2015 wrote them."""
     labels: FlagCreatePairsOff[bool] = False
     """Write numbered cells instead of the foreground probability."""
     classes: FlagCreatePairsOff[bool] = False
     """Write the number of the most probable class instead of the foreground probability."""
     dtype: ProbabilityType | None = None
-    """Type of the probability, by default float32; uint8 has 0...255 for 0...1."""
+    """Data type of the probability, by default float32; uint8 maps 0...1 to 0...255."""
     min_size: int | None = None
-    """With --labels: drop cells of fewer pixels, holes that are filled included; by default of
-    fewer than a quarter of the smallest cell that the model was trained on."""
+    """With --labels: drop cells with fewer pixels, counted after holes are filled; by default a
+    quarter of the smallest training cell."""
     fill_holes: FlagCreatePairsOff[bool] = False
     """With --labels: fill holes in cells."""
     neck_depth: float | None = None
-    """With --labels: part cells that hang together by a neck which is narrower by more than these
-    pixels, to either side, than each of them; 7 suits cells of some 60 to 100 pixels. Cells are cut
-    at their holes, too: add --fill-holes, unless background that they enclose parts them. Not in
-    the paper."""
+    """With --labels: separate cells joined by a neck whose half-width is more than this many pixels
+    below that of each cell; 7 suits cells about 60 to 100 pixels wide. Cells are also cut at holes:
+    add --fill-holes, unless the holes are gaps between cells. Not in the paper."""
     channels: tuple[str, ...] = ()
-    """Channels of the image to use, by number counted from 0 or by name."""
+    """Image channels to use, by name or by number from 0; by default all."""
     tile: int | None = None
-    """Height and width of the tiles in pixels; by default what pays and fits in memory."""
+    """Height and width of the input tiles in pixels, a valid size; by default as large as is
+    worthwhile and fits in memory."""
     device: DeviceName = "auto"
-    """Where to compute."""
+    """Device to compute on; auto uses an NVIDIA GPU if there is one."""
     precision: Precision = "auto"
-    """Precision of the convolutions; auto takes bfloat16 where the hardware has it."""
+    """Precision of the convolutions; auto uses bfloat16 where the hardware supports it."""
     backend: BackendName = "auto"
-    """What runs the network; for large jobs auto takes OpenVINO on a CPU if it is installed, or
-    else torch.compile in bfloat16 and on a GPU."""
+    """What runs the network; for large jobs, auto uses OpenVINO on a CPU if it is installed, else
+    torch.compile on a GPU or, in bfloat16, on a CPU with AMX."""
     overwrite: FlagCreatePairsOff[bool] = False
-    """Begin anew where an interrupted run left something, instead of going on with it."""
+    """Start over instead of resuming an interrupted run."""
     scheduler: str | None = None
-    """Compute on the Dask cluster of this address (needs the extra [dask]), which must see the same
-    files under the same paths."""
+    """Compute on the Dask cluster at this address, which must see the same files under the same
+    paths (needs the extra [dask])."""
     workers: int | None = None
-    """Compute in so many processes on this machine (needs the extra [dask])."""
+    """Compute in this many processes on this machine (needs the extra [dask])."""
     keep_scratch: FlagCreatePairsOff[bool] = False
-    """Leave the scratch folder .NAME.unet2015 beside the result, with its Zarr of all tiles, until
+    """Keep the scratch folder .NAME.unet2015 next to the result, with a Zarr of all tiles, until
     NAME is predicted again."""
 
 
 def run(options: Options) -> None:
-    """Predict as `options` say."""
+    """Predict all images."""
     _check_options(options)
     keep_memory()
     model = load_model(options.model)
@@ -169,7 +168,7 @@ def _predict(
     progress: Callable[[int], object],
     cluster: Cluster | None,
 ) -> None:
-    """Predict one image and take down that it is done."""
+    """Predict one image and record that it is done."""
     is_replaced = job.target.exists()
     state = predict_file(
         *(job.source, job.target, model, engine, job.result),
@@ -186,38 +185,36 @@ def _predict(
 
 
 def _check_options(options: Options) -> None:
-    """Refuse what cannot work whatever the images and the model are."""
+    """Refuse options that cannot work with any image or model."""
     if options.min_size is not None and options.min_size < 0:
         raise InputError(f"--min-size is {options.min_size}: it must be at least 0 pixels.")
     if options.labels and options.classes:
         raise InputError("--labels and --classes exclude each other: choose one.")
     if options.neck_depth is not None:
         from ..instances.necks import (
-            check_depth,  # with scikit-image, which takes half a second to import
+            check_depth,  # imports scikit-image, which takes half a second
         )
 
         check_depth(options.neck_depth)
     if options.workers is not None and (options.workers < 1 or options.scheduler):
-        raise InputError("--workers is at least 1 and goes without --scheduler.")
+        raise InputError("--workers must be at least 1 and cannot be combined with --scheduler.")
 
 
 def _check_kinds(options: Options, jobs: Sequence[Job]) -> None:
-    """Refuse options about another kind of result than what comes out."""
+    """Refuse options for kinds of result that are not written."""
     kinds = {job.result.kind for job in jobs}
     sized, parted = options.min_size is not None, options.neck_depth is not None
     about_cells = sized or parted or options.fill_holes
     if about_cells and "labels" not in kinds:
         raise InputError(
-            "--min-size, --fill-holes and --neck-depth are about cells: give --labels too."
+            "--min-size, --fill-holes and --neck-depth apply to numbered cells: give --labels too."
         )
     if options.dtype is not None and "probability" not in kinds:
-        raise InputError(
-            "--dtype is about probabilities, not about cells or classes: leave it out."
-        )
+        raise InputError("--dtype applies to probabilities, not to cells or classes: leave it out.")
 
 
 def _prepare_outputs(jobs: Sequence[Job], out: Path | None) -> None:
-    """See that the results can be written, and make their folder."""
+    """Check that the results can be written, and make their folder."""
     for job in jobs:
         check_output(job.target, [job.source])
         if job.target != out:
@@ -227,13 +224,13 @@ def _prepare_outputs(jobs: Sequence[Job], out: Path | None) -> None:
 
 
 def _announce(jobs: Sequence[Job], engines: Sequence[Engine], options: Options) -> None:
-    """Say what is to happen."""
+    """Log what is about to be done."""
     least = jobs[0].result.min_size
     if any(job.result.kind == "labels" for job in jobs) and least > 1:
         logger.info("cells of fewer than %d pixels are dropped (--min-size).", least)
     for job in jobs:
         if begun_purpose(scratch_folder(job.target)) and not options.overwrite:
-            logger.info("going on with %s.", job.target)
+            logger.info("resuming %s.", job.target)
     logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
 
 
@@ -244,7 +241,7 @@ def _engines(
     sizes: Sequence[tuple[int, ...]],
     model: Model,
 ) -> list[Engine]:
-    """Choose what runs the network for each image: it is prepared anew for each size of images."""
+    """Choose the backend for each image; it is prepared once per image size."""
     total: Counter[tuple[int, ...]] = Counter()
     for count, size in zip(pixels, sizes, strict=True):
         total[size] += count
@@ -254,7 +251,7 @@ def _engines(
 
 
 def _as_begun(engine: Engine, job: Job) -> Engine:
-    """The backend of the prediction to go on with: it may have been chosen for more images."""
+    """The engine with the backend of the run to resume, perhaps chosen for more images."""
     begun = begun_purpose(scratch_folder(job.target)).get("device")
     for backend in get_args(Backend):
         if str(engine._replace(backend=backend)) == begun:
@@ -271,7 +268,7 @@ def _cluster(options: Options) -> AbstractContextManager[Cluster | None]:
 
 
 def _purpose(model: Model, engine: Engine, options: Options) -> Mapping[str, Any]:
-    """Everything that the results in a folder depend on except their images."""
+    """All that the results in a folder depend on, except their images."""
     return {
         "model": digest(model),
         "channels": options.channels,
@@ -283,7 +280,7 @@ def _purpose(model: Model, engine: Engine, options: Options) -> Mapping[str, Any
 
 
 def _result(options: Options, model: Model, is_frame: bool = False) -> Result:
-    """What the options ask for; frames of a challenge's sequence become labels by default."""
+    """The requested result; frames of a challenge sequence become labels by default."""
     labels = options.labels or (is_frame and not options.classes)
     return Result(
         "labels" if labels else "classes" if options.classes else "probability",
@@ -295,9 +292,9 @@ def _result(options: Options, model: Model, is_frame: bool = False) -> Result:
 
 
 def _check(job: Job, model: Model, options: Options) -> tuple[int, tuple[int, ...]]:
-    """Find out before anything is computed whether an image can be predicted.
+    """Check that an image can be predicted, before anything is computed.
 
-    Returns the number of its pixels, and the height and width that determine its tiles.
+    Returns its number of pixels, and the height and width that determine its tiles.
     """
     with open_image(job.source) as image:
         check_planes(image)

@@ -1,8 +1,8 @@
 """Write one self-contained HTML page about a training run, a result, or both.
 
-Name the folder of a training run, a result with its --reference, a run and a result, or the folder
-of a demo, which holds both. The page needs nothing but a browser: curves and settings of the run;
-frames with the outlines of reference and result, the worst cells, and the scores.
+Give the folder of a training run, a result with its --reference, one of each, or the folder of a
+demo, which holds both. The page shows curves and settings of the run, frames with the outlines of
+reference and result, the worst cells, and the scores.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ class Options:
     sources: Positional[tuple[Path, ...]]
     """Folder of a run, a result, one of each, or the folder of a demo."""
     out: Annotated[Path, arg(aliases=["-o"])] = Path("report.html")
-    """The page."""
+    """HTML page to write."""
     reference: Path | None = None
-    """The truth of the result, such as NN_GT."""
+    """Ground truth of the result, such as NN_GT."""
     images: Path | None = None
-    """Folder of the microscope's images; by default NN beside NN_GT, images beside labels."""
+    """Folder of the microscope images; by default NN next to NN_GT, or images next to labels."""
     margin: int = 0
     """Width in pixels of the border outside the field of interest, as in `unet2015 evaluate`."""
     data: Path | None = None
-    """Data set that the run was trained on, for the weight map of one of its frames."""
+    """Training data set of the run, to show the weight map of one of its frames."""
 
 
 def run(options: Options) -> None:
-    """Report as `options` say."""
+    """Gather the contents of the page and write it."""
     check_page(options.out)
     if len(options.sources) == 1 and is_run(options.sources[0] / "run"):
         if options.reference or options.images or options.margin or options.data:
             raise InputError(
-                f"{options.sources[0]} is a demo and knows its data: leave out --reference, "
-                "--images, --margin and --data."
+                f"{options.sources[0]} is the folder of a demo, whose data are known: leave out "
+                "--reference, --images, --margin and --data."
             )
         report = read_demo(options.sources[0])
     else:
@@ -62,15 +62,15 @@ def run(options: Options) -> None:
 def _gather(options: Options) -> Report:
     trained, result = _sort(options.sources)
     if trained is None and options.data is not None:
-        raise InputError("--data are those of a training run: name its folder, too.")
+        raise InputError("--data belongs to a training run: give the folder of the run, too.")
     if result is None and (options.reference or options.images or options.margin):
         raise InputError(
-            "--reference, --images and --margin are for a result: name its folder, too."
+            "--reference, --images and --margin are for a result: give the result, too."
         )
     if result is not None and options.reference is None:
         raise InputError(
-            f"{result} is no training run, as it holds no model.safetensors: if it is a result, "
-            "give its truth by --reference."
+            f"{result} is not a training run, as it holds no model.safetensors: if it is a result, "
+            "give its ground truth with --reference."
         )
     record = None if trained is None else read_run(trained)
     weighed = None
@@ -93,6 +93,6 @@ def _sort(sources: Sequence[Path]) -> tuple[Path | None, Path | None]:
     if not sources or len(runs) > 1 or len(results) > 1:
         raise InputError(
             f"{len(runs)} training runs and {len(results)} results were given: "
-            "a report is about one run, one result, or one of each."
+            "give one run, one result, or one of each."
         )
     return runs[0] if runs else None, results[0] if results else None

@@ -1,8 +1,8 @@
-"""Link the numbered cells of a sequence to tracks.
+"""Link the numbered cells of a sequence into tracks.
 
-RESULT is a folder with a label image per frame, mask000.tif, mask001.tif and so on, or a stack of
-frames, TIFF or Zarr, as `unet2015 predict --labels` writes them. The masks get consistent numbers
-and res_track.txt lists the tracks, in the format of the Cell Tracking Challenge.
+RESULT is a folder with one label image per frame (mask000.tif, mask001.tif, ...) or a stack of
+frames (TIFF or Zarr), as `unet2015 predict --labels` writes them. The masks are renumbered
+consistently, and res_track.txt lists the tracks, in the format of the Cell Tracking Challenge.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Options:
     result: Annotated[Positional[Path], arg(metavar="RESULT")]
     """Folder with maskNNN.tif, or a stack of label images."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
-    """New folder for the tracked result; by default a folder RESULT itself is renumbered."""
+    """New folder for the tracked result; by default, a folder RESULT is renumbered in place."""
     tracking: OmitArgPrefixes[TrackingConfig] = field(default_factory=TrackingConfig)
 
 
 def run(options: Options) -> None:
-    """Track as `options` say."""
+    """Track the cells and write the tracked result."""
     masks = [] if is_one_image(options.result) else _list_frames(options.result)
     source = masks[0].parent if masks else options.result
     target = options.out or source
@@ -52,7 +52,7 @@ def run(options: Options) -> None:
         _check_stack(source, target)
     near = target if target.is_dir() else target.parent
     near.mkdir(parents=True, exist_ok=True)
-    # Everything is written beside its place first, so that a stopped run leaves nothing half done.
+    # Write to a temporary folder first, so that an interrupted run leaves no partial result.
     with temporary_folder(near) as temporary:
         draft = temporary / "result"
         draft.mkdir()
@@ -61,7 +61,7 @@ def run(options: Options) -> None:
         if not len(tracks):
             raise InputError(
                 f"{source} holds no cell in any of its {number} frames: "
-                "the challenge's format allows no result without tracks."
+                "the challenge's format needs at least one track."
             )
         if target.is_dir():
             _replace_files(masks if in_place else [], draft, target)
@@ -71,20 +71,20 @@ def run(options: Options) -> None:
 
 
 def _check_target(source: Path, masks: Sequence[Path], target: Path, in_place: bool) -> None:
-    """Refuse a place where the result of tracking would do harm, or cannot be."""
+    """Refuse a target that cannot be written or must not be overwritten."""
     if in_place and not masks:
         raise InputError(
-            f"{source} is one image, and tracks need a folder: say by --out where it shall be."
+            f"{source} is a single image, but tracks need a folder: give one with --out."
         )
     if in_place and not all(path.name.startswith("mask") for path in masks):
         raise InputError(
-            f"{source} holds reference masks, which are not to be renumbered: "
-            "say by --out where the tracks shall go."
+            f"{source} holds reference masks, which must not be renumbered: "
+            "give a folder for the tracks with --out."
         )
     if not in_place and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists and is not empty: give --out a new folder.")
     if target.suffix.lower() in (*IMAGE_SUFFIXES, ".zarr") and not target.is_dir():
-        raise InputError(f"{target} is no folder, which tracks need: give --out without a suffix.")
+        raise InputError(f"{target} is not a folder name: give --out without a suffix.")
     check_writable(target / TRACK_FILE)
 
 
@@ -133,11 +133,11 @@ def _check_stack(stack: Path, target: Path) -> None:
     with open_labels(stack) as image:
         if len(image.plane_axes) != 1:
             raise InputError(
-                f"{stack} is no stack of frames ({image.describe()}): it needs one axis beside "
+                f"{stack} is not a stack of frames ({image.describe()}): it needs one axis besides "
                 "height and width, time."
             )
     if stack.resolve() in target.resolve().parents:
-        raise InputError(f"{target} lies in the input {stack}: give --out a folder beside it.")
+        raise InputError(f"{target} lies in the input {stack}: give --out a folder outside it.")
 
 
 def _write_draft(
@@ -161,21 +161,21 @@ def _write_draft(
 def _replace_files(masks: Sequence[Path], draft: Path, target: Path) -> None:
     """Move the draft's files over those of the target, the track file last.
 
-    Stopped in between, the target has no track file and masks with some old and some new numbers:
-    good segmentations still, to be tracked again.
+    If interrupted, the target has no track file and a mix of old and new numbers: still a valid
+    segmentation, which can be tracked again.
     """
     (target / TRACK_FILE).unlink(missing_ok=True)
     for path in sorted(draft.iterdir(), key=lambda path: path.name == TRACK_FILE):
         put(path, target / path.name)
     for path in masks:
         renamed = target / f"mask{frame_digits(path)}.tif"
-        if path.exists() and not path.samefile(renamed):  # mask000.TIF is the same file to some
+        if path.exists() and not path.samefile(renamed):  # mask000.TIF may be the same file
             path.unlink()
 
 
 def _report(frames: int, tracks: NDArray[np.int64], target: Path) -> None:
     children = np.bincount(tracks[:, 3])[1:]
     logger.info(
-        "frames: %d, tracks: %d, divisions: %d, found again after a gap: %d. They are in %s.",
+        "frames: %d, tracks: %d, divisions: %d, reappearances after a gap: %d; written to %s.",
         *(frames, len(tracks), (children > 1).sum(), (children == 1).sum(), target),
     )

@@ -1,8 +1,9 @@
 """Train the U-Net of 2015.
 
-DATA is a data set of the Cell Tracking Challenge (with --sequences), that of the ISBI 2012 EM
-challenge, or a folder with images/ and labels/ of the same names. The run goes to the folder --out:
-model.safetensors for `unet2015 predict`, checkpoint.safetensors for --resume, log.csv and loss.png.
+DATA is a data set of the Cell Tracking Challenge (with --sequences), the data set of the ISBI 2012
+EM challenge, or a folder with images/ and labels/ that hold files of the same names. The run is
+written to --out: model.safetensors for `unet2015 predict`, checkpoint.safetensors for --resume,
+log.csv and loss.png.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Network(UNetConfig):
-    """What determines the network. The defaults are the paper's (Sec. 2, Fig. 1; Sec. 3.1)."""
+    """Options of the network. The defaults are the paper's (Sec. 2, Fig. 1; Sec. 3.1)."""
 
-    # These the data determine.
+    # Determined by the data.
     in_channels: Suppress[int] = UNetConfig.in_channels
     num_classes: Suppress[int] = UNetConfig.num_classes
 
@@ -60,17 +61,17 @@ class Options:
     sequences: tuple[str, ...] = ()
     """CTC sequences to train on, such as 01."""
     silver: FlagCreatePairsOff[bool] = False
-    """Train on the frames of these sequences that have only silver truth (01_ST), too."""
+    """Also train on the frames of these sequences that have only silver truth (01_ST)."""
     validation_sequences: tuple[str, ...] = ()
-    """CTC sequences to score at every interval, such as 02; they are not trained on."""
+    """CTC sequences to score at every --interval, such as 02; they are not trained on."""
     resume: FlagCreatePairsOff[bool] = False
-    """Go on with the run in --out where it stopped."""
+    """Resume the run in --out from its last checkpoint."""
     device: DeviceName = "auto"
-    """Where to compute."""
+    """Device to compute on; auto uses an NVIDIA GPU if there is one."""
     precision: Precision = "auto"
-    """Precision of the convolutions; auto takes bfloat16 where the hardware has it."""
+    """Precision of the convolutions; auto uses bfloat16 where the hardware supports it."""
     report: Path | None = None
-    """HTML page to write at the end, also about the validation sequences if there are any."""
+    """HTML page to write at the end; it includes the validation sequences, if any."""
     network: OmitArgPrefixes[Network] = field(default_factory=Network)
     training: OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
     augmentation: OmitArgPrefixes[AugmentationConfig] = field(default_factory=AugmentationConfig)
@@ -78,26 +79,26 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Train as `options` say."""
+    """Train the network."""
     if options.report is not None:
         check_page(options.report)
     if both := set(options.sequences) & set(options.validation_sequences):
         raise InputError(
-            f"sequence {min(both)} is to be trained on and to validate: choose one of the two."
+            f"sequence {min(both)} is given for training and for validation: choose one of the two."
         )
     if options.resume and not options.out.is_dir():
         raise InputError(
-            f"{options.out} holds no run to go on with: correct the folder, or leave --resume out."
+            f"{options.out} holds no run to resume: correct the folder, or leave --resume out."
         )
     if options.sequences and not options.training.margin:
         logger.warning(
-            "--margin is 0: most sets of the challenge leave cells out that lie in the outermost "
-            "50 pixels of a frame, which are learned as background without --margin 50."
+            "--margin is 0: without --margin 50, cells in the outer 50 pixels of a frame, which "
+            "most data sets of the challenge leave unannotated, are learned as background."
         )
     keep_memory()
     network = UNetConfig(**asdict(options.network))
     settings = Settings(network, options.training, options.augmentation, options.weight_map)
-    check(settings, ())  # before much is read
+    check(settings, ())  # before the data are read
     frames = load_frames(options.data, options.sequences, options.silver)
     validated = options.validation_sequences
     validation = load_frames(options.data, validated) if validated else []
@@ -112,20 +113,20 @@ def run(options: Options) -> None:
     except KeyboardInterrupt:
         if not (options.out / CHECKPOINT_FILE).exists():
             raise
-        raise KeyboardInterrupt("--resume goes on from the last checkpoint") from None
+        raise KeyboardInterrupt("--resume continues from the last checkpoint") from None
     draw_and_tell(options.out)
     if options.report is not None:
         _write_page(options.report, options.out, frames, validation, model, engine)
 
 
 def draw_and_tell(folder: Path) -> None:
-    """Draw the loss curve of a run and say where everything is."""
+    """Draw the loss curve of a run and log a summary."""
     lines = read_log(folder)
     draw_loss(lines, folder / "loss.png")
-    seconds = sum(line.seconds for line in lines) or 0.01  # they are rounded
+    seconds = sum(line.seconds for line in lines) or 0.01  # rounded, so all may be 0
     waited = sum(line.seconds * line.waiting_share for line in lines)
     logger.info(
-        "%d iterations in %.1f minutes, %.1f %% of them waiting for data. Model, log and loss "
+        "%d iterations in %.1f minutes, %.1f %% of the time waiting for data. Model, log and loss "
         "curve are in %s.",
         lines[-1].iteration,
         seconds / 60,
@@ -139,7 +140,7 @@ def _validation(
 ) -> Callable[[Model], float]:
     if not any(seg_score(f.labels, f.labels, margin=margin).values.size for f in frames):
         raise InputError(
-            f"no cell of the validation sequences reaches in from the margin of {margin} pixels: "
+            f"no cell of the validation sequences reaches beyond the margin of {margin} pixels: "
             "lower --margin, or choose other sequences."
         )
 

@@ -1,11 +1,11 @@
 """Compute border weight maps w(x) (Eq. 2, Fig. 3) from label images of any size.
 
-LABELS is a label image (TIFF, PNG or Zarr, one plane or a stack of them), a folder of label images,
-or a folder of the Cell Tracking Challenge with a SEG folder in it. Pixels are 0 in background and
-have one number for each cell. OUT is a .tif or .zarr for one image, or a folder, which gets a .tif
-of the same name for each image; for one image it must be there. The classes are balanced over all
-images. Cells that a mask of the challenge misses count as background here; `unet2015 train` gives
-them weight 0, cuts wider ridges and balances the classes less.
+LABELS is a label image (TIFF, PNG or Zarr; a plane or a stack), a folder of label images, or a
+folder of the Cell Tracking Challenge with a SEG folder in it. Labels are 0 in the background and
+one number per cell. OUT is a .tif or .zarr for one image, or a folder that gets a .tif of the same
+name per image; for one image, the folder must exist. The classes are balanced over all images.
+Cells missing from a mask of the challenge count as background here; `unet2015 train` gives them
+weight 0, cuts wider ridges and balances the classes less.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".tif", ".tiff", ".zarr")
 
 LOOK = 512
-"""Rows of a label image that are looked at to find out whether it is one."""
+"""Rows of an image that are read to judge whether it is a label image."""
 
 NUMBERED = (
-    "the pixels of cells have several numbers, at which --connected-components does not look: "
-    "cells that touch become one."
+    "the pixels of cells have several numbers, which --connected-components ignores: touching "
+    "cells become one."
 )
 
 
@@ -68,27 +68,27 @@ class Options:
     labels: Annotated[Positional[Path], arg(metavar="LABELS")]
     """Label image, stack, Zarr, folder of label images, or CTC folder such as 01_GT."""
     out: Annotated[Path, arg(aliases=["-o"])]
-    """The weight map, .tif or .zarr, or a folder for weight maps."""
+    """Weight map (.tif or .zarr), or folder for weight maps."""
     target: Path | None = None
-    """Write the matching target too, 1 in cells, 0 in background and on ridges; named like OUT."""
+    """File or folder, like OUT, for the target: 1 in cells, 0 in background and on ridges."""
     preview: Path | None = None
-    """Write a PNG in the manner of the paper's Fig. 3, of where the weight is largest."""
+    """PNG to write, in the style of the paper's Fig. 3, around the largest weight."""
     image: Path | None = None
-    """With --preview: the microscope's image, for one label image."""
+    """With --preview: the microscope image, if there is a single label image."""
     weight_map: OmitArgPrefixes[WeightMapConfig] = field(default_factory=WeightMapConfig)
     class_weights: Literal["balanced", "freiburg", "none"] | tuple[float, float] = "balanced"
-    """w_c. balanced: inverse to the class frequencies, mean 1 over all pixels; freiburg: 1 and 0.1;
-    none: 0; or two numbers, foreground first."""
+    """Class weights w_c: balanced (inverse class frequencies, mean 1 over all pixels), freiburg (1
+    and 0.1), none (0), or two numbers, foreground first."""
     ignore: int | None = None
     """Value of pixels that are neither cell nor background: they get weight 0."""
     connected_components: FlagCreatePairsOff[bool] = False
-    """The labels are a binary mask: take each 8-connected component as a cell."""
+    """Treat the labels as a binary mask, in which each 8-connected component is a cell."""
     keep_touching: FlagCreatePairsOff[bool] = False
-    """Leave touching cells as they are instead of cutting a one-pixel ridge between them."""
+    """Do not cut a one-pixel ridge between touching cells."""
     spacing: tuple[float, float] | None = None
     """Height and width of a pixel, in the unit of --sigma; 1 and 1 by default."""
     dtype: Literal["float32", "float16"] = "float32"
-    """Type of the weights."""
+    """Data type of the weights."""
 
 
 class Job(NamedTuple):
@@ -100,7 +100,7 @@ class Job(NamedTuple):
 
 
 def run(options: Options) -> None:
-    """Compute weight maps as `options` say."""
+    """Compute the weight maps."""
     if options.image is not None and options.preview is None:
         raise InputError("--image is for the picture that --preview writes: give both or neither.")
     jobs = plan(options)
@@ -113,7 +113,7 @@ def run(options: Options) -> None:
     best: tuple[Job, Peak] | None = None
     bar = Progress(jobs, desc="weight maps", unit="image", delay=1, disable=len(jobs) == 1)
     for job, state in zip(bar, states, strict=True):
-        check_unchanged(job.labels, state)  # classes were balanced for what it was
+        check_unchanged(job.labels, state)  # the classes were balanced for this state
         with open_labels(job.labels) as image:
             if job.target is not None:
                 write_regions(job.target, TargetRegions(image, reading), image, labels=True)
@@ -154,7 +154,7 @@ def plan(options: Options) -> list[Job]:
                 "give the name of a folder."
             )
     if options.image is not None:
-        raise InputError(f"--image is one image, but {options.labels} a folder: leave it out.")
+        raise InputError(f"--image is for one label image, not for {options.labels}: leave it out.")
     return [
         Job(
             path,
@@ -180,7 +180,7 @@ def _check_numbers(options: Options) -> None:
 
 
 def _check_inputs(jobs: Sequence[Job], options: Options) -> int:
-    """Raise for images that cannot be used, before pixels are read; return how many there are."""
+    """Refuse unusable images before pixels are read; return the number of pixels."""
     pixels = 0
     for job in jobs:
         with open_labels(job.labels) as image:
@@ -194,12 +194,12 @@ def _check_inputs(jobs: Sequence[Job], options: Options) -> int:
 
 
 def _microscope(labels: Path, options: Options) -> Path | None:
-    """The image that labels were made of, as far as it is known."""
+    """The microscope image of a label image, None if unknown."""
     return options.image or frame_of_mask(labels)
 
 
 def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
-    """Raise for results that cannot be written or would overwrite what they are made from."""
+    """Refuse results that cannot be written or would overwrite their inputs."""
     outputs = [(path, job.labels) for job in jobs for path in job[1:] if path is not None]
     for folder in {path.parent for path, _ in outputs if path not in (options.out, options.target)}:
         if folder.exists() and folder.samefile(jobs[0].labels.parent):
@@ -207,11 +207,11 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
     for path, _ in outputs:
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(
-                f"{path} is no name for a weight map or target: end it in {', '.join(SUFFIXES)}."
+                f"{path} cannot hold a weight map or target: end it in {', '.join(SUFFIXES)}."
             )
     if options.preview is not None:
         if options.preview.suffix.lower() != ".png":
-            raise InputError(f"{options.preview}: the preview is written as .png.")
+            raise InputError(f"{options.preview} must end in .png: the preview is a PNG.")
         outputs.append((options.preview, jobs[0].labels))
     for path, labels in outputs:
         microscope = _microscope(labels, options)
@@ -288,7 +288,7 @@ def _class_weights(options: Options, summary: LabelSummary) -> ClassWeights:
 
 
 def _warn_of_few_cells(options: Options, classes: ClassWeights, summary: LabelSummary) -> None:
-    """Tell that balanced classes leave less for a ridge than for the cells at its sides."""
+    """Warn if balanced classes weigh a ridge less than the cells beside it."""
     config = options.weight_map
     several = summary.names is not None and summary.names[0] < summary.names[1]
     if options.class_weights != "balanced" or not (several and config.w0):
@@ -297,8 +297,8 @@ def _warn_of_few_cells(options: Options, classes: ClassWeights, summary: LabelSu
     ridge = classes.background + config.w0 * math.exp(-2 * distance**2 / config.sigma**2)
     if classes.foreground > ridge:
         logger.warning(
-            "cells are so few that they weigh more than the border between two of them: a network "
-            "will rather join cells than part them, so give --class-weights, such as 1 1."
+            "cells are so rare that they weigh more than the border between two of them, so a "
+            "network will merge rather than separate them: give --class-weights, such as 1 1."
         )
 
 
