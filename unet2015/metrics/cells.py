@@ -1,4 +1,4 @@
-"""How well the objects of an image are its reference cells: SEG, AP, panoptic quality, IoU."""
+"""How well segmented objects match reference cells: SEG, AP, panoptic quality, IoU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from .overlap import Overlaps, overlap_table
 
-# 55 / 100 is the double that an IoU of exactly 0.55 gives; np.arange(0.5, 1, 0.05) drifts off it.
+# 55 / 100 is the same double as an IoU of exactly 0.55; np.arange(0.5, 1, 0.05) differs from it.
 IOU_THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
 
 
@@ -45,12 +45,17 @@ def seg_score(reference: ArrayLike, segmented: ArrayLike, *, margin: int = 0) ->
     reference, segmented : integer array (H, W)
         Label images, 0 = background.
     margin : int
-        Width in pixels of the border outside the field of interest: cells and objects that lie
-        wholly in it are dropped. The challenge uses 50 for PhC-C2DH-U373 and DIC-C2DH-HeLa.
+        Width in pixels of the border outside the field of interest: cells and objects entirely
+        within it are dropped. The challenge uses 50 for PhC-C2DH-U373 and DIC-C2DH-HeLa.
 
     Returns
     -------
     SegScore
+
+    Raises
+    ------
+    InputError
+        As `overlap_table`.
 
     Notes
     -----
@@ -75,7 +80,7 @@ def seg_score(reference: ArrayLike, segmented: ArrayLike, *, margin: int = 0) ->
 
 
 def seg_from_table(table: Overlaps) -> SegScore:
-    """SEG from an overlap table that is already there; see `seg_score`."""
+    """SEG from an overlap table; see `seg_score`."""
     values = np.zeros(table.reference_labels.size)
     matched = np.zeros(table.reference_labels.size, np.int64)
     held = table.majority
@@ -103,7 +108,7 @@ def sequence_seg(scores: Iterable[SegScore]) -> float:
 
 
 class MatchCounts(NamedTuple):
-    """What AP, panoptic quality and foreground IoU are made of: numbers that add up over frames.
+    """Counts behind AP, panoptic quality and foreground IoU; they add up over frames.
 
     Attributes
     ----------
@@ -117,7 +122,7 @@ class MatchCounts(NamedTuple):
     panoptic_iou : float
         The sum of their IoU.
     intersection, union : int
-        Pixels that are cell in both images, and in at least one.
+        Pixels that belong to a cell in both images, and in at least one.
     """
 
     reference: int
@@ -158,8 +163,8 @@ def count_matches(table: Overlaps) -> MatchCounts:
 def _largest_matching(table: Overlaps, allowed: NDArray[np.bool_]) -> int:
     """Count the pairs of the largest one-to-one matching among the allowed pairs.
 
-    Above an IoU of 0.5 every pair is one-to-one by itself; at exactly 0.5 a cell can tie with two
-    objects, and only one of them may count.
+    Above an IoU of 0.5 pairs are always one-to-one; at exactly 0.5 a cell can tie with two objects,
+    and only one of them may count.
     """
     if not allowed.any():
         return 0
@@ -184,12 +189,12 @@ def add_counts(counts: Iterable[MatchCounts]) -> MatchCounts:
 
 
 def average_precision(counts: MatchCounts) -> NDArray[np.float64]:
-    """Average precision at each threshold of `IOU_THRESHOLDS`, in the sense of Cellpose.
+    """Average precision at each threshold of `IOU_THRESHOLDS`, as defined by Cellpose.
 
     Parameters
     ----------
     counts : MatchCounts
-        Of one frame or, added, of a sequence.
+        Of one frame, or of a sequence (`add_counts`).
 
     Returns
     -------
@@ -244,7 +249,7 @@ def panoptic_quality(counts: MatchCounts) -> float:
 
 
 def foreground_iou(counts: MatchCounts) -> float:
-    """Intersection over union of "is in some cell", nan where neither image has a cell pixel.
+    """Intersection over union of the foreground, nan if neither image has any.
 
     Examples
     --------

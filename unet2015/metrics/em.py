@@ -17,7 +17,7 @@ THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
 
 
 class EmScore(NamedTuple):
-    """The measures of one stack; errors are best at 0, the two scores V at 1.
+    """The measures of one stack; errors are best at 0, the V scores at 1.
 
     Attributes
     ----------
@@ -50,11 +50,16 @@ def em_score(reference: ArrayLike, segmented: ArrayLike) -> EmScore:
     Parameters
     ----------
     reference, segmented : bool array (N, H, W)
-        True inside cells, False on membranes. The slices are scored as images of their own.
+        True inside cells, False on membranes. Each slice is scored as a separate image.
 
     Returns
     -------
     EmScore
+
+    Raises
+    ------
+    InputError
+        If an array is not bool or three-dimensional, or the shapes differ.
 
     Notes
     -----
@@ -98,7 +103,7 @@ class AtThreshold(NamedTuple):
 def best_over_thresholds(
     scores: Sequence[EmScore], thresholds: Sequence[float]
 ) -> dict[str, AtThreshold]:
-    """Pick for each measure the threshold that suits it best, one for the whole stack.
+    """Pick the best threshold for each measure, the same for the whole stack.
 
     Parameters
     ----------
@@ -111,7 +116,7 @@ def best_over_thresholds(
     Returns
     -------
     dict of str to AtThreshold
-        By the names of `EmScore`: the maximum for the scores V, the minimum for the errors.
+        Keyed by the fields of `EmScore`: the maximum of the V scores, the minimum of the errors.
     """
     best = {}
     for name, values in zip(EmScore._fields, zip(*scores, strict=True), strict=True):
@@ -127,20 +132,20 @@ def rand_f_score(tables: Iterable[Overlaps]) -> float:
     Parameters
     ----------
     tables : iterable of Overlaps
-        For each slice, the overlaps of the reference's cells and the result's.
+        For each slice, the overlap table of reference and result.
 
     Returns
     -------
     float
-        1 for a perfect result; also where the reference has no cell pixel.
+        1 for a perfect result, and if the reference has no cell pixel.
 
     Notes
     -----
-    Two pixels that are cell in the reference can lie in one cell of the reference, of the result,
-    or of both. With the numbers of such ordered pairs ``A``, ``B`` and ``AB``, a pixel paired with
-    itself included, precision is ``AB / B``, recall ``AB / A`` and the score
-    ``2 AB / (A + B)``. Pixels that the result takes for membrane are cells of one pixel [1]_;
-    `skimage.metrics.adapted_rand_error` makes one large cell of them instead.
+    Consider ordered pairs of pixels that are cell in the reference, including each pixel paired
+    with itself. Let ``A`` be the number of pairs within one cell of the reference, ``B`` within one
+    cell of the result, and ``AB`` within one cell of both. Precision is ``AB / B``, recall
+    ``AB / A`` and the score ``2 AB / (A + B)``. Membrane pixels of the result count as cells of one
+    pixel [1]_; `skimage.metrics.adapted_rand_error` counts them as one large cell.
 
     References
     ----------
@@ -169,19 +174,19 @@ def information_f_score(table: Overlaps) -> float:
     Parameters
     ----------
     table : Overlaps
-        Of the reference's cells and the result's.
+        Overlap table of reference and result.
 
     Returns
     -------
     float
-        1 for a perfect result; also where neither image divides the reference's cell pixels.
+        1 for a perfect result, and if neither image divides the reference's cell pixels.
 
     Notes
     -----
-    With the entropies ``H(A)`` and ``H(B)`` of the cell that a random cell pixel of the reference
-    lies in, in the reference and in the result, and their mutual information ``I``, precision is
-    ``I / H(B)``, recall ``I / H(A)`` and the score ``2 I / (H(A) + H(B))``. Pixels that the result
-    takes for membrane are cells of one pixel.
+    Pick a random cell pixel of the reference. Let ``H(A)`` and ``H(B)`` be the entropies of the
+    cell that it lies in, in the reference and in the result, and ``I`` their mutual information.
+    Precision is ``I / H(B)``, recall ``I / H(A)`` and the score ``2 I / (H(A) + H(B))``. Membrane
+    pixels of the result count as cells of one pixel.
 
     Examples
     --------
@@ -204,7 +209,7 @@ def information_f_score(table: Overlaps) -> float:
 
 
 def thin_borders(cells: ArrayLike) -> NDArray[np.int32]:
-    """Let the cells of a slice grow until one pixel of membrane parts them.
+    """Grow the cells of a slice until one pixel of membrane separates them.
 
     Parameters
     ----------
@@ -214,16 +219,16 @@ def thin_borders(cells: ArrayLike) -> NDArray[np.int32]:
     Returns
     -------
     int32 array (H, W)
-        Numbers of the 4-connected cells, 0 on the borders between two of them. Every pixel of a
-        cell keeps its number.
+        Labels of the 4-connected cells, 0 on the borders between them. Cell pixels stay in their
+        cell.
 
     Notes
     -----
-    Each membrane pixel goes to the nearest cell; then, of two neighbours in different cells, one
-    becomes border: the left or upper one, unless only the other was membrane. Membrane that borders
-    on one cell only disappears. The challenge's software thins by a watershed of the cells; on
-    held-out slices that changes `EmScore.v_rand` by less than 0.0002 and `EmScore.v_info` by less
-    than 0.0005. The result's borders alone are thinned: the reference's are left out anyway.
+    Each membrane pixel is assigned to the nearest cell. Of two neighbouring pixels in different
+    cells, the left or upper one then becomes border, unless only the other was membrane. Membrane
+    next to a single cell disappears. The challenge's software uses a watershed instead; on held-out
+    slices that changes `EmScore.v_rand` by less than 0.0002 and `EmScore.v_info` by less than
+    0.0005. Only the result's borders are thinned: the reference's are not scored anyway.
 
     Examples
     --------
@@ -247,7 +252,7 @@ def thin_borders(cells: ArrayLike) -> NDArray[np.int32]:
 
 
 def _restricted(table: Overlaps) -> tuple[NDArray[np.int64], int]:
-    """Areas of the result's cells within the reference's, and how many pixels lie in none."""
+    """Areas of result cells within reference cells, and the number of pixels in no result cell."""
     areas = np.bincount(table.segmented_index, weights=table.shared).astype(np.int64)
     return areas, int(table.reference_areas.sum() - table.shared.sum())
 

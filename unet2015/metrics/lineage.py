@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .cells import seg_from_table
 from .overlap import Overlaps
 
-# Matula et al. 2015: what one correction of the graph costs.
+# Cost of each correction of the graph, Matula et al. 2015.
 SPLIT_VERTEX, ADD_VERTEX, DELETE_VERTEX = 5.0, 10.0, 1.0
 DELETE_EDGE, ADD_EDGE, CHANGE_EDGE = 1.0, 1.5, 1.0
 
@@ -29,7 +29,7 @@ class GraphErrors(NamedTuple):
     Attributes
     ----------
     splits : int
-        Objects to cut apart: one less than the cells that an object holds, summed.
+        Splits needed: for each object that holds cells, their number minus one, summed.
     missed, extra : int
         Cells without an object, objects without a cell.
     edges_extra, edges_missed, edges_wrong : int
@@ -61,8 +61,8 @@ def compare_lineages(
         For each frame, from 0, the overlap table of reference markers and result.
     reference_tracks, result_tracks : integer array (N, 4)
         One row per track: label, first frame, last frame, label of the parent or 0, as in the
-        challenge's ``man_track.txt`` and ``res_track.txt``. Without rows only the counts of
-        vertices mean something, which is all that DET needs.
+        challenge's ``man_track.txt`` and ``res_track.txt``. Without rows only the vertex counts are
+        meaningful, which is all that DET needs.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def compare_lineages(
 
     Notes
     -----
-    A cell is found by the object that holds more than half of it. Edges are compared between
+    A cell is detected if an object holds more than half of it. Edges are compared between
     objects that hold exactly one cell; edges at other objects count as missed [1]_.
 
     References
@@ -121,12 +121,12 @@ def _edges(tracks: NDArray[np.integer], vertices: set[Vertex]) -> dict[tuple[Ver
             edges[(frame, label), (frame + 1, label)] = False
         if parent:
             edges[(last_frame[parent], parent), (begin, label)] = True
-    # A cell that the margin hides in some frames keeps its other edges.
+    # A cell that the margin hides in some frames keeps its edges in the others.
     return {(a, b): kind for (a, b), kind in edges.items() if a in vertices and b in vertices}
 
 
 def det(errors: GraphErrors) -> float:
-    """Measure the detection accuracy: what missed, split and extra vertices leave of 1.
+    """Compute the detection accuracy, which missed, split and extra vertices lower.
 
     Notes
     -----
@@ -142,7 +142,7 @@ def det(errors: GraphErrors) -> float:
 
 
 def tra(errors: GraphErrors) -> float:
-    """Measure the tracking accuracy: as `det`, with the cost of correcting the edges added.
+    """Compute the tracking accuracy: like `det`, with the cost of correcting the edges added.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What went wrong with which cell: missed, split, merged, spurious."""
+"""Kinds of mistakes of a segmentation: missed, split, merged, spurious."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ def find_mistakes(table: Overlaps) -> Mistakes:
 
     Notes
     -----
-    To hold a cell is the challenge's rule of detection: more than half of its pixels. To lie mostly
-    in a cell is the same the other way round. A cell that is merged and split counts as merged.
+    An object holds a cell if it covers more than half of the cell, the challenge's rule of
+    detection; it lies mostly in a cell that covers more than half of the object. A cell that is
+    both merged and split counts as merged.
 
     Examples
     --------
@@ -68,11 +69,11 @@ def find_mistakes(table: Overlaps) -> Mistakes:
 def objects_without_truth(
     reference: ArrayLike, segmented: ArrayLike, markers: ArrayLike
 ) -> NDArray[np.int64]:
-    """Find the objects about which a partial reference may not say whether they are right.
+    """Find the objects that a partial reference cannot judge.
 
-    The challenge's gold truth leaves cells out of some frames, while its tracking markers know all
-    of them. An object on such a cell is not spurious; without this, AP, panoptic quality and
-    foreground IoU would punish correct objects. (SEG looks at annotated cells alone.)
+    The challenge's gold truth omits some cells, while its tracking markers cover all. An object on
+    an omitted cell is not spurious, and must not lower AP, panoptic quality and foreground IoU. SEG
+    considers annotated cells only.
 
     Parameters
     ----------
@@ -82,8 +83,8 @@ def objects_without_truth(
     Returns
     -------
     int64 array
-        Labels of objects that hold the marker of a cell without a mask. Those that also hold a cell
-        with one are judged by that.
+        Labels of objects that hold the marker of a cell without a mask, even if they also hold a
+        cell with one, by which they can be judged.
 
     Examples
     --------

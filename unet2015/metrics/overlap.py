@@ -1,4 +1,4 @@
-"""Which reference cells and which segmented objects share how many pixels: one table for all."""
+"""The pixels that reference cells and segmented objects share, as a table for all measures."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def overlap_table(reference: ArrayLike, segmented: ArrayLike, margin: int = 0) -
     reference, segmented : integer array (..., H, W)
         Label images of one shape, 0 = background, labels up to 2**32 - 1.
     margin : int
-        Width in pixels of the border outside the field of interest. Cells and objects without a
-        single pixel inside the field count as background.
+        Width in pixels of the border outside the field of interest. Cells and objects entirely
+        within it count as background.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def overlap_table(reference: ArrayLike, segmented: ArrayLike, margin: int = 0) -
             f"the reference has shape {by(reference.shape)} and the result {by(segmented.shape)}: "
             "give label images of the same size."
         )
-    # Both labels in one 64-bit key, so that a single pass counts every pair. Neighbouring pixels
+    # Both labels share a 64-bit key, so that a single pass counts every pair. Neighbouring pixels
     # mostly repeat the pair: counting runs leaves a few thousand numbers to sort, not all pixels.
     key = ((reference.astype(np.uint64) << np.uint64(32)) | segmented.astype(np.uint64)).ravel()
     starts = np.flatnonzero(np.diff(key, prepend=~key[:1]))
@@ -108,7 +108,7 @@ def overlap_table(reference: ArrayLike, segmented: ArrayLike, margin: int = 0) -
     reference_areas = _total(r, count, reference_labels.size)
     segmented_areas = _total(s, count, segmented_labels.size)
     both = (reference_of > 0) & (segmented_of > 0)
-    # Without its background entry, which an image full of cells does not have, a table starts at 0.
+    # Drop the background entry, which an image full of cells lacks.
     r_first, s_first = int((reference_labels == 0).sum()), int((segmented_labels == 0).sum())
     return Overlaps(
         reference_labels[r_first:],
@@ -134,7 +134,7 @@ def within_margin(labels: NDArray[Any], margin: int) -> NDArray[Any]:
     Returns
     -------
     array (N,)
-        Ascending, of the type of the image; without 0.
+        Ascending, without 0; the dtype is that of `labels`.
 
     Raises
     ------

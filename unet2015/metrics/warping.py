@@ -1,4 +1,4 @@
-"""The warping error: what no deformation of the reference's borders can explain."""
+"""The warping error: differences that no deformation of the reference's borders explains."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..errors import InputError
 FOUR = ndimage.generate_binary_structure(2, 1)
 EIGHT = ndimage.generate_binary_structure(2, 2)
 
-# The neighbours of a pixel in the order of the bits of its code: a ring, starting at the upper
-# left; the odd positions of the ring share an edge with the pixel.
+# Neighbours of a pixel in the bit order of its code: a ring from the upper left. Those at odd
+# positions share an edge with the pixel.
 RING = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
 
 
@@ -27,7 +27,7 @@ class WarpingError(NamedTuple):
     error : float
         Pixels that still differ after warping: the definition of Jain et al.
     split, merged : float
-        Those of them where the result splits a cell, or merges two cells.
+        Of these, pixels where the result splits a cell, or merges two cells.
     """
 
     error: float
@@ -36,15 +36,15 @@ class WarpingError(NamedTuple):
 
     @property
     def splits_and_mergers(self) -> float:
-        """The leaderboard's warping error, which counts no holes and no lone objects.
+        """The leaderboard's warping error, which ignores holes and isolated objects.
 
-        Mind that a result of membrane alone splits and merges nothing and has none.
+        A result that is all membrane splits and merges nothing, so its error is 0.
         """
         return self.split + self.merged
 
 
 def warping_error(reference: ArrayLike, segmented: ArrayLike) -> WarpingError:
-    """Compare two images of cells and membranes up to where exactly their borders run.
+    """Compare two images of cells and membranes up to displacements of their borders.
 
     Parameters
     ----------
@@ -55,16 +55,21 @@ def warping_error(reference: ArrayLike, segmented: ArrayLike) -> WarpingError:
     -------
     WarpingError
 
+    Raises
+    ------
+    InputError
+        As `warp`.
+
     Notes
     -----
     The reference is warped towards the result as far as its topology allows (`warp`); the error is
-    the share of pixels that still differ [1]_. The ISBI challenge of 2012 counted only those of
-    them that split or merge cells ("minimum splits and mergers warping error"): a remaining cell
-    pixel splits if turning it into membrane alone cuts its cell in two, a remaining membrane pixel
-    merges if turning it into cell alone joins two cells. A broken membrane so costs the length of
-    its gap, a false membrane across a cell its thickness. A displaced border costs nothing as long
-    as it overlaps or touches where it should be, since only differing pixels are turned: a border
-    one pixel wide may be displaced by one pixel, not by two.
+    the share of pixels that still differ [1]_. The ISBI 2012 challenge counted only those that
+    split or merge cells ("minimum splits and mergers warping error"): a remaining cell pixel splits
+    if flipping it alone cuts its cell in two, a remaining membrane pixel merges if flipping it
+    alone joins two cells. So a broken membrane costs the length of its gap, and a false membrane
+    across a cell its thickness. A displaced border costs nothing as long as it overlaps or touches
+    its true position, since only differing pixels are flipped: a border one pixel wide may be
+    displaced by one pixel, not by two.
 
     References
     ----------
@@ -94,7 +99,7 @@ def warping_error(reference: ArrayLike, segmented: ArrayLike) -> WarpingError:
 
 
 def warp(reference: ArrayLike, segmented: ArrayLike) -> NDArray[np.bool_]:
-    """Turn simple points of the reference towards the result until no more can be turned.
+    """Flip simple points of the reference towards the result until none is left to flip.
 
     Parameters
     ----------
@@ -104,16 +109,22 @@ def warp(reference: ArrayLike, segmented: ArrayLike) -> NDArray[np.bool_]:
     Returns
     -------
     bool array (H, W)
-        As the reference in topology, as close to the result as turning one pixel at a time gets.
+        The reference, its topology unchanged, as close to the result as flipping one pixel at a
+        time gets.
+
+    Raises
+    ------
+    InputError
+        If an image is not bool or two-dimensional, or the shapes differ.
 
     Notes
     -----
     Cells are 4-connected, membranes 8-connected, and the image is surrounded by membrane, as in the
-    challenge. Which of several end states is reached depends on the order in which points are
-    turned. First membrane grows where it is missing, then it shrinks where it should not be, each
-    until nothing moves. Of the orders that we tried, this leaves the least error where borders are
-    displaced by several pixels; for blurred truth and blurred images they agree within 2 %, and so
-    does the challenge's on predicted stacks, while single slices differ by up to 10 %.
+    challenge. The end state depends on the order in which points are flipped: membrane first
+    grows where it is missing, then shrinks where it should not be, each until nothing changes. Of
+    the orders tried, this one leaves the least error where borders are displaced by several pixels.
+    For blurred references and blurred images the orders agree within 2 %, and so does the
+    challenge's on predicted stacks, while single slices differ by up to 10 %.
     """
     start, target = as_mask(reference), as_mask(segmented)
     if start.shape != target.shape or start.ndim != 2:
@@ -132,10 +143,10 @@ def warp(reference: ArrayLike, segmented: ArrayLike) -> NDArray[np.bool_]:
 
 
 def _turn(state: NDArray[np.bool_], points: NDArray[np.intp], width: int) -> bool:
-    """Turn simple points among those given, in place, until none is left; tell if any was.
+    """Flip simple points among those given, in place, until none is left; return if any was.
 
-    In each round the four sets of every second pixel in every second row take turns. The pixels of
-    one set do not touch, so turning them at once is turning them one by one.
+    Each round goes through four sets, each of every second pixel in every second row. The pixels of
+    a set do not touch, so flipping them at once is the same as flipping them one by one.
     """
     offsets = [row * width + column for row, column in RING]
     before = points.size
@@ -159,7 +170,7 @@ def _turn(state: NDArray[np.bool_], points: NDArray[np.intp], width: int) -> boo
 
 @cache
 def simple_codes() -> NDArray[np.bool_]:
-    """Tell for each of the 256 neighbourhoods whether its centre is a simple point.
+    """Find which of the 256 neighbourhoods have a simple point as their centre.
 
     Returns
     -------
@@ -168,10 +179,10 @@ def simple_codes() -> NDArray[np.bool_]:
 
     Notes
     -----
-    A point is simple if turning it changes neither the number of cells nor of membranes around it:
+    A point is simple if flipping it changes neither the number of cells nor of membranes around it:
     among its 8 neighbours, exactly one 4-connected part of the cells shares an edge with it, and
-    there is exactly one 8-connected part of membrane [1]_. It does not matter which of the two the
-    point itself is.
+    there is exactly one 8-connected part of membrane [1]_. Whether the point itself is cell or
+    membrane does not matter.
 
     References
     ----------
@@ -188,17 +199,16 @@ def simple_codes() -> NDArray[np.bool_]:
 
 
 def _merging(warped: NDArray[np.bool_], points: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Tell which membrane pixels, rows of (row, column), share edges with at least two cells."""
+    """Find the membrane pixels, rows of (row, column), that share edges with at least two cells."""
     cells, _ = ndimage.label(np.pad(warped, 1), FOUR)
     return _distinct(_around(cells, points)[:, 1::2]) > 1
 
 
 def _splitting(warped: NDArray[np.bool_], points: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Tell which cell pixels, rows of (row, column), hold their cell together.
+    """Find the cell pixels, rows of (row, column), that hold their cell together.
 
-    Where two parts of the membrane around a pixel belong to one and the same membrane, the pixel
-    would close a ring of it, and cut off what is inside the ring. Two parts of different membranes
-    it would only join.
+    If two membrane parts around a pixel belong to the same membrane, flipping the pixel closes a
+    ring and cuts off its inside. If they belong to different membranes, it only joins them.
     """
     membranes, _ = ndimage.label(np.pad(~warped, 1, constant_values=True), EIGHT)
     around = _around(membranes, points)
@@ -236,7 +246,7 @@ def _distinct(labels: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def as_mask(image: ArrayLike) -> NDArray[np.bool_]:
-    """Refuse images that are not bool: whether 255 is cell or membrane is not for us to guess."""
+    """Refuse images that are not bool, where 255 could mean cell or membrane."""
     mask = np.asarray(image)
     if mask.dtype != bool:
         raise InputError(
