@@ -243,7 +243,7 @@ def test_csv_holds_the_tables(truth, result, tmp_path, capsys):
 def test_tables_of_others_are_not_replaced(truth, result, tmp_path, capsys):
     (tmp_path / "cells.csv").write_text("mine\n")
     assert cli.main(["evaluate", str(truth), str(result), "--csv", str(tmp_path)]) == 2
-    assert "cells.csv is there already" in capsys.readouterr().err
+    assert "cells.csv exists and is not a table" in capsys.readouterr().err
     (tmp_path / "cells.csv").unlink()
     for _ in range(2):  # our own tables are
         evaluate(capsys, truth, result, "--csv", tmp_path)

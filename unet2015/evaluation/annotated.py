@@ -1,4 +1,4 @@
-"""Scores of cells that were found in annotated frames and are still in memory."""
+"""Scores of predictions in memory against annotated frames."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 def score_annotated(
     frames: Sequence[AnnotatedFrame], predicted: Sequence[NDArray[Any]], margin: int = 0
 ) -> SequenceScore:
-    """Score the objects that were found in annotated frames; tracks are not.
+    """Score the objects predicted in annotated frames, without tracks.
 
     Parameters
     ----------
     frames : sequence of AnnotatedFrame
-        The truth.
+        The ground truth.
     predicted : sequence of array of int, shape (height, width)
         The objects of each frame. Those that hold no cell and lie mostly in `ignore` are not
         judged.

@@ -1,4 +1,4 @@
-"""EM stacks on disk, scored: membranes and cells of the reference, probabilities of the result."""
+"""Scores of EM stacks on disk: a reference of membranes and cells, a result of probabilities."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from ..progress import Progress
 logger = logging.getLogger(__name__)
 
 LEAST_PROBABLE = 1 / 16
-"""Integers none of which is more of the largest are numbered cells."""
+"""An integer image up to this share of its type's maximum is taken for numbered cells."""
 
 
 def score_stack(
     reference: Path | str, result: Path | str, thresholds: Sequence[float]
 ) -> dict[str, AtThreshold]:
-    """Score a stack of probabilities, each measure at the threshold that suits it best.
+    """Score a stack of probabilities, each measure at its best threshold.
 
     Parameters
     ----------
     reference, result : Path or str
         Two stacks (N, H, W) or images (H, W), or two folders with images of the same names.
         In the reference 0 is membrane and all else cell; the result is the probability of cell, a
-        float in [0, 1], an integer type whose largest value stands for 1, or a mask of 0 and one
-        other value.
+        float in [0, 1], an integer whose type's maximum stands for 1, or a mask of 0 and one other
+        value.
     thresholds : sequence of float
-        In [0, 1); a pixel is cell where its probability is above.
+        In [0, 1); pixels with a probability above the threshold are cell.
 
     Returns
     -------
     dict of str to AtThreshold
-        By the names of `metrics.EmScore`.
+        Keyed by the fields of `metrics.EmScore`.
 
     Raises
     ------
     InputError
-        If the files do not belong together or do not hold what they should.
+        If the thresholds or the contents of the files are invalid, or the files do not match.
     """
     if not thresholds or not all(0 <= threshold < 1 for threshold in thresholds):
         raise InputError(
@@ -59,7 +59,7 @@ def score_stack(
     if len(shapes) > 1:
         raise InputError(f"{reference} holds images of different sizes: score them one by one.")
     if len({found.dtype for _, found in loaded}) > 1:
-        raise InputError(f"{result} holds images of different types: give them all one.")
+        raise InputError(f"{result} holds images of different types: convert them to one type.")
     truth = np.concatenate([truth for truth, _ in loaded])
     probability = _as_probability(result, np.concatenate([found for _, found in loaded]))
     # A result that is already binary is the same at every threshold.
@@ -83,7 +83,7 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
     if image.dtype.kind == "b":
         return image.astype(np.float32)
     if image.dtype.kind in "ui" and np.unique(image[image != 0]).size <= 1:
-        return (image != 0).astype(np.float32)  # a mask, whatever number stands for cell
+        return (image != 0).astype(np.float32)  # a mask, whatever value stands for cell
     if image.dtype.kind in "ui":
         one = np.iinfo(image.dtype).max
         if image.min() < 0:
@@ -99,7 +99,7 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
         return image / np.float32(one)
     if np.isnan(image).any():
         raise InputError(f"{path} holds NaN: probabilities lie between 0 and 1.")
-    rounding = 4 * float(np.finfo(image.dtype).eps)  # of a softmax
+    rounding = 4 * float(np.finfo(image.dtype).eps)  # by a softmax
     if image.min() < -rounding or image.max() > 1 + rounding:
         raise InputError(
             f"{path} holds {image.dtype} values from {image.min():.9g} to {image.max():.9g}: "

@@ -18,7 +18,7 @@ from ..pictures import aspect, distinct_colours, to_grey
 from .sequence import FrameScore, SequenceScore
 from .worst import microscope_image, read_frames, worst_first
 
-# Okabe and Ito's colours, which colour-blind people can tell apart.
+# Okabe and Ito's colour-blind safe colours.
 COLOURS = {
     "found": (0.75, 0.75, 0.75),
     "missed": (0.84, 0.37, 0.0),
@@ -38,7 +38,7 @@ def draw_mistakes(
     result: Path,
     images: Path | None = None,
 ) -> None:
-    """Draw the frames with the most mistakes, worst first; `check_picture` is to be called before.
+    """Draw the frames with the most mistakes, worst first; call `check_picture` before.
 
     Parameters
     ----------
@@ -47,10 +47,10 @@ def draw_mistakes(
     score : SequenceScore
         From `evaluation.score_sequence` with the same `reference` and `result`.
     reference, result : Path
-        What was scored.
+        The scored files.
     images : Path, optional
-        Folder of the microscope's images, ``tNNN.tif`` or named like the reference. By default
-        that of `folder_of_images`; without it there is no column for them.
+        Folder of the microscope images, ``tNNN.tif`` or named like the reference. By default that
+        of `folder_of_images`; without one, their column is left out.
     """
     figure = Figure()
     images = folder_of_images(reference, images)
@@ -76,13 +76,13 @@ def draw_mistakes(
 
 
 def check_picture(path: Path, reference: Path, result: Path, images: Path | None) -> None:
-    """Raise now what would stop `draw_mistakes` later, or make it destroy what it shows.
+    """Refuse, before scoring, a picture that cannot be written or would overwrite an input.
 
     Raises
     ------
     InputError
-        If the suffix is none of a picture, its place cannot be written to, it would replace what
-        is scored or shown, or the folder of images does not exist.
+        If the suffix is not a picture format, the path cannot be written to, the picture would
+        overwrite an input, or the folder of images does not exist.
     """
     formats = Figure().canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
@@ -121,7 +121,7 @@ def _panels(
 def paint_mistakes(
     frame: FrameScore, reference: NDArray[Any], result: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """Paint cells by what became of them, spurious objects, and the outlines of both images.
+    """Paint cells by kind of mistake, spurious objects, and the outlines of both images.
 
     Returns
     -------

@@ -73,9 +73,9 @@ class SequenceScore(NamedTuple):
     frames : list of FrameScore
         The annotated frames.
     graph : GraphErrors or None
-        For DET and TRA; None if the reference has no tracking markers or the result not all frames.
+        For DET and TRA; None if the reference lacks tracking markers or the result lacks frames.
     tracked : bool
-        Whether `graph` compares tracks too, so that TRA means something.
+        Whether `graph` also compares tracks, which TRA needs.
     notes : list of str
         What was not scored and why.
     """
@@ -92,7 +92,7 @@ class SequenceScore(NamedTuple):
 
     @property
     def counts(self) -> MatchCounts:
-        """Those of the frames, added."""
+        """Sum over the frames."""
         return add_counts(frame.counts for frame in self.frames)
 
 
@@ -106,8 +106,8 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
         the challenge with tracking markers, detection is scored on all frames, and tracking too if
         the result holds ``res_track.txt``.
     margin : int
-        Width in pixels of the border outside the field of interest. Objects that lie wholly in it
-        are dropped, and reference cells, but no tracking markers.
+        Width in pixels of the border outside the field of interest. Objects and reference cells
+        entirely within it are dropped; tracking markers are not.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
 
 
 def _notes_on_numbers(frames: Sequence[FrameScore]) -> list[str]:
-    """Tell references without cells, and what looks like masks whose cells are not numbered."""
+    """Report references without cells, and images that look like masks without cell numbers."""
     cells = max((len(frame.seg.values) for frame in frames), default=0)
     objects = max((frame.counts.segmented for frame in frames), default=0)
     if cells == 0:
@@ -188,7 +188,7 @@ def _score_frames(
 
 
 def score_frame(name: str, table: Overlaps, unknown: NDArray[Any]) -> FrameScore:
-    """Score a frame from its overlap table; `unknown` objects are judged if they hold a cell."""
+    """Score a frame from its overlap table; `unknown` objects count only if they hold a cell."""
     seg = seg_from_table(table)
     judged = without_objects(table, np.setdiff1d(unknown, seg.matched))
     return FrameScore(
@@ -246,8 +246,8 @@ def _score_tracks(
         table = overlap_table(marked, labels)
         present.append(table.segmented_labels)
         if margin:
-            # The markers stay: the challenge marks no cell outside the field, but a marker can lie
-            # outside that belongs to a cell which reaches in.
+            # The markers stay: the challenge marks only cells that reach into the field, but their
+            # markers can lie outside it.
             table = without_objects(table, within_margin(labels, margin))
         tables.append(table)
     if tracked:

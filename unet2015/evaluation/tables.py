@@ -34,8 +34,8 @@ DEFINITIONS = {
     "pixel F error": "1 - F-score of cell pixels, the leaderboard's pixel error",
     "Rand error": "1 - F-score of foreground-restricted pixel pairs",
     "warping error": "share of pixels left after warping by simple points (Jain et al. 2010): "
-    "a border may move as far as it still touches where it was",
-    "splits + mergers": "those that split or merge cells, as the leaderboard; 0 for membrane alone",
+    "a border may move as long as it still touches its old position",
+    "splits + mergers": "those that split or merge cells, as on the leaderboard; 0 if all membrane",
     "V_rand": "foreground-restricted Rand F-score, borders thinned, mean of the slices",
     "V_info": "foreground-restricted information F-score, borders thinned, mean of the slices",
 }
@@ -86,7 +86,7 @@ def cells_of(frame: FrameScore) -> Iterator[tuple[Any, ...]]:
 
 
 def text(score: SequenceScore, margin: int, *, cells: bool) -> str:
-    """Tables for people: frames, cells if wanted, and the sequence with its definitions."""
+    """Tables for people: frames, cells if wanted, and the measures with their definitions."""
     frames = frame_rows(score)
     mistakes = [
         sum(map(len, kind)) for kind in zip(*(f.mistakes for f in score.frames), strict=True)
@@ -107,19 +107,19 @@ def measures(found: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
 
 
 def field_of_interest(margin: int) -> str:
-    """Say what was scored of each frame."""
+    """Describe the part of each frame that was scored."""
     field = f"without a margin of {margin} pixels" if margin else "the whole image"
     return f"Field of interest: {field}."
 
 
 def kinds_of_mistakes(frame: FrameScore) -> dict[int, str]:
-    """What went wrong with the cells with which something did."""
+    """Kind of mistake by label, for the cells that have one."""
     kinds = ("missed", "split", "merged")
     return {label: kind for kind in kinds for label in getattr(frame.mistakes, kind).tolist()}
 
 
 def summary(score: SequenceScore, margin: int) -> dict[str, Any]:
-    """Everything about a sequence, ready for JSON: nan is None."""
+    """Everything about a sequence, ready for JSON: nan becomes None."""
     counts = score.counts
     precision = average_precision(counts)
     found: dict[str, Any] = {
@@ -162,29 +162,29 @@ def em_summary(scores: Mapping[str, AtThreshold]) -> dict[str, Any]:
 
 
 def check_csv(folder: Path) -> None:
-    """Refuse now a folder for `write_csv` where nothing can be written, or other tables are.
+    """Refuse, before scoring, a folder that `write_csv` cannot use.
 
     Raises
     ------
     InputError
-        If it is named like a table, cannot be written to, or holds tables of such names with other
-        columns.
+        If it is named like a table, cannot be written to, or holds files of the same names with
+        other columns.
     """
     if folder.suffix.lower() == ".csv":
-        raise InputError(f"{folder} is to be a folder, for several tables: leave the .csv out.")
+        raise InputError(f"{folder} must be a folder, for several tables: leave the .csv out.")
     for name, columns in CSV_COLUMNS.items():
         path = folder / name
         check_writable(path)
         with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
             if file.readline().rstrip() != ",".join(columns):
                 raise InputError(
-                    f"{path} is there already and no table of unet2015, which may replace its own: "
-                    "move it away, or give another folder."
+                    f"{path} exists and is not a table of unet2015: move it away, or give another "
+                    "folder."
                 )
 
 
 def write_csv(folder: Path, score: SequenceScore) -> None:
-    """Write ``frames.csv`` and ``cells.csv`` into a folder, which is made if need be."""
+    """Write ``frames.csv`` and ``cells.csv`` into a folder, which is created if needed."""
     for (name, columns), rows in zip(
         CSV_COLUMNS.items(), (frame_rows(score), cell_rows(score)), strict=True
     ):
@@ -192,7 +192,7 @@ def write_csv(folder: Path, score: SequenceScore) -> None:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write a CSV file; what is not UTF-8 in the names of files stays as it is."""
+    """Write a CSV file; bytes of file names that are not UTF-8 are kept."""
     with (
         atomic_path(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
@@ -218,7 +218,7 @@ def _counts_columns(counts: MatchCounts, seg: float) -> tuple[Any, ...]:
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     cells = [list(columns), *([_number(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    # Words at the left read better to the left, numbers to the right.
+    # Left-align the first column and definitions, right-align the others.
     return "\n".join(
         "  ".join(
             f"{cell:<{width}}" if index == 0 or column == "definition" else f"{cell:>{width}}"

@@ -1,4 +1,4 @@
-"""The frames with the most mistakes, the worst cells, and what the microscope saw there."""
+"""The frames with the most mistakes, the worst cells, and their microscope images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .sequence import FrameScore
 
 
 def worst_first(frames: Iterable[FrameScore]) -> list[FrameScore]:
-    """Sort frames: those with the most mistakes first, among equals those of the lowest SEG."""
+    """Sort frames by their number of mistakes, most first; among equals, lowest SEG first."""
 
     def badness(frame: FrameScore) -> tuple[int, float]:
         seg = frame.seg.mean if frame.seg.values.size else 1.0
@@ -24,7 +24,7 @@ def worst_first(frames: Iterable[FrameScore]) -> list[FrameScore]:
 
 
 class WorstCell(NamedTuple):
-    """A reference cell among all of a sequence."""
+    """A reference cell of a sequence."""
 
     frame: FrameScore
     label: int
@@ -32,7 +32,7 @@ class WorstCell(NamedTuple):
 
 
 def worst_cells(frames: Iterable[FrameScore], number: int) -> list[WorstCell]:
-    """List the cells of the lowest SEG, among equals those in the worst frames first."""
+    """List the cells with the lowest SEG; among equals, those in the worst frames first."""
     cells = [
         WorstCell(frame, label, seg)
         for frame in worst_first(frames)
@@ -44,7 +44,7 @@ def worst_cells(frames: Iterable[FrameScore], number: int) -> list[WorstCell]:
 def read_frames(
     reference: Path, result: Path, names: Collection[str]
 ) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    """Read reference and result of some frames, by the names that their scores have."""
+    """Read reference and result of some frames, by the names in their scores."""
     return {
         name: (truth, found)
         for pair in pair_frames(reference, result)

@@ -1,7 +1,7 @@
-"""From foreground to numbered cells, also of images that do not fit in memory.
+"""From foreground to numbered cells, also for images that do not fit in memory.
 
-`components` is what the authors did; `necks` is more than that. `stitching` does both for images of
-any size, by the `pieces` that blocks cut of each component.
+`components` does what the authors did; `necks` goes beyond it. `stitching` does both for images of
+any size, from the `pieces` into which blocks cut each component.
 """
 
 from .components import EIGHT_NEIGHBOURS, SMALLEST, as_mask, foreground, label_cells

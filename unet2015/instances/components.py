@@ -9,7 +9,7 @@ from scipy import ndimage
 from ..errors import InputError
 
 SMALLEST = 0.25
-"""Components smaller than this share of the smallest training cell are no cells. The authors
+"""Components smaller than this share of the smallest training cell are dropped. The authors
 dropped small objects too; the share is ours."""
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
@@ -21,6 +21,11 @@ def foreground(probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
     ----------
     probabilities : ndarray
         Shape (classes, height, width); class 0 is the background.
+
+    Returns
+    -------
+    ndarray of bool
+        Shape (height, width).
     """
     return probabilities[1:].max(axis=0) > probabilities[0]  # faster than argmax
 
@@ -30,27 +35,26 @@ def label_cells(
 ) -> NDArray[np.uint32]:
     """Number the 8-connected components, leaving out small ones.
 
-    `stitching.number_cells` does the same for what does not fit in memory.
+    `stitching.number_cells` does the same for images that do not fit in memory.
 
     Parameters
     ----------
     foreground : ndarray of bool
-        Shape (height, width); numbers count as foreground where they are not 0.
+        Shape (height, width); nonzero numbers count as foreground.
     min_size : int
         Components of fewer pixels become background.
     fill_holes : bool
-        Whether background that is enclosed, that is, not 4-connected to the image's edge, becomes
-        foreground first.
+        Whether enclosed background, not 4-connected to the image's edge, becomes foreground first.
 
     Returns
     -------
     ndarray of uint32
-        0 for the background, 1..N for the cells in the order in which a scan by rows meets them.
+        0 for the background, 1..N for the cells in raster order of their first pixels.
 
     Raises
     ------
     InputError
-        If the mask has other than two axes, or holds fractions, as probabilities do.
+        If the mask does not have two axes, or holds fractions, as probabilities do.
 
     Examples
     --------
@@ -77,14 +81,14 @@ def as_mask(foreground: ArrayLike) -> NDArray[np.bool_]:
     Raises
     ------
     InputError
-        If it has other than two axes, or holds fractions or NaN.
+        If it does not have two axes, or holds fractions or NaN.
     """
     mask = np.asarray(foreground)
     if mask.ndim != 2:
         raise InputError(f"the mask has the shape {mask.shape}: give (height, width).")
     if mask.dtype.kind in "fc" and not (mask == np.rint(mask)).all():
         raise InputError(
-            f"the mask holds {mask.dtype} values that are not whole: give one of bool, such as "
+            f"the mask holds {mask.dtype} values that are not integers: give a bool mask, such as "
             "probability > 0.5."
         )
     return mask.astype(bool, copy=False)

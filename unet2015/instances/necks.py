@@ -1,7 +1,7 @@
-"""Cells that touch, parted at their necks: more than the authors did, so only where asked for.
+"""Separation of touching cells at their necks: not part of the paper, so only on request.
 
 A network that is unsure of the narrow background between two cells leaves a bridge there, and the
-two become one component. Where a component becomes narrower and then wide again, it is cut.
+two become one component. A component is cut where it narrows and then widens again.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from . import EIGHT_NEIGHBOURS, as_mask
 from .pieces import Components, Plane
 
 LARGEST = 2**24
-"""Pixels of the box around a component above which it stays whole: parting takes some 100 bytes of
-memory for each."""
+"""Pixels of a component's bounding box above which it stays whole: cutting takes about 100 bytes of
+memory per pixel."""
 
 logger = logging.getLogger(__name__)
 
 
 def part_at_necks(foreground: NDArray[np.bool_], depth: float) -> NDArray[np.bool_]:
-    """Cut cells that are one 8-connected component, but only by a narrow neck, apart.
+    """Separate cells that a narrow neck joins into one 8-connected component.
 
-    It is a watershed of the distance to what is not foreground. `label_cells` numbers the parts. To
-    it, a cell is narrow beside a hole, so that even holes of one pixel may cut it: where they are
-    not the gaps between cells, fill them before (`scipy.ndimage.binary_fill_holes`).
+    This is a watershed of the distance to the background; `label_cells` numbers the parts. A cell
+    counts as narrow beside a hole, so even holes of one pixel may cut it: fill holes first
+    (`scipy.ndimage.binary_fill_holes`), unless they are gaps between cells.
 
     Parameters
     ----------
     foreground : ndarray of bool
         Shape (height, width).
     depth : float
-        A neck is narrower by more than these pixels, to either side, than each of the cells that it
-        joins. For cells of some 60 to 100 pixels, like those of the paper, 5 to 10 do.
+        A neck is cut if its half-width is more than this many pixels below that of each cell that
+        it joins. 5 to 10 suit cells about 60 to 100 pixels wide, like those of the paper.
 
     Returns
     -------
     ndarray of bool
-        `foreground` without lines, one pixel wide, through the necks.
+        `foreground` without lines through the necks, one pixel wide.
 
     Raises
     ------
     InputError
-        If `depth` is negative or not finite, or the mask is none, see `label_cells`.
+        If `depth` is negative or not finite, or the mask is invalid, see `label_cells`.
 
     Examples
     --------
@@ -77,12 +77,12 @@ def part_at_necks(foreground: NDArray[np.bool_], depth: float) -> NDArray[np.boo
 
 
 def part_plane(foreground: Plane, depth: float, min_size: int, block: tuple[int, int]) -> Plane:
-    """Do the same for a plane that does not fit in memory.
+    """Do the same as `part_at_necks` for a plane that does not fit in memory.
 
     Parameters
     ----------
     foreground : Plane
-        Of bool. It is read three times, and once more with each reading of the result.
+        Bool. It is read three times, and again whenever the result is read.
     depth : float
         As for `part_at_necks`.
     min_size : int
@@ -93,7 +93,7 @@ def part_plane(foreground: Plane, depth: float, min_size: int, block: tuple[int,
     Returns
     -------
     Plane
-        Of bool.
+        Bool.
     """
     found = Components(foreground, 8, block)
     boxes = found.boxes()
@@ -123,18 +123,18 @@ def check_depth(depth: float) -> None:
 
 
 def _necks(cell: NDArray[np.bool_], depth: float) -> NDArray[np.bool_]:
-    """Find the lines that part a component, which may touch only edges that are the image's own."""
+    """Find the lines that cut a component, which reaches an edge only where the image ends."""
     distance = ndimage.distance_transform_edt(cell)
     if distance.max() <= depth:
         return np.zeros(cell.shape, bool)
-    # Whole plateaus, where `h_maxima` gives each highest pixel of one as a top of its own.
+    # Keeps plateaus whole; `h_maxima` would make each of their highest pixels a separate top.
     lowered = reconstruction(np.maximum(distance - depth, 0), distance)
     tops, count = ndimage.label(local_maxima(lowered) & cell, EIGHT_NEIGHBOURS)
     if count < 2:
         return np.zeros(cell.shape, bool)
     parts = watershed(-distance, tops, mask=cell, connectivity=2)
     pieces, count = ndimage.label(separate_touching(parts), EIGHT_NEIGHBOURS)
-    # A cut may leave a few pixels of a part behind it: they go with it. The widest piece stays.
+    # A cut may split a few pixels off a part: they are removed, and the widest piece stays.
     part = ndimage.maximum(parts, pieces, range(1, count + 1))
     width = ndimage.maximum(distance, pieces, range(1, count + 1))
     by_width = np.lexsort((np.bincount(pieces.ravel())[1:], width, part))
@@ -145,7 +145,7 @@ def _necks(cell: NDArray[np.bool_], depth: float) -> NDArray[np.bool_]:
 def _with_margin(
     box: NDArray[np.int64] | tuple[int, ...], shape: tuple[int, ...]
 ) -> tuple[slice, slice] | None:
-    """Slices of a box (top, left, bottom, right) and a pixel around it, or None if too large."""
+    """Slices of a box (top, left, bottom, right) and one pixel around it, None if too large."""
     top, left, bottom, right = (int(side) for side in box)
     if (bottom - top) * (right - left) > LARGEST:
         return None
@@ -161,7 +161,7 @@ def _warn_of(too_large: int) -> None:
 
 
 def _without(mask: Plane, cuts: NDArray[np.int64]) -> Plane:
-    """Plane without some pixels, whose positions in a scan by rows are given in that order."""
+    """Plane with some pixels set to False, given by their flat indices, ascending."""
     width = mask.shape[1]
 
     def read(rows: slice, columns: slice) -> NDArray[np.bool_]:

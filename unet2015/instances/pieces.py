@@ -1,9 +1,9 @@
 """Connected components of a mask that does not fit in memory.
 
-The mask is labelled block by block, which cuts components into *pieces*. Pieces that touch over a
-face between blocks are one component: the pairs make a graph, whose connected components they are.
-Kept in memory are one block, a row of pixels and a few numbers for each piece, never the labels:
-the blocks are labelled again when they are read.
+The mask is labelled block by block, which cuts components into *pieces*. Pairs of pieces that touch
+across a block boundary form a graph, and its connected components are those of the mask. Memory
+holds one block, a row of pixels and a few numbers per piece, never the labels: blocks are labelled
+again when they are read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Plane(NamedTuple):
     shape : (int, int)
         Height and width.
     read : callable
-        Gives the pixels of a region inside the plane, for the slices of its rows and columns.
+        Takes slices of rows and of columns inside the plane, returns the pixels of that region.
     """
 
     shape: tuple[int, int]
@@ -54,7 +54,7 @@ class _Blocks(NamedTuple):
         )
 
     def label(self, i: int, j: int) -> tuple[NDArray[np.int32], int]:
-        """Pieces of a block, 1...count, and their count: the same each time."""
+        """Labels 1...count of the pieces of a block, and their count; the same on each call."""
         return ndimage.label(self.mask.read(*self.region(i, j)), _STRUCTURE[self.neighbours])
 
 
@@ -64,19 +64,19 @@ class Components:
     Parameters
     ----------
     mask : Plane
-        Of bool.
+        Bool.
     neighbours : {4, 8}
-        Which pixels count as connected.
+        Connectivity.
     block : (int, int)
         Height and width of the blocks.
 
     Attributes
     ----------
-    size : ndarray of (components,)
+    size : ndarray of int64, shape (components,)
         Number of pixels.
-    first : ndarray of (components,)
-        Position of the first pixel in a scan by rows.
-    at_edge : ndarray of (components,)
+    first : ndarray of int64, shape (components,)
+        Flat index of the first pixel in raster order.
+    at_edge : ndarray of bool, shape (components,)
         Whether the component reaches the edge of the mask.
     """
 
@@ -120,12 +120,12 @@ class Components:
         self.at_edge[self._component[outer[outer >= 0]]] = True
 
     def mapped(self, values: NDArray[Any], cache: BlockCache | None = None) -> Plane:
-        """Plane with a value for each component, shape (components,), and 0 outside the mask.
+        """Plane with one of `values`, shape (components,), per component, and 0 outside the mask.
 
-        With a cache, regions can be smaller than blocks without labelling these each time.
+        With a cache, reading regions smaller than blocks does not label the blocks each time.
         """
         cache = cache or BlockCache(0)
-        # The plane keeps these alone, and not the components.
+        # The plane refers to these only, so that the components can be freed.
         blocks, offsets, of_piece = self._blocks, self._offsets, values[self._component]
 
         def of_block(i: int, j: int) -> NDArray[Any]:
@@ -144,7 +144,7 @@ class Components:
         )
 
     def boxes(self) -> NDArray[np.int64]:
-        """Boxes around the components, shape (components, 4): top, left, bottom, right.
+        """Bounding boxes of the components, shape (components, 4): top, left, bottom, right.
 
         The last two are exclusive. Reads the mask once.
         """
@@ -163,18 +163,18 @@ class Components:
 def _touching(
     one: NDArray[np.int64], other: NDArray[np.int64], diagonal: bool
 ) -> NDArray[np.int64]:
-    """Pairs of pieces that touch over a face.
+    """Pairs of pieces that touch across a block boundary.
 
     Parameters
     ----------
-    one, other : ndarray of (n,)
+    one, other : ndarray of int64, shape (n,)
         Piece numbers on either side, -1 for none.
     diagonal : bool
         Whether pixels touch diagonally too.
 
     Returns
     -------
-    ndarray of (pairs, 2)
+    ndarray of int64, shape (pairs, 2)
 
     Examples
     --------
@@ -190,11 +190,11 @@ def _touching(
 
 
 def _first_pixels(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
-    """Position, in a scan by rows, of the first pixel of each of the labels 1...count."""
+    """Flat index of the first pixel, in raster order, of each of the labels 1...count."""
     flat = labels.ravel()
     inside = np.flatnonzero(flat)[::-1]
     first = np.empty(count + 1, np.int64)
-    first[flat[inside]] = inside  # backwards: of several values for one label the last one stays
+    first[flat[inside]] = inside  # in reverse order, so that the first pixel is assigned last
     return first[1:]
 
 

@@ -37,26 +37,25 @@ def number_cells(
     Parameters
     ----------
     foreground : Plane
-        Of bool. It is read twice, and more often to fill holes and to part cells.
+        Bool. It is read twice, and more often if holes are filled or cells cut at their necks.
     min_size : int
         Cells of fewer pixels, counted over all blocks and after filling, become background.
     fill_holes : bool
         Whether background that is not 4-connected to the image's edge becomes foreground first.
     neck_depth : float, optional
-        If given, cells are then parted at their necks (`part_at_necks`).
+        If given, cells are then cut at their necks, see `part_at_necks`.
     block : (int, int)
         Rows and columns that are labelled at once.
 
     Returns
     -------
     Cells
-        Numbered in the order in which a scan by rows meets them. Reading regions of whole blocks is
-        fastest.
+        Numbered in raster order of their first pixels. Reading regions of whole blocks is fastest.
     """
     if fill_holes:
         foreground = _filled(foreground, block)
     if neck_depth is not None:
-        from .necks import part_plane  # with scikit-image, which takes half a second to import
+        from .necks import part_plane  # imports scikit-image, which takes half a second
 
         foreground = part_plane(foreground, neck_depth, min_size, block)
     found = Components(foreground, 8, block)
