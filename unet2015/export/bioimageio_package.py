@@ -1,7 +1,7 @@
 """A model as a bioimage.io package, for the programs of the BioImage Model Zoo.
 
-The format is version 0.5 of https://bioimage-io.github.io/spec-bioimage-io. Written with the extra
-``[bioimageio]``: the zoo's own library describes, packs and finally tests the package.
+The format is version 0.5 of https://bioimage-io.github.io/spec-bioimage-io. The zoo's own library,
+from the extra ``[bioimageio]``, describes, packs and tests the package.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ PAPER = (
 )
 PAPER_DOI = "10.1007/978-3-319-24574-4_28"
 LARGEST_SAMPLE = 512
-"""The sample is cut to this height and width at most."""
+"""Largest height and width of the sample in pixels."""
 FORBIDDEN = re.compile(r"[^A-Za-z0-9_+\- ()]")
-"""What must not be in the name of a model."""
+"""A character that is not allowed in the name of a model."""
 LONGEST_MESSAGE = 300
-"""Characters of a library's message that are shown."""
+"""Characters of a library's message that are shown at most."""
 DOCUMENTATION = """# {name}
 
 {description}
@@ -51,14 +51,13 @@ A [U-Net of 2015](https://doi.org/{doi}) with valid convolutions, {channels} bas
 ## Sizes
 
 Height and width of the input must be {smallest}, {smallest} + {step}, {smallest} + 2 * {step}, and
-so on. The output is {taken} pixels smaller: {border} pixels are missing on each side, since no
-padding takes place inside the network. For the whole of an image, continue it by mirroring (without
-repeating the border pixel) by {border} pixels on each side, and move tiles by multiples of {step}
-pixels; then there are no seams.
+so on. The output is {taken} pixels smaller: {border} pixels are missing on each side, since the
+convolutions are not padded. To predict a whole image without seams, mirror it by {border} pixels on
+each side (without repeating the border pixel), and move tiles by multiples of {step} pixels.
 
 ## Input and output
 
-Input: raw grey values; they are normalised as described in `rdf.yaml` ("{normalisation}"), by the
+Input: raw grey values; they are normalised as described in `rdf.yaml` ("{normalisation}"), with the
 statistics of the whole image, not of a tile. Output: the probability of each class ({classes}).
 
 ## Data
@@ -74,15 +73,15 @@ with cells outlined by hand, for instance with `unet2015 evaluate`.
 
 @dataclass(frozen=True)
 class About:
-    """What people should know of a model."""
+    """What users should know about a model."""
 
     name: str
-    """At least five letters, digits, blanks or ``_+-()``."""
+    """5 to 128 letters, digits, spaces or ``_+-()``."""
     description: str = "Segments cells in microscopy images."
-    data: str = "What it was trained on has not been told."
-    """What it was trained on, and what that allows."""
+    data: str = "The training data are not stated."
+    """The training data, and their terms."""
     citation: Sequence[tuple[str, str]] = ()
-    """Whom to cite for the data: texts, and their DOI."""
+    """What to cite for the data: pairs of text and DOI."""
     authors: tuple[str, ...] = ()
     license: str | None = None
     """An SPDX identifier such as CC-BY-4.0."""
@@ -96,18 +95,18 @@ def write_package(model: Model, path: Path | str, about: About, sample: NDArray[
     model : Model
         From `load_model`.
     path : Path or str
-        The zip file; it is written only if bioimageio.core can run it and gets the same result. Its
-        folder is made if need be.
+        The zip file, written only if bioimageio.core can run it and gets the same result. Its
+        folder is created if needed.
     about : About
         Name, authors and licence.
     sample : ndarray
-        An image of the kind that the model is for, shape (channels, height, width), raw values.
+        A typical image for the model, shape (channels, height, width), raw values.
 
     Raises
     ------
     InputError
-        If a package of the extra ``[bioimageio]`` is missing, the sample is too small or does not
-        fit the model, or the test fails.
+        If a package of the extra ``[bioimageio]`` is missing, `about` is not allowed, the sample is
+        too small, constant or does not fit the model, or the test fails.
     """
     core, spec = require("bioimageio.core"), require("bioimageio.spec")
     check_about(about)
@@ -132,27 +131,27 @@ def write_package(model: Model, path: Path | str, about: About, sample: NDArray[
 
 
 def check_about(about: About) -> None:
-    """Refuse what the format does not allow, before any time is spent on it."""
+    """Refuse what the format does not allow, before the slow export."""
     spec = require("bioimageio.spec.model.v0_5")
     if not 5 <= len(about.name) <= 128 or FORBIDDEN.search(about.name):
         raise InputError(
-            f"the name {about.name!r} is not allowed: take 5 to 128 letters without accents, "
-            "digits, blanks and _ + - ( )."
+            f"the name {about.name!r} is not allowed: use 5 to 128 letters without accents, "
+            "digits, spaces and _ + - ( )."
         )
     if not all(author.strip() for author in about.authors):
-        raise InputError("an author has no name.")
+        raise InputError("an author has no name: give each one.")
     if about.license is not None:
         try:
             spec.LicenseId(about.license)
         except ValueError as error:
             raise InputError(
-                f"{about.license!r} is no SPDX identifier of a licence: take one of "
+                f"{about.license!r} is not an SPDX licence identifier: choose one from "
                 "https://spdx.org/licenses, such as CC-BY-4.0."
             ) from error
 
 
 def _cut(sample: NDArray[Any], model: Model) -> NDArray[Any]:
-    """The largest valid part of a sample from its top left corner, in a type of the format."""
+    """The largest valid part of a sample, from its top left corner, in a dtype of the format."""
     network = model.network
     if len(sample) != network.config.in_channels:
         raise InputError(
@@ -214,7 +213,7 @@ def _documentation(model: Model, about: About) -> str:
 
 
 def _describe(model: Model, home: Path, about: About, sample: NDArray[Any]) -> Any:
-    """The package's description, as bioimageio.spec has it."""
+    """The package's description for bioimageio.spec."""
     spec = require("bioimageio.spec.model.v0_5")
     torchscript = spec.TorchscriptWeightsDescr(
         source=home / "weights.pt", pytorch_version=spec.Version(_plain(version("torch")))
@@ -280,7 +279,7 @@ def _output(spec: Any, model: Model, home: Path) -> Any:
 
 
 def _preprocessing(spec: Any, model: Model, dtype: np.dtype[Any]) -> list[Any]:
-    """`normalisation.Scheme` in the words of the format."""
+    """`normalisation.Scheme` in the terms of the format."""
     plane = ("y", "x")
     if model.normalisation == "standard":
         return [spec.ZeroMeanUnitVarianceDescr(kwargs=spec.ZeroMeanUnitVarianceKwargs(axes=plane))]
@@ -299,6 +298,6 @@ def _plain(released: str) -> str:
 
 
 def _first(*messages: str) -> str:
-    """The beginning of what a library says, which may be very long."""
+    """The beginning of a library's message, which may be very long."""
     text = " ".join(" ".join(messages).split())
     return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]} ..."

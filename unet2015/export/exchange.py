@@ -1,7 +1,7 @@
 """Networks for other programs, as ONNX and TorchScript: class probabilities instead of logits.
 
-Both take float32 of shape (1, channels, height, width), normalised as the model says, and give the
-probabilities of the classes for all but `border` pixels on each side, for any valid size.
+Both take float32 of shape (1, channels, height, width), of any valid size and normalised as the
+model requires, and give the class probabilities of all but `border` pixels on each side.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ logger = logging.getLogger(__name__)
 INPUT, OUTPUT = "image", "probabilities"
 """Names of the tensors."""
 TOLERANCE = 1e-4
-"""Largest difference of a probability from PyTorch's that still counts as rounding."""
+"""Largest difference from PyTorch's probabilities that counts as rounding."""
 OPSET = 18
 LARGEST = 2**16
-"""No tile is higher or wider; the exporter wants some bound."""
+"""Largest height and width of a tile in pixels; the exporter needs a bound."""
 
 
 class Probabilities(nn.Module):
@@ -49,14 +49,14 @@ class Probabilities(nn.Module):
 
 
 class SizeChecked(nn.Module):
-    """A traced network that refuses invalid sizes, which tracing makes it forget.
+    """A traced network that refuses invalid sizes; tracing drops the network's own check.
 
     Parameters
     ----------
     traced : callable
         The network.
     least, step : int
-        The smallest valid size, and the distance of the others.
+        The smallest valid size, and the step between valid sizes, in pixels.
     """
 
     def __init__(self, traced: nn.Module, least: int, step: int) -> None:
@@ -64,7 +64,7 @@ class SizeChecked(nn.Module):
         self.traced, self.least, self.step = traced, least, step
 
     def forward(self, image: Tensor) -> Tensor:
-        """Compute what the network computes."""
+        """Run the network; raise ValueError for an invalid size."""
         for size in (image.size(2), image.size(3)):
             if size < self.least or (size - self.least) % self.step != 0:
                 raise ValueError(f"valid sizes are {self.least} + n * {self.step}, not {size}")
@@ -73,19 +73,19 @@ class SizeChecked(nn.Module):
 
 
 def write_onnx(model: Model, path: Path | str) -> None:
-    """Write a network as ONNX, and make sure that ONNX Runtime gets the same from it.
+    """Write a network as ONNX, and check that ONNX Runtime gets the same result.
 
     Parameters
     ----------
     model : Model
         From `load_model`.
     path : Path or str
-        The file; it is written only if the check succeeds. Its folder is made if need be.
+        The file, written only if the check succeeds. Its folder is created if needed.
 
     Raises
     ------
     InputError
-        If a package of the extra ``[bioimageio]`` is missing, or ONNX Runtime gets something else.
+        If a package of the extra ``[bioimageio]`` is missing, or ONNX Runtime gets another result.
     """
     for package in ("onnxscript", "onnxruntime"):
         require(package)
@@ -118,12 +118,17 @@ def write_torchscript(model: Model, path: Path | str) -> None:
     model : Model
         From `load_model`.
     path : Path or str
-        The file; its folder is made if need be.
+        The file, written only if TorchScript gets the same result. Its folder is created if needed.
+
+    Raises
+    ------
+    InputError
+        If TorchScript gets another result.
     """
     network = Probabilities(model.network)
     least, step = model.network.valid_input_size(1), model.network.step
     facts = {f"{name}.txt": text for name, text in metadata(model).items()}
-    written = io.BytesIO()  # PyTorch cannot be stopped by a full disk without crashing
+    written = io.BytesIO()  # writing to a full disk, PyTorch would crash
     with quiet():
         traced = torch.jit.trace(network, example_input(model, 2, 3))  # type: ignore[no-untyped-call]
         checked = torch.jit.script(SizeChecked(traced, least, step))
@@ -137,7 +142,7 @@ def write_torchscript(model: Model, path: Path | str) -> None:
 
 
 def metadata(model: Model) -> dict[str, str]:
-    """What a program must know to use the network, by name."""
+    """Facts that a program needs to use the network, by name."""
     network = model.network
     smallest = network.valid_input_size(1)
     return {
@@ -151,7 +156,7 @@ def metadata(model: Model) -> dict[str, str]:
 
 
 def example_input(model: Model, rows: int, columns: int) -> Tensor:
-    """Noise of a small valid size, so many steps above the smallest."""
+    """Noise, `rows` and `columns` steps larger than the smallest valid size."""
     network = model.network
     least = network.valid_input_size(1)
     shape = (least + rows * network.step, least + columns * network.step)
@@ -172,7 +177,7 @@ def require(package: str) -> Any:
     except ImportError as error:
         raise InputError(
             f"{package} is not installed: install unet2015 with the extra [bioimageio], in a copy "
-            'of its repository by `pip install ".[bioimageio]"`.'
+            'of its repository with `pip install ".[bioimageio]"`.'
         ) from error
 
 
@@ -198,14 +203,14 @@ def _check(found: Any, network: Probabilities, image: Tensor, program: str) -> N
         expected = network(image).numpy()
     if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=TOLERANCE):
         raise InputError(
-            f"{program} does not compute what PyTorch does with this network: nothing was written. "
-            "Try the versions that constraints.txt names."
+            f"{program} does not compute what PyTorch does with this network, so nothing was "
+            "written: try the versions in constraints.txt."
         )
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without warnings of PyTorch: checks of shapes are not traced, rightly; TorchScript is old."""
+    """Silence PyTorch: shape checks are rightly left untraced, and TorchScript is deprecated."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)

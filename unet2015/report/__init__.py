@@ -1,6 +1,6 @@
 """A self-contained HTML page about a training run, a scored result, or both.
 
-`content` says what a page can tell, `gathering` reads it from disk, `page` writes it. Importing
+`content` defines what a page can show, `gathering` reads it from disk, `page` writes it. Importing
 this package imports no torch.
 """
 

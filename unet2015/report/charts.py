@@ -22,18 +22,18 @@ def curve(
     highest: float | None = None,
     kind: str,
 ) -> Html:
-    """Draw a curve from 0 on both axes.
+    """Draw a curve, with both axes starting at 0.
 
     Parameters
     ----------
     points : sequence of (x, y)
-        Neither negative, x ascending, at least one point.
+        At least one, not negative, x ascending.
     labels : (str, str)
-        Of the axes.
+        Labels of the axes.
     highest : float, optional
-        Where the y axis ends; at a round number above the highest point by default.
+        End of the y axis; by default a round number at or above the highest point.
     kind : str
-        Its class in the style sheet.
+        CSS class of the curve.
     """
     xs, ys = zip(*points, strict=True)
     right = max(xs[-1], 1e-9)
@@ -42,7 +42,7 @@ def curve(
     top = y_ticks[-1]
     placed = [(_x(x / right), _y(y / top)) for x, y in points]
     line = element("polyline", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in placed))
-    # Few points are few measurements, and each may be seen.
+    # Mark the measurements if there are few.
     dots = join(*(element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=2.5) for x, y in placed))
     drawn = element("g", line, dots if len(points) <= 60 else None, class_=f"curve {kind}")
     x_axis = [(tick / right, f"{tick:g}") for tick in x_ticks]
@@ -52,7 +52,7 @@ def curve(
 
 
 def histogram(values: NDArray[np.float64], name: str) -> Html:
-    """Draw how many of some values from 0 to 1 lie where, and their mean."""
+    """Draw a histogram of values in [0, 1], with their mean."""
     counts, edges = np.histogram(values, BINS, (0, 1))
     y_ticks = [tick for tick in _ticks(int(counts.max())) if tick == int(tick)]
     top = y_ticks[-1]
@@ -93,7 +93,7 @@ def _chart(
     labels: tuple[str, str],
     summary: str,
 ) -> Html:
-    """Put axes, with ticks at shares of their lengths, and a summary in words to a drawing."""
+    """Add axes, with ticks at fractions of their lengths, and a summary in words to a drawing."""
     grid = [
         element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{_y(at):.1f}", y2=f"{_y(at):.1f}")
         for at, _ in y_axis
@@ -132,5 +132,5 @@ def _y(share: float) -> float:
 
 
 def _ticks(largest: float) -> list[float]:
-    """Give 3 to 7 round numbers from 0 on, the last one at `largest` or just above."""
+    """Return 3 to 7 round numbers from 0, the last one at `largest` or just above."""
     return list(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, max(largest, 1e-9)))

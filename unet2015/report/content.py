@@ -1,4 +1,4 @@
-"""What a report can tell: of a run, of a training frame, of a scored result."""
+"""Contents of a report: a run, a training frame, a scored result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 WORST_CELLS = 12
-"""Cells of a result that are shown one by one."""
+"""Worst cells of a result that are shown one by one."""
 
 
 class RunRecord(NamedTuple):
@@ -24,11 +24,11 @@ class RunRecord(NamedTuple):
     version: str
     """The version of this package that wrote the model."""
     parameters: int
-    """Numbers in the network that were learned."""
+    """Number of learned parameters."""
     settings: dict[str, Any]
-    """As the model file holds them."""
+    """As stored in the model file."""
     defaults: dict[str, Any]
-    """What the settings are unless somebody changes them."""
+    """Default settings."""
     log: list[LogLine]
 
 
@@ -45,11 +45,11 @@ class WeighedFrame(NamedTuple):
 
 
 class ScoredFrame(NamedTuple):
-    """A frame with its reference and its result, to be looked at."""
+    """A frame to show, with its reference and its result."""
 
     score: FrameScore
     image: NDArray[Any] | None
-    """Grey values, shape (height, width); None if they are not at hand."""
+    """Grey values, shape (height, width); None if not available."""
     reference: NDArray[Any]
     """Cell numbers, shape (height, width)."""
     result: NDArray[Any]
@@ -60,7 +60,7 @@ class ScoredResult(NamedTuple):
     """A result with its score."""
 
     reference: str
-    """Where the truth is."""
+    """Where the ground truth is."""
     result: str
     """Where the result is, or what made it."""
     margin: int
@@ -71,7 +71,7 @@ class ScoredResult(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Everything on a page; what is None is left out."""
+    """Everything on a page; parts that are None are left out."""
 
     title: str
     run: RunRecord | None = None

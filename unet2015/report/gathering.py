@@ -1,4 +1,4 @@
-"""From folders on disk, or what is still in memory, to what a report tells."""
+"""Gather the contents of a report from folders on disk or from memory."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WORST_FRAMES = 6
-"""On a page, besides those of the worst cells: few, so that it can be sent by mail."""
+"""Frames on a page, besides those of the worst cells: few, so that it can be sent by mail."""
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is that of a training run."""
+    """Whether a folder holds a training run."""
     return (folder / MODEL_FILE).is_file()
 
 
@@ -67,9 +67,9 @@ def weigh(frames: Sequence[AnnotatedFrame], settings: dict[str, Any]) -> Weighed
     Parameters
     ----------
     frames : sequence of AnnotatedFrame
-        The training set, or some of it.
+        The training set, or part of it.
     settings : dict
-        Those of the run.
+        Settings of the run.
     """
     from ..datasets.frames import in_field
 
@@ -88,7 +88,7 @@ def weigh(frames: Sequence[AnnotatedFrame], settings: dict[str, Any]) -> Weighed
 
 
 def read_demo(folder: Path) -> Report:
-    """Gather everything that ``unet2015 demo`` left in a folder."""
+    """Gather everything that ``unet2015 demo`` wrote to a folder."""
     run = read_run(folder / "run")
     frames = training_frames(folder / "data", run.settings)
     scored = score_result(folder / "data" / "02_GT", folder / "02_RES")
@@ -96,7 +96,7 @@ def read_demo(folder: Path) -> Report:
 
 
 def training_frames(data: Path, settings: dict[str, Any]) -> list[AnnotatedFrame]:
-    """Read the frames that a run was trained on from the folder of its data set.
+    """Read the training frames of a run from the folder of its data set.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def training_frames(data: Path, settings: dict[str, Any]) -> list[AnnotatedFrame
     # "data set/sequence/frame" in a data set of cell tracking, "data set/frame" in others.
     wanted = [tuple(name.split("/")[1:]) for name in settings.get("frames", [])]
     if not wanted:
-        raise InputError("the run does not tell what it was trained on: leave --data out.")
+        raise InputError("the run does not record its training frames: leave --data out.")
     sequences = sorted({parts[0] for parts in wanted if len(parts) == 2})
     if not (sequences or (data / "images").is_dir() or em.is_challenge(data)):
         raise InputError(
@@ -123,8 +123,8 @@ def training_frames(data: Path, settings: dict[str, Any]) -> list[AnnotatedFrame
         trained = _named(load_frames(data, sequences, silver=True), wanted)
     if not trained:
         raise InputError(
-            f"{data} holds none of the frames that the run was trained on: give the data set of "
-            "its training, or leave --data out."
+            f"{data} holds none of the frames that the run was trained on: give its training data "
+            "set, or leave --data out."
         )
     if len(trained) < len(wanted) or digest(trained) != settings.get("data"):
         logger.warning("%s holds other pixels or labels than the run was trained on.", data)
@@ -156,11 +156,11 @@ def worst_frames(
     score : SequenceScore
         From `evaluation.score_sequence` with the same `reference`, `result` and `margin`.
     reference, result : Path
-        What was scored.
+        The scored files.
     margin : int
-        With what margin.
+        Width in pixels of the border outside the field of interest.
     images : Path, optional
-        Folder of the microscope's images; by default that of `folder_of_images`.
+        Folder of the microscope images; by default that of `folder_of_images`.
     """
     home = folder_of_images(reference, images)
     worst = frames_to_show(score.frames)
@@ -186,7 +186,7 @@ def score_result(
     InputError
         As `evaluation.score_sequence` and `labelfolder.folder_of_images`.
     """
-    folder_of_images(reference, images)  # better to fail before the scoring
+    folder_of_images(reference, images)  # to fail before the scoring
     score = score_sequence(reference, result, margin)
     return worst_frames(score, reference, result, margin, images)
 
@@ -197,16 +197,16 @@ def score_predictions(
     made_by: str,
     margin: int = 0,
 ) -> ScoredResult:
-    """Score the objects that were found in annotated frames.
+    """Score the objects predicted in annotated frames.
 
     Parameters
     ----------
     frames : sequence of AnnotatedFrame
-        With names that differ.
+        With distinct names.
     predicted : sequence of array of int, shape (height, width)
         The objects of each frame.
     made_by : str
-        What to call the result.
+        Name of the result.
     margin : int
         Width in pixels of the border outside the field of interest.
     """

@@ -1,4 +1,4 @@
-"""Markup that escapes whatever is not markup already."""
+"""HTML that escapes whatever is not markup already."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def element(tag: str, *content: object, **attributes: object) -> Html:
 
 
 def join(*content: object) -> Html:
-    """Put pieces one after the other; what is no `Html` is escaped, None is left out."""
+    """Concatenate pieces; everything but `Html` is escaped, None is left out."""
     return Html("".join(map(_escaped, content)))
 
 

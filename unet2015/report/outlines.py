@@ -24,8 +24,8 @@ def outlines(labels: NDArray[Any]) -> dict[int, str]:
     Returns
     -------
     dict of int to str
-        By cell number, ``d`` of an SVG path in half pixels: the pixel of row r and column c covers
-        2r to 2r + 2 and 2c to 2c + 2.
+        By cell number, the ``d`` attribute of an SVG path in half pixels: the pixel of row r and
+        column c covers 2r to 2r + 2 and 2c to 2c + 2.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def outlines(labels: NDArray[Any]) -> dict[int, str]:
 
 
 def boxes(labels: NDArray[Any]) -> dict[int, Box]:
-    """Find the box around each cell, by its number.
+    """Find the bounding box of each cell, by its number.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def boxes(labels: NDArray[Any]) -> dict[int, Box]:
 
 def _boxes(labels: NDArray[Any]) -> list[tuple[int, tuple[slice, slice]]]:
     present, numbered = np.unique(labels, return_inverse=True)
-    # find_objects leaves 0 out, and takes memory for every number up to the largest.
+    # find_objects skips 0, and takes memory for every number up to the largest.
     found = ndimage.find_objects(numbered.reshape(labels.shape) + 1)
     return [(label, box) for label, box in zip(present.tolist(), found, strict=True) if label != 0]
 

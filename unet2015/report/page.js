@@ -42,7 +42,7 @@ function viewer(root) {
     return [width * scale, height * scale];
   }
 
-  // Zoom such that the point under the mouse stays where it is.
+  // Zoom so that the point under the mouse stays in place.
   function zoomAt(factor, clientX, clientY) {
     const box = stage.getBoundingClientRect(), [width, height] = onScreen(box);
     const dx = (clientX - box.left - box.width / 2) / width / zoom;
@@ -80,7 +80,7 @@ function viewer(root) {
     event.preventDefault();
     keys[event.key]();
   });
-  // Without focus the wheel scrolls the page, so that nobody gets caught in a picture.
+  // Without focus the wheel scrolls the page, so that nobody gets stuck in a picture.
   stage.addEventListener("wheel", (event) => {
     if (document.activeElement !== stage && !event.ctrlKey) return;
     event.preventDefault();
@@ -104,7 +104,7 @@ function viewer(root) {
       zoomAt(apart(event) / Math.max(apart(before), 1),
         (event.clientX + other.clientX) / 2, (event.clientY + other.clientY) / 2);
     }
-    const share = other ? 0.5 : 1; // two fingers move the picture by what their middle moves
+    const share = other ? 0.5 : 1; // two fingers move the picture as far as their midpoint moves
     move(-share * (event.clientX - before.clientX) / width,
       -share * (event.clientY - before.clientY) / height);
     fingers.set(event.pointerId, event);

@@ -18,31 +18,31 @@ from .scoresections import frames_section, score_facts, scores_section, worst_se
 logger = logging.getLogger(__name__)
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""The browser itself sees to it that the page loads nothing from anywhere."""
+"""Makes the browser itself refuse to load anything from elsewhere."""
 
 
 def check_page(path: Path) -> None:
-    """Refuse now a name under which `write_page` could not write later.
+    """Refuse, before the report is made, a path that `write_page` could not write to.
 
     Raises
     ------
     InputError
-        If the suffix is not that of a page, or nothing can be written there.
+        If it does not end in .html or .htm, or cannot be written to.
     """
     if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{path} has no suffix of a page: name the report like report.html.")
+        raise InputError(f"{path} must end in .html or .htm: name the report like report.html.")
     check_writable(path)
 
 
 def write_page(path: Path, report: Report) -> None:
-    """Write a report; its folder is made if need be, see `check_page` for its name.
+    """Write a report; its folder is created if needed. `check_page` checks its path.
 
     Parameters
     ----------
     path : Path
         The page, replaced if it exists.
     report : Report
-        What it tells.
+        Its contents.
     """
     page = render(report)
     with atomic_path(path) as temporary:
@@ -94,7 +94,7 @@ def render(report: Report) -> str:
 
 
 def _what(report: Report) -> Html:
-    """Say what was run."""
+    """Name the run and the result."""
     run, scored = report.run, report.scored
     trained = measured = None
     if run is not None:

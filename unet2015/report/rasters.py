@@ -14,14 +14,14 @@ from ..pictures import to_grey
 from .html import Html, element
 
 LARGEST_SIDE = 1600
-"""Pixels of the longer side of an image on the page; larger ones are shown reduced."""
+"""Longest side of an image on the page in pixels; larger images are reduced."""
 SHADES = 64
 """Colours of a weight map, few enough for a small file."""
 COLOUR_MAP = "turbo"
 
 
 def reduction(shape: tuple[int, ...]) -> int:
-    """By which whole number an image of this shape is reduced to fit the page."""
+    """Integer factor by which an image of this shape is reduced to fit the page."""
     return min(-(-max(shape) // LARGEST_SIDE), *shape)
 
 

@@ -27,7 +27,7 @@ GROUPS = {
 
 
 def run_facts(run: RunRecord) -> dict[str, object]:
-    """Sum a run up in a few numbers."""
+    """Summarise a run in a few numbers."""
     facts: dict[str, object] = {}
     if run.log:
         minutes = sum(line.seconds for line in run.log) / 60
@@ -62,11 +62,11 @@ def training_section(run: RunRecord) -> Html:
     columns = ("iteration", "loss", "learning rate", "validation SEG", "seconds", "waiting")
     return join(
         element("div", *charts, class_="columns"),
-        None if scores else element("p", "No sequence was held out to validate.", class_="note"),
+        None if scores else element("p", "No sequence was held out for validation.", class_="note"),
         element(
             "details",
             element("summary", "The log in numbers"),
-            table("log of the training", columns, rows),
+            table("training log", columns, rows),
         ),
     )
 
@@ -90,7 +90,7 @@ def weight_section(frame: WeighedFrame) -> Html:
 
 
 def settings_section(run: RunRecord) -> Html:
-    """List all settings, those that somebody changed in bold and with their defaults."""
+    """List all settings, changed ones in bold and with their defaults."""
     groups = [
         element("div", element("h3", title), _group(dict(_rows(run, group))))
         for group, title in GROUPS.items()

@@ -39,7 +39,7 @@ KINDS = {
 
 
 def score_facts(scored: ScoredResult) -> dict[str, object]:
-    """Sum a result up in a few numbers."""
+    """Summarise a result in a few numbers."""
     mistakes = sum(len(kind) for frame in scored.score.frames for kind in frame.mistakes)
     return {
         "SEG": show(scored.score.seg),
@@ -54,11 +54,9 @@ def frames_section(scored: ScoredResult) -> Html:
     total, shown = len(scored.score.frames), len(scored.frames)
     which = f"All {total} scored frames"
     if shown < total:
-        which = (
-            f"{shown} of {total} scored frames, those with the most mistakes and of the worst cells"
-        )
+        which = f"{shown} of {total} scored frames, those with the most mistakes or the worst cells"
     unseen = sum(frame.image is None for frame in scored.frames)
-    missing = f" No image was at hand for {unseen} of them." if unseen else ""
+    missing = f" No image was available for {unseen} of them." if unseen else ""
     kinds = [
         element("li", element("span", class_=f"swatch {kind}"), f"{kind}: {what}")
         for kind, what in KINDS.items()
@@ -112,7 +110,7 @@ def _titles(score: FrameScore) -> tuple[dict[int, tuple[str, str]], dict[int, tu
 
 
 def worst_section(scored: ScoredResult) -> Html:
-    """Show the cells of the lowest SEG, as far as their frames are shown."""
+    """Show the cells with the lowest SEG."""
     cells = worst_cells(scored.score.frames, WORST_CELLS)
     if not cells:
         return element("p", "The reference has no cells.")
@@ -129,8 +127,8 @@ def worst_section(scored: ScoredResult) -> Html:
     return join(
         element(
             "p",
-            f"The {len(cards)} cells of the lowest SEG of {total}. "
-            "A cell's picture leads to its place in the frame.",
+            f"The {len(cards)} of {total} cells with the lowest SEG. "
+            "Click a cell to see it in its frame.",
             class_="note",
         ),
         element("ol", *cards, class_="worst"),
@@ -138,7 +136,7 @@ def worst_section(scored: ScoredResult) -> Html:
 
 
 def _card(cell: WorstCell, number: int, box: Box | None) -> Html:
-    """Make a button with a cell's picture; a cell that the reduction swallowed has no box."""
+    """Make a button with a cell's picture; a cell lost in the reduction has no box."""
     kind = kinds_of_mistakes(cell.frame).get(cell.label)
     text = join(
         element("strong", f"SEG {cell.seg:.3f}"),

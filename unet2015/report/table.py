@@ -9,12 +9,12 @@ from .html import Html, element
 
 
 def table(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
-    """Make a table that scrolls.
+    """Make a scrollable table.
 
     Parameters
     ----------
     name : str
-        What is in it, for people who do not see it.
+        Description for screen readers.
     columns : sequence of str
         Headings.
     rows : iterable of sequences
@@ -33,7 +33,7 @@ def table(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -
 
 
 def show(value: object) -> object:
-    """Round numbers for people; a dash stands for what has no value."""
+    """Round numbers for people; a dash stands for None and nan."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     return f"{value:.4f}" if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""Pictures whose layers can be switched and which can be zoomed: markup for page.js."""
+"""Pictures with zoom and layers that can be switched: markup for page.js."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Layer(NamedTuple):
     """Something that a button switches on and off."""
 
     name: str
-    """Its class on the page, too."""
+    """Also its CSS class."""
     key: str
     """The key that switches it."""
     label: str
@@ -27,7 +27,7 @@ class Picture(NamedTuple):
     shape: tuple[int, int]
     """Height and width in pixels."""
     content: Html
-    """Inside of its SVG, in pixels."""
+    """Content of its SVG, in pixel coordinates."""
 
 
 def viewer(name: str, layers: Sequence[Layer], pictures: Sequence[Picture]) -> Html:
@@ -38,9 +38,9 @@ def viewer(name: str, layers: Sequence[Layer], pictures: Sequence[Picture]) -> H
     name : str
         Unique on the page.
     layers : sequence of Layer
-        What can be switched.
+        Layers that can be switched.
     pictures : sequence of Picture
-        At least one; the first is shown at first.
+        At least one; the first is shown initially.
     """
     stage = element(
         "div",
@@ -83,7 +83,7 @@ def outline_layer(
 
 
 def thumbnail(name: str, number: int, window: Box, marked: Box) -> Html:
-    """Show a window of a viewer's picture once more, with a frame around what is meant."""
+    """Show a window of a viewer's picture again, with a frame around the `marked` box."""
     x, y, width, height = marked
     return element(
         "svg",
