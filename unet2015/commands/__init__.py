@@ -1,1 +1,1 @@
-"""One module per command of the command line: its options and what it does with them."""
+"""One module per command: its options and its implementation."""

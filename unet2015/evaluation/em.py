@@ -95,7 +95,7 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
                     f"{found}, while {one} stands for a probability of 1: give probabilities, or a "
                     "mask of 0 and one other number."
                 )
-            logger.warning("%s: they are scored as probabilities, of which %d is 1.", found, one)
+            logger.warning("%s: they are scored as probabilities, with %d as 1.", found, one)
         return image / np.float32(one)
     if np.isnan(image).any():
         raise InputError(f"{path} holds NaN: probabilities lie between 0 and 1.")
