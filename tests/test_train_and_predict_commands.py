@@ -333,8 +333,10 @@ def test_ctrl_c_ends_a_training_with_one_line_and_leaves_it_to_be_resumed(data, 
         deadline = time.monotonic() + 120
         while not (run / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
+        started = (run / "checkpoint.safetensors").exists()
         os.killpg(process.pid, signal.SIGINT)
         _, shown = process.communicate(timeout=60)
+    assert started, "no checkpoint within two minutes"
     assert process.returncode == 130
     assert "Traceback" not in shown
     assert shown.endswith("unet2015: interrupted: --resume continues from the last checkpoint.\n")

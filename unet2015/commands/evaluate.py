@@ -111,12 +111,9 @@ def _write_page(page: Path, options: Options, score: SequenceScore) -> None:
 
 
 def _run_em(options: Options) -> None:
-    if options.margin or options.cells or options.csv or options.picture or options.images:
-        raise InputError(
-            "--em does not score cells: leave out --margin, --cells, --csv, --picture and --images."
-        )
-    if options.report is not None:
-        raise InputError("--em does not score cells, which a report shows: leave out --report.")
+    cells_only = ("margin", "cells", "csv", "picture", "images", "report")
+    if given := [f"--{name}" for name in cells_only if getattr(options, name)]:
+        raise InputError(f"--em does not score cells: leave out {', '.join(given)}.")
     thresholds = THRESHOLDS if options.thresholds is None else options.thresholds
     best = score_stack(options.reference, options.result, thresholds)
     if options.json:

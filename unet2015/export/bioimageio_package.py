@@ -117,9 +117,9 @@ def write_package(model: Model, path: Path | str, about: About, sample: NDArray[
         _write_files(model, home, about, sample)
         try:
             described = _describe(model, home, about, sample)
+            spec.save_bioimageio_package(described, output_path=home / "package.zip")
         except ValueError as error:  # pydantic's
             raise InputError(f"the package cannot be described: {_first(str(error))}") from error
-        spec.save_bioimageio_package(described, output_path=home / "package.zip")
         with quiet():
             summary = core.test_model(str(home / "package.zip"))
         if summary.status != "passed":
