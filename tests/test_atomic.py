@@ -121,7 +121,7 @@ def test_on_windows_a_file_that_others_have_open_is_waited_for(tmp_path, monkeyp
 
 def test_a_link_to_a_folder_that_is_not_there_is_refused_at_once(tmp_path):
     (tmp_path / "drive").symlink_to(tmp_path / "unmounted")
-    with pytest.raises(InputError, match="drive is no folder that can be written to"):
+    with pytest.raises(InputError, match="drive is not a writable folder"):
         check_writable(tmp_path / "drive" / "results" / "a.tif")
 
 

@@ -27,7 +27,7 @@ def test_the_version(capsys):
 
 def test_an_unknown_command_is_answered_with_the_known_ones(capsys):
     assert main(["segment"]) == 2
-    assert "no command 'segment'" in capsys.readouterr().err
+    assert "unknown command 'segment'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))
@@ -80,9 +80,9 @@ def test_too_little_memory_is_no_mistake_of_ours(error, monkeypatch, capsys):
 
     monkeypatch.setattr("unet2015.cli._run", fail)
     assert main(["predict"]) == 2
-    assert capsys.readouterr().err.endswith("take a smaller --tile.\n")
+    assert capsys.readouterr().err.endswith("use a smaller --tile.\n")
     assert main(["weightmap"]) == 2
-    assert capsys.readouterr().err.endswith("take a smaller image.\n")
+    assert capsys.readouterr().err.endswith("use a smaller image.\n")
 
 
 def test_what_another_program_has_open_is_told_by_its_own_name(monkeypatch, capsys):
@@ -93,7 +93,7 @@ def test_what_another_program_has_open_is_told_by_its_own_name(monkeypatch, caps
 
     monkeypatch.setattr("unet2015.cli._run", fail)
     assert main(["track"]) == 2
-    told = "unet2015: mask000.tif: Access is denied, perhaps it is open in another program.\n"
+    told = "unet2015: mask000.tif: Access is denied; it may be open in another program.\n"
     assert capsys.readouterr().err == told
 
 

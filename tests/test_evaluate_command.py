@@ -183,8 +183,8 @@ def test_known_damage_has_known_values(truth, tmp_path, capsys):
         (("--thresholds", "0.5"), "--thresholds are for probabilities: give --em too"),
         (("--images", "."), "--images is used by --picture"),
         (("--picture", "a.xyz"), "no suffix of a picture"),
-        (("--picture", f"{__file__}/a.png"), "is no folder that can be written to"),
-        (("--csv", __file__), "is no folder that can be written to"),
+        (("--picture", f"{__file__}/a.png"), "is not a writable folder"),
+        (("--csv", __file__), "is not a writable folder"),
         (("--csv", "frames.csv"), "leave the .csv out"),
     ],
 )

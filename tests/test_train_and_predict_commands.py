@@ -277,7 +277,7 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
         ([pngs], pngs, (), "pngs is where a.png is, and may hold another a.tif"),
         ([pngs / "a.png"], pngs, (), "give another folder for the results"),
         ([image, cut], out, (), "cannot become one file"),
-        ([image], image / "new" / "out.tif", (), "is no folder that can be written to"),
+        ([image], image / "new" / "out.tif", (), "is not a writable folder"),
     ]:
         assert message in refused(capsys, "predict", *inputs, "-m", model, "-o", target, *extra)
     assert "does not exist" in refused(capsys, "predict", image, "-m", tmp_path / "m", "-o", out)
@@ -317,7 +317,7 @@ def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsy
     blocked = tmp_path / "file"
     blocked.write_text("")
     told = refused(capsys, "train", data, "--sequences", "02", "-o", blocked, *SMALL)
-    assert "file is no folder that can be written to" in told
+    assert "file is not a writable folder" in told
 
 
 def test_ctrl_c_ends_a_training_with_one_line_and_leaves_it_to_be_resumed(data, tmp_path):

@@ -409,7 +409,7 @@ def test_a_run_of_a_version_that_did_not_know_a_setting_is_not_resumed(tmp_path)
 
 def test_the_folder_of_a_run_is_tried_before_training(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file is no folder that can be written to"):
+    with pytest.raises(InputError, match="file is not a writable folder"):
         train(frames(), tmp_path / "file", SMALL, CPU)
     (tmp_path / LOG_FILE).write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="is not the log of a training run"):

@@ -439,7 +439,7 @@ def test_unusable_labels(tmp_path, capsys, make, what):
         (["-o", "weights.png"], "weights.png cannot hold a weight map"),
         (["-o", "weights"], "weights cannot hold a weight map or target: end it in .tif, "),
         (["--target", "target.png"], "target.png cannot hold a weight map or target"),
-        (["-o", "labels.tif/new/out.tif"], "labels.tif is no folder that can be written to"),
+        (["-o", "labels.tif/new/out.tif"], "labels.tif is not a writable folder"),
         (["--dtype", "float16", "--w0", "1e6"], "up to 1e+06"),
         (["--target", "labels.tif"], "labels.tif is the input"),
         (["--target", "out.tif"], "same file"),

@@ -3,21 +3,21 @@
 Ronneberger, Fischer, Brox: "U-Net: Convolutional Networks for Biomedical Image Segmentation",
 MICCAI 2015, https://arxiv.org/abs/1505.04597.
 
-Beside the paper:
+The modules, by section of the paper:
 
-- Fig. 1, the network: `unet`, the sizes that it takes: `sizes`
+- Fig. 1, the network: `unet`, its valid sizes: `sizes`
 - Fig. 2, overlap tiles: `tiles`, `tilesize`, `prediction`
 - Sec. 3, the energy (Eq. 1): `loss`, the weights (Eq. 2): `weightmap`
 - Sec. 3, training: `training`, its numbers: `schedule`, initial weights: `initialisation`
 - Sec. 3.1, augmentation: `augment`, tiles with targets and weights: `samples`
 - Sec. 4, experiments: `datasets`, `instances`, `tracking`, `metrics`, `evaluation`
 
-Around it: `images`, `labelfiles`, `weightmapfiles` and `fileprediction` read and write, `engines`
-runs the network, `normalisation`, `checkpoint`, `runs` and `builtin` keep it; `report`, `export`,
-`commands` and `cli` are for users. No part needs one that needs it.
+Around them: `images`, `labelfiles`, `weightmapfiles` and `fileprediction` read and write files,
+`engines` runs the network, `normalisation`, `checkpoint`, `runs` and `builtin` store it; `report`,
+`export`, `commands` and `cli` are for users. None depends on one that depends on it.
 
-Names are imported when first used, so that ``from unet2015 import border_weight_map`` does not
-import torch.
+Names are imported on first use, so that ``from unet2015 import border_weight_map`` does not import
+torch.
 """
 
 from __future__ import annotations

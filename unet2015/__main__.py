@@ -1,4 +1,4 @@
-"""``python -m unet2015`` does what ``unet2015`` does."""
+"""Make ``python -m unet2015`` the same as ``unet2015``."""
 
 from .cli import run
 

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent, and folders that one process has to itself."""
+"""Atomic writing of files, and folders locked by one process."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from .errors import InputError
 logger = logging.getLogger(__name__)
 
 WAITS = (0.1, 0.5, 2.0, 5.0)
-"""Seconds between attempts to rename on Windows, which does not while another program, a virus
+"""Seconds between attempts to rename on Windows, which fail while another program, such as a virus
 scanner or a viewer, has the file open."""
 PARTIAL = ".????????.partial.*"
-"""Pattern for the temporary names: what a process that was killed while it wrote has left."""
+"""Pattern of temporary files, which a process killed while writing leaves behind."""
 LEFT_AFTER = 3600
-"""Seconds after which a file is no longer being written, but was left by a killed process."""
+"""Age in seconds from which a temporary file counts as left behind."""
 
 ATTEMPTS = 100
-"""How often a lock is tried for that other processes delete, one after the other."""
+"""Attempts to take a lock whose file other processes keep deleting."""
 LONGEST = 32
-"""Characters of a name that are in its temporary one."""
+"""Characters, from the end of a name, that its temporary name keeps."""
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What some network drives answer."""
+"""Errors of file systems without locks, such as some network drives."""
 
 
 def check_writable(path: Path) -> None:
-    """Refuse now a name under which no file could be written later; folders may be missing.
+    """Check early that a file can be written later; its folders may be missing.
 
     Raises
     ------
     InputError
-        If it is a folder, or its place cannot be written to.
+        If `path` is a folder, or its place is not writable.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the name of a file.")
@@ -50,22 +50,22 @@ def check_writable(path: Path) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Refuse now a file or folder in whose place nothing could be made later.
+    """Check early that a file or folder can be created later; its parents may be missing.
 
     Raises
     ------
     InputError
-        If the innermost folder above it that there is cannot be written to.
+        If its innermost existing parent is not a writable folder.
     """
     path = path.absolute()
     above = (folder for folder in path.parents if os.path.lexists(folder))
-    home = next(above, Path(path.anchor))  # the drive, which may not be there
+    home = next(above, Path(path.anchor))  # the drive, which may not exist
     if not is_writable(home):
-        raise InputError(f"{home} is no folder that can be written to: choose another place.")
+        raise InputError(f"{home} is not a writable folder: choose another place.")
 
 
 def is_writable(folder: Path) -> bool:
-    """Try whether files can be made in a folder; permissions alone do not tell it everywhere."""
+    """Try to create a file in a folder; permissions alone are not reliable everywhere."""
     probe = _partial(folder, "probe")
     try:
         probe.touch(exist_ok=False)
@@ -77,7 +77,7 @@ def is_writable(folder: Path) -> bool:
 
 
 def name_on_disk(path: Path) -> str:
-    """Equal for names of one file: macOS and Windows know no case, macOS one form of accents."""
+    """Equal for names of one file: macOS and Windows ignore case, macOS how accents are coded."""
     system, name = platform.system(), str(path)
     if system == "Darwin":
         name = unicodedata.normalize("NFC", name)
@@ -85,11 +85,11 @@ def name_on_disk(path: Path) -> str:
 
 
 def to_disk(file: int) -> None:
-    """Bring what was written to an open file to the disk."""
+    """Flush an open file, given by its descriptor, to the disk."""
     if sys.platform == "darwin":
         import fcntl
 
-        # On macOS fsync leaves it in the drive's cache; not every file system knows more.
+        # On macOS fsync stops at the drive's cache; not every file system supports more.
         with suppress(OSError):
             fcntl.fcntl(file, fcntl.F_FULLFSYNC)
             return
@@ -97,9 +97,9 @@ def to_disk(file: int) -> None:
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk, to be there after a power cut.
+    """Flush a file, or the names in a folder, to the disk, so that they survive a power cut.
 
-    Not every file system can do that for folders, and Windows need not.
+    For folders, errors are ignored: not every file system supports this, and Windows need not.
     """
     is_folder = path.is_dir()
     with suppress(OSError) if is_folder else nullcontext():
@@ -111,13 +111,13 @@ def sync(path: Path) -> None:
 
 
 def put(source: Path, target: Path) -> None:
-    """Rename a file or folder. A file of that name is replaced; on Windows no folder is.
+    """Rename a file or folder. An existing file is replaced; on Windows, a folder is not.
 
     Raises
     ------
     OSError
-        If it cannot be done, on Windows after some seconds in which other programs had their chance
-        to close the file.
+        If it fails, on Windows after some seconds of retries while another program may have the
+        file open.
     """
     for seconds in WAITS if sys.platform == "win32" else ():
         try:
@@ -131,9 +131,10 @@ def put(source: Path, target: Path) -> None:
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """Make a hidden folder for unfinished files, which is gone when the block ends.
+    """Create a hidden folder for unfinished files, deleted when the block ends.
 
-    Unlike those of `tempfile` it is not private: on Windows files stay so when they move out.
+    Unlike those of `tempfile` it is not private: on Windows, files moved out of a private folder
+    stay private.
     """
     folder = parent / f".{uuid.uuid4().hex[:8]}.unfinished"
     folder.mkdir()
@@ -144,25 +145,25 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 
 def _partial(folder: Path, name: str) -> Path:
-    """A hidden name with the same suffixes, but not so long that the disk has none like it."""
+    """A hidden temporary name with the same suffixes, short enough for any file system."""
     return folder / f".{uuid.uuid4().hex[:8]}.partial.{name[-LONGEST:]}"
 
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Give a temporary name beside `path` that becomes `path` when the block ends well.
+    """Yield a temporary path that is renamed to `path` when the block succeeds.
 
     Parameters
     ----------
     path : Path or str
-        The final name. Its folder is made if need be. An existing file is replaced, and so is a
-        link, not what it points to.
+        The final path; missing folders are created. An existing file is replaced, and so is a link,
+        not its target.
 
     Yields
     ------
     Path
-        The name to write to, in the same folder and with the same suffixes, so that writers which
-        look at the suffix behave. It is deleted if the block raises.
+        The path to write to, in the same folder and with the same suffixes, from which writers
+        infer the format. It is deleted if the block raises.
     """
     path = Path(path)
     temporary = _partial(path.parent, path.name)
@@ -181,7 +182,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 def clear_left(folder: Path) -> None:
-    """Delete what killed processes left half written in a folder, which may be missing."""
+    """Delete unfinished files of killed processes from a folder, which may be missing."""
     for left in folder.glob(PARTIAL):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > LEFT_AFTER:
@@ -189,7 +190,7 @@ def clear_left(folder: Path) -> None:
 
 
 def empty_locked(folder: Path, file: IO[bytes]) -> None:
-    """Delete all in a folder but the locked file."""
+    """Delete everything in a folder except the locked file."""
     for path in folder.iterdir():
         if path.name != Path(file.name).name:
             is_folder = path.is_dir() and not path.is_symlink()
@@ -197,19 +198,19 @@ def empty_locked(folder: Path, file: IO[bytes]) -> None:
 
 
 def remove_locked(folder: Path, file: IO[bytes]) -> None:
-    """Delete a folder that this process has to itself by a locked file in it.
+    """Delete a folder that this process holds by a locked file in it.
 
     Raises
     ------
     OSError
-        If another program looks at it, or another process has it now.
+        If another program has it open, or another process holds it by now.
     """
     try:
         with suppress(OSError):
             empty_locked(folder, file)
         try:
             os.unlink(file.name)
-        except PermissionError:  # Windows deletes no open file
+        except PermissionError:  # Windows cannot delete an open file
             file.close()
             os.unlink(file.name)
     finally:
@@ -218,23 +219,28 @@ def remove_locked(folder: Path, file: IO[bytes]) -> None:
 
 
 def lock(path: Path) -> IO[bytes]:
-    """Open a file that one process at a time can have; it is free when the process ends.
+    """Open a file, and lock it until it is closed or the process ends.
 
-    The file is made if need be, and so is its folder.
+    The file and its folder are created if missing.
+
+    Raises
+    ------
+    InputError
+        If another process holds the lock.
     """
     for left in reversed(range(ATTEMPTS)):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = open(path, "ab")  # noqa: SIM115
         except (FileNotFoundError, FileExistsError):
-            if left:  # who had it before deletes the folder at this moment
+            if left:  # the last holder is deleting the folder
                 continue
             raise
         _take(file, path)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
-        file.close()  # who had it before has deleted it meanwhile
+        file.close()  # the last holder has deleted it meanwhile
     raise InputError(f"other processes are working in {path.parent}: wait until they are done.")
 
 
@@ -258,5 +264,5 @@ def _take(file: IO[bytes], path: Path) -> None:
             file.close()
             raise
         logger.warning(
-            "%s lies on a drive without locks: let no second process work there.", path.parent
+            "%s is on a drive without locks: let no second process work there.", path.parent
         )

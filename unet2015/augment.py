@@ -23,14 +23,14 @@ from .errors import InputError
 logger = logging.getLogger(__name__)
 
 Interpolation = Literal["nearest", "linear"]
-"""Where training tiles get grey values between the pixels of a frame from."""
+"""How grey values between the pixels of a frame are computed for training tiles."""
 
 
 @dataclass(frozen=True)
 class AugmentationConfig:
     """How training tiles are varied. The grid and its displacements are the paper's (Sec. 3.1).
 
-    The paper names rotation and grey values without amounts; those are ours.
+    The paper mentions rotation and grey values without amounts; those are ours.
     """
 
     deformation_grid: int = 3
@@ -39,18 +39,18 @@ class AugmentationConfig:
     """Standard deviation of the displacements in pixels; 0 switches the deformation off."""
     rotation: float = 180.0
     """Largest rotation in degrees, either way; 15 is better where images have a direction, such as
-    light and shadow of differential interference contrast."""
+    the shading of differential interference contrast."""
     gain: float = 0.2
-    """Largest relative change of the contrast, about the mean of the image."""
+    """Largest relative change of contrast about the image's mean, from 0 to below 1."""
     offset: float = 0.2
-    """Largest change of the brightness, in standard deviations of the image."""
+    """Largest change of brightness, in standard deviations of the image."""
     interpolation: Interpolation = "nearest"
-    """How images are interpolated: linear, as in the authors' later code, takes noise from training
-    tiles (of its variance 44 % are left) that images to be predicted still have."""
+    """How images are interpolated. linear, as in the authors' later code, reduces the noise of
+    training tiles (to 44 % of its variance), which images to predict still have in full."""
 
 
 def check(config: AugmentationConfig) -> None:
-    """Refuse amounts that cannot work."""
+    """Refuse invalid amounts."""
     if config.deformation_grid < 2:
         raise InputError(
             f"deformation_grid is {config.deformation_grid}: a grid has at least 2 nodes."
@@ -61,10 +61,10 @@ def check(config: AugmentationConfig) -> None:
                 f"{name} is {getattr(config, name)}: it must be at least 0 and finite."
             )
     if config.gain >= 1:
-        raise InputError(f"gain is {config.gain}: from 1 on, light and dark would change places.")
+        raise InputError(f"gain is {config.gain}: it must be below 1, or light and dark swap.")
     if config.interpolation not in get_args(Interpolation):
         known = " or ".join(get_args(Interpolation))
-        raise InputError(f"no interpolation {config.interpolation!r}: choose {known}.")
+        raise InputError(f"unknown interpolation {config.interpolation!r}: choose {known}.")
 
 
 class Variation(NamedTuple):
@@ -75,9 +75,9 @@ class Variation(NamedTuple):
     rotation: float
     """Degrees."""
     gain: float
-    """Factor of the grey values' distance from their mean."""
+    """Factor of the grey values about their mean."""
     offset: float
-    """Added to the grey values, in their standard deviations."""
+    """Added to the grey values, in units of their standard deviation."""
 
 
 def draw(config: AugmentationConfig, generator: np.random.Generator) -> Variation:
@@ -107,31 +107,31 @@ def deform(
     Parameters
     ----------
     arrays : sequence of ndarray
-        Arrays of one height and width, shape (height, width) each.
+        Arrays of the same shape (height, width).
     displacement : array_like
         Displacement vectors in pixels, (row, column) first, at the nodes of a coarse grid that
         spans the arrays from the first to the last pixel, shape (2, nodes, nodes). The paper draws
         them from a Gaussian with a standard deviation of 10 pixels on 3 x 3 nodes.
     orders : sequence of int
-        Spline order for each array: 0 (nearest) for labels, and what training takes for images and
-        weights, too; 1 (linear) and 3 (cubic) smooth them.
+        Spline order for each array, 0 to 5: 0 (nearest) for labels, and in training by default for
+        images and weights, too; 1 (linear) and 3 (cubic) smooth them.
 
     Returns
     -------
     list of ndarray
-        Shapes and dtypes as in `arrays`; integers are rounded, and must lie within 2**53. Pixel x
+        Shapes and dtypes as in `arrays`; integers are rounded and must be within 2**53. Pixel x
         of the result is the input at x + displacement; beyond the edges the input is mirrored.
 
     Raises
     ------
     InputError
-        If the arrays differ in shape or `displacement` and `orders` do not fit them.
+        If the arrays are not 2-D of one shape, or `displacement` or `orders` is invalid.
 
     Notes
     -----
-    The cubic spline passes through the nodes, so that their standard deviation keeps its meaning.
-    The work is done by elasticdeform; where that cannot be imported, a twin built on SciPy gives
-    the same result.
+    The cubic spline passes through the nodes, so the displacements there keep their standard
+    deviation. Computed by elasticdeform or, where that cannot be imported, by an equivalent built
+    on SciPy.
     """
     arrays = [np.asarray(array) for array in arrays]
     nodes = np.asarray(displacement, dtype=np.float64)
@@ -148,7 +148,7 @@ def deform(
         raise InputError(
             f"the orders are {list(orders)} for {len(arrays)} arrays: give one for each, 0 to 5."
         )
-    # elasticdeform fills lines with zeros.
+    # elasticdeform fills arrays one pixel high or wide with zeros.
     deformer = _deformer() if min(arrays[0].shape) > 1 else deform_with_scipy
     floats = [_as_float(array) for array in arrays]
     deformed = deformer(floats, nodes, list(orders))
@@ -156,12 +156,12 @@ def deform(
 
 
 def _as_float(array: NDArray[Any]) -> NDArray[Any]:
-    """Give what splines can be fitted to: both libraries cut coefficients to the array's type."""
+    """Convert to float: both libraries store spline coefficients in the array's dtype."""
     return array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
 
 
 def _as_type(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if dtype.kind in "iu":  # a cubic spline may leave the range of the type
+    if dtype.kind in "iu":  # a cubic spline may overshoot the range of the type
         array = np.rint(array).clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
     return array > 0.5 if dtype.kind == "b" else array.astype(dtype)
 
@@ -191,7 +191,7 @@ def _deformer() -> Deformer:
 def deform_with_scipy(
     arrays: list[NDArray[Any]], displacement: NDArray[np.float64], orders: list[int]
 ) -> list[NDArray[Any]]:
-    """Do what `deform` does, with SciPy alone."""
+    """Do the same as elasticdeform, with SciPy alone."""
     shape = arrays[0].shape
     coordinates = np.indices(shape, dtype=np.float64) + displacement_field(displacement, shape)
     return [
@@ -220,8 +220,8 @@ def displacement_field(
     Notes
     -----
     Cubic splines are separable and linear in the values at the nodes, so the field is a product of
-    two small matrices and the nodes. The large product is not left to BLAS: its threads would go on
-    spinning after it, on the cores that the network trains on.
+    two small matrices and the nodes. The large product avoids BLAS, whose threads would keep
+    spinning afterwards on the cores that train the network.
     """
     down = _spline_basis(displacement.shape[1], shape[0])
     across = np.ascontiguousarray(_spline_basis(displacement.shape[2], shape[1]).T)
@@ -231,7 +231,7 @@ def displacement_field(
 
 @functools.lru_cache(maxsize=16)
 def _spline_basis(nodes: int, size: int) -> NDArray[np.float64]:
-    """What each of `nodes` equidistant nodes contributes to each of `size` pixels."""
+    """Weight of equidistant nodes in the pixels between them, shape (size, nodes)."""
     positions = np.linspace(0, nodes - 1, size)
     return np.stack(
         [
@@ -245,14 +245,14 @@ def _spline_basis(nodes: int, size: int) -> NDArray[np.float64]:
 def tile_coordinates(
     variation: Variation, centre: tuple[float, float], size: int
 ) -> NDArray[np.float64]:
-    """Where in the image the pixels of a varied square tile come from.
+    """Compute where in the image the pixels of a varied square tile lie.
 
     Parameters
     ----------
     variation : Variation
         The rotation, and the displacements at nodes that span the tile.
     centre : (float, float)
-        Row and column of the image that the tile is centred on.
+        Row and column of the tile's centre in the image.
     size : int
         Height and width of the tile in pixels.
 

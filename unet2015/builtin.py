@@ -13,20 +13,20 @@ INDEX = HOME / "models.json"
 
 
 class BuiltIn(NamedTuple):
-    """What is known of a model that comes with the package."""
+    """A model that comes with the package."""
 
     name: str
     """For ``predict --model``."""
     images: str
-    """What it was made for."""
+    """The images it was made for."""
     data: str
-    """What it was trained on."""
+    """The data it was trained on."""
     score: str
-    """What it, or networks trained on a part, reach on what they were not trained on."""
+    """Scores on unseen data, where necessary of networks trained on a part of `data`."""
     citation: list[tuple[str, str]]
-    """Whom to cite for the data: texts, and their DOI."""
+    """What to cite for the data: references, each with its DOI."""
     terms: str
-    """What it may be used for."""
+    """Terms of use."""
 
     @property
     def path(self) -> Path:
@@ -41,7 +41,7 @@ def built_in_models() -> dict[str, BuiltIn]:
 
 
 def find_built_in(model: Path | str) -> BuiltIn | None:
-    """Built-in model if `model` is its name and no file, nor a run in a folder, of that name.
+    """Find a built-in model by name, or None; a file or run of that name takes precedence.
 
     Parameters
     ----------
@@ -54,6 +54,6 @@ def find_built_in(model: Path | str) -> BuiltIn | None:
 
 
 def find_model(model: Path | str) -> Path:
-    """Path of a built-in model, as `find_built_in` finds it, or `model` itself."""
+    """Path of the built-in model that `find_built_in` finds, otherwise `model` itself."""
     known = find_built_in(model)
     return known.path if known else Path(model)

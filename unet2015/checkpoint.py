@@ -1,4 +1,4 @@
-"""Model files: the network and how its input is normalised, as safetensors. Never a pickle."""
+"""Model files: the network and its normalisation, as safetensors, never a pickle."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORMAT = "unet2015 model 1"
 
 @dataclass(frozen=True)
 class Model:
-    """A network and everything that is needed to use it.
+    """A network and everything needed to use it.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Model:
     version : str
         The version of this package that wrote it.
     min_size : int
-        Components of fewer pixels are no cells, as far as the training data tell.
+        Components of fewer pixels are not cells, judging by the training data.
     """
 
     network: UNet
@@ -50,7 +50,7 @@ class Model:
     min_size: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what could be saved, but not loaded."""
+        """Refuse models that could be saved, but not loaded."""
         normalisation.check(self.normalisation)
         classes = self.network.config.num_classes
         if len(self.class_names) != classes:
@@ -62,10 +62,10 @@ class Model:
 def save_model(path: Path | str, model: Model) -> None:
     """Write a model file; an existing one is replaced only when the new one is complete.
 
-    `load_model` refuses networks of classes other than `UNet`: their weights alone can be read.
+    `load_model` refuses subclasses of `UNet`: only `read_tensors` can read them back.
     """
     architecture = dataclasses.asdict(model.network.config)
-    if type(model.network) is not UNet:  # `load_model` could only make a U-Net of it
+    if type(model.network) is not UNet:  # `load_model` can only build a `UNet`
         architecture["class"] = type(model.network).__name__
     described = {
         "architecture": architecture,
@@ -99,7 +99,7 @@ def load_model(path: Path | str) -> Model:
         path = path / MODEL_FILE
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT:
-        raise InputError(f"{path} is not a model of unet2015 ({FORMAT!r} is missing in it).")
+        raise InputError(f"{path} is not a model of unet2015 (its format is not {FORMAT!r}).")
     try:
         return _build(metadata["model"], tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -111,7 +111,7 @@ def load_model(path: Path | str) -> Model:
 
 
 def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
-    """Make the model that a file describes, its weights included."""
+    """Build the model that a file describes, with its weights."""
     if "class" in described["architecture"]:
         raise ValueError(f"of the class {described['architecture']['class']}")
     network = UNet(**described["architecture"])
@@ -127,7 +127,7 @@ def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
 
 
 def write_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write named tensors and JSON metadata as one safetensors file, completely or not at all."""
+    """Write named tensors and JSON metadata to one safetensors file, atomically."""
     stored = save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         metadata={name: json.dumps(value) for name, value in metadata.items()},
@@ -140,11 +140,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote: tensors on the CPU, and the metadata."""
     if not path.is_file():
         raise InputError(
-            f"{path} does not exist: give a model file or the folder of a run, or one of "
+            f"{path} does not exist: give a model file, the folder of a run, or one of "
             f"{', '.join(built_in_models())}."
         )
     try:
-        path.open("rb").close()  # safetensors finds no file where it may not read one
+        path.open("rb").close()  # safetensors reports an unreadable file as missing
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
             metadata = {name: json.loads(text) for name, text in (stored.metadata() or {}).items()}

@@ -1,4 +1,4 @@
-"""The command line: finds the command, turns user mistakes into one sentence and exit code 2.
+"""The command line: finds the command, reports user errors in one sentence with exit code 2.
 
 Each command lives in a module of `unet2015.commands` with a dataclass ``Options``, from which tyro
 makes the flags, and a function ``run(options)``. A module is imported only when its command is
@@ -27,14 +27,14 @@ COMMANDS = {
     "fetch": "download the data sets of the paper",
     "train": "train the network on a Cell Tracking Challenge folder or on image/label pairs",
     "predict": "segment images, stacks and whole sequences tile by tile",
-    "track": "link the numbered cells of a sequence to tracks",
+    "track": "link the labelled cells of a sequence into tracks",
     "evaluate": "score a result against its reference: SEG, DET, TRA, AP, PQ, EM measures",
     "report": "write an HTML page about a training run, a result, or both",
     "weightmap": "compute border weight maps w(x) from label images",
     "export": "write a model for other programs: bioimage.io package, ONNX, TorchScript",
     "models": "list the models that come with unet2015",
-    "info": "versions, device, engines and models that are at hand",
-    "completion": "print the script that completes commands and options in a shell",
+    "info": "print versions, device, engines and available models",
+    "completion": "print a shell script that completes commands and options",
 }
 
 LEVELS = {"--quiet": logging.WARNING, "--verbose": logging.DEBUG}
@@ -44,24 +44,24 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 SHARING_VIOLATIONS = (5, 32)
-"""What Windows answers when a file that another program has open is renamed or deleted."""
+"""Errors of Windows on renaming or deleting a file that another program has open."""
 
 SPINS = "1000"
-"""Turns that a thread of GNU's OpenMP waits for others before it sleeps. Its default, 300 times as
-many, makes training eight times slower where another program keeps one of two cores busy."""
+"""Turns that a waiting thread of GNU OpenMP spins before it sleeps. The default, 300 times as many,
+makes training eight times slower where another program keeps one of two cores busy."""
 
 REASON_LENGTH = 200
-"""Characters that are shown of an error of another library."""
+"""Characters shown of another library's error."""
 
 
 def run() -> NoReturn:
-    """Run the command line in a process of its own, and end it."""
+    """Run the command line, and exit the process with its status."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when PyTorch is imported
-    if isinstance(sys.stdout, io.TextIOWrapper):  # not every name fits the encoding of Windows
+    if isinstance(sys.stdout, io.TextIOWrapper):  # for names that Windows cannot encode
         sys.stdout.reconfigure(errors="backslashreplace")
     status = main()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C has nothing to interrupt
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left for a second Ctrl-C to interrupt
     sys.exit(status)
 
 
@@ -76,12 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 for success, 1 for a mistake of ours, 2 for one of the user (either is one sentence on
-        standard error, --verbose adds the traceback), 130 for Ctrl-C.
+        0 for success, 1 for an internal error, 2 for a user error (either prints one sentence to
+        standard error, with --verbose also the traceback), 130 for Ctrl-C.
     """
     words, level = _take_level(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger(__package__).setLevel(level)  # not that of matplotlib, Zarr and Dask
+    logging.getLogger(__package__).setLevel(level)  # not for matplotlib, Zarr and Dask
     try:
         with _bars(shown=level <= logging.INFO):
             _answer(words)
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         logger.debug("", exc_info=True)
         return _fail(str(error))
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
         return 0
     except OSError as error:
         logger.debug("", exc_info=True)
@@ -101,12 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.debug("", exc_info=True)
         if _lacks_memory(error):
             tiled = words[0] in ("predict", "train")
-            reason = " ".join(str(error).split())[:REASON_LENGTH] or "nothing more is known"
+            reason = " ".join(str(error).split())[:REASON_LENGTH] or "no details"
             smaller = "--tile" if tiled else "image"
-            return _fail(f"there is not enough memory ({reason}): take a smaller {smaller}.")
+            return _fail(f"not enough memory ({reason}): use a smaller {smaller}.")
         return _fail(
-            f"a mistake of ours, {repr(error)[:REASON_LENGTH]}: please report it with what "
-            "--verbose shows.",
+            f"internal error, {repr(error)[:REASON_LENGTH]}: please report it with the output of "
+            "--verbose.",
             EXIT_INTERNAL_ERROR,
         )
     finally:
@@ -123,22 +123,22 @@ def _answer(words: Sequence[str]) -> None:
     elif words[0] in COMMANDS:
         _run(words[0], words[1:])
     else:
-        raise InputError(f"no command {words[0]!r}: choose one of {', '.join(COMMANDS)}.")
+        raise InputError(f"unknown command {words[0]!r}: choose one of {', '.join(COMMANDS)}.")
 
 
 def _flush() -> None:
-    """Raise now what else Python would find when it ends: a full disk, a reader that has gone."""
+    """Flush the output, so that a full disk or a closed pipe raises here and not at exit."""
     try:
-        if sys.stdout is not None:  # it is where there is no terminal
+        if sys.stdout is not None:  # None without a console
             sys.stdout.flush()
     except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # for what is left
+        os.dup2(nowhere, sys.stdout.fileno())  # for the rest of the output
         raise
 
 
 def _take_level(arguments: Sequence[str]) -> tuple[list[str], int]:
-    """Take --quiet and --verbose, which all commands have, out of the words."""
+    """Split off --quiet and --verbose, which all commands have, as a logging level."""
     words = [word for word in arguments if word not in LEVELS]
     given = [LEVELS[word] for word in arguments if word in LEVELS]
     return words, given[-1] if given else logging.INFO
@@ -162,7 +162,7 @@ def _run(command: str, arguments: Sequence[str]) -> None:
             prog=f"unet2015 {command}",
             description=module.__doc__,
             args=list(arguments),
-            config=(tyro.conf.DisallowNone,),  # what is optional is left out
+            config=(tyro.conf.DisallowNone,),  # optional values are left out, not given as None
         )
     except SystemExit:  # after a help page
         _flush()
@@ -184,18 +184,18 @@ def _overview() -> str:
             *lines,
             "",
             "options of every command:",
-            "  -h, --help  its options, with their defaults",
-            "  --quiet     neither progress nor information, only warnings and errors",
-            "  --verbose   more information, and tracebacks of errors",
+            "  -h, --help  show its options and their defaults",
+            "  --quiet     show only warnings and errors",
+            "  --verbose   show more information, and tracebacks of errors",
             "",
-            "unet2015 --version prints the version. Exit status: 0 success, 1 a mistake of ours,",
+            "unet2015 --version prints the version. Exit status: 0 success, 1 internal error,",
             "2 bad input, 130 interrupted.",
         ]
     )
 
 
 def _lacks_memory(error: Exception) -> bool:
-    """Whether NumPy, or PyTorch on a CPU or GPU, could not get memory; PyTorch is not imported."""
+    """Whether NumPy or PyTorch (CPU or GPU) ran out of memory, without importing PyTorch."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
@@ -206,7 +206,7 @@ def _describe(error: OSError) -> str:
     if getattr(error, "winerror", None) not in SHARING_VIOLATIONS:
         return f"{error.filename}: {error.strerror}."
     name = error.filename if error.filename2 is None else error.filename2
-    return f"{name}: {error.strerror}, perhaps it is open in another program."
+    return f"{name}: {error.strerror}; it may be open in another program."
 
 
 def _fail(message: str, status: int = EXIT_USER_ERROR) -> int:

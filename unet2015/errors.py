@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used.
+    """Input from the user cannot be used.
 
     The message is one sentence that names what was wrong, what is allowed and how to fix it;
     the command line prints it and exits with status 2.
@@ -14,13 +14,13 @@ class InputError(ValueError):
 
 
 class ImageError(InputError):
-    """An image cannot be used, for what it is; others may."""
+    """An image cannot be used; the others are not affected."""
 
 
 class UnreachableError(ImageError):
-    """An image cannot be read at present; it may come back as it was."""
+    """An image cannot be read at present, but may become available again."""
 
 
 def by(shape: Sequence[int]) -> str:
-    """Write a shape as messages do, ``512x696``."""
+    """Format a shape for messages, such as ``512x696``."""
     return "x".join(map(str, shape))

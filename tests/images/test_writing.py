@@ -128,7 +128,7 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
     write_image(tmp_path / "new" / "folder" / "a.png", np.zeros((5, 6), np.uint8))
     path = tmp_path / "new" / "folder" / "a.png"
     assert path.is_file()
-    with pytest.raises(InputError, match=r"a\.png is no folder that can be written to"):
+    with pytest.raises(InputError, match=r"a\.png is not a writable folder"):
         write_image(path / "new" / "a.tif", np.zeros((5, 6), np.uint8))
 
 
@@ -153,7 +153,7 @@ def test_output_checks(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_unwritable_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(InputError, match="no folder that can be written to"):
+    with pytest.raises(InputError, match="not a writable folder"):
         check_output(tmp_path / "out.tif")
 
 
