@@ -85,7 +85,7 @@ def test_a_model_of_another_kind_is_refused_in_one_line(tmp_path, change):
 
 def test_a_model_that_could_not_be_loaded_is_not_made():
     network = UNet(base_channels=1, depth=1)
-    with pytest.raises(InputError, match="no normalisation 'zscore'"):
+    with pytest.raises(InputError, match="unknown normalisation 'zscore'"):
         Model(network, "zscore")
     with pytest.raises(InputError, match="1 class names: the network has 2 classes"):
         Model(network, "standard", ("only",))

@@ -18,7 +18,7 @@ def test_the_mean_is_weighted():
 def test_targets_and_weights_that_would_be_spread_over_other_pixels_are_refused(shape):
     logits, ones = torch.zeros(2, 2, 4, 4), torch.ones(2, 4, 4)
     for target, weight in [(ones, torch.ones(shape)), (torch.ones(shape), ones)]:
-        with pytest.raises(InputError, match=r"want a target and weights of shape \(2, 4, 4\)"):
+        with pytest.raises(InputError, match=r"need a target and weights of shape \(2, 4, 4\)"):
             weighted_cross_entropy(logits, target, weight)
 
 

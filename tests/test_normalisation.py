@@ -38,7 +38,7 @@ def test_range_leaves_floats_from_0_to_1_and_refuses_others(dtype):
     np.testing.assert_array_equal(normalise(unit, "range"), unit.astype(np.float32))
     normalise(unit * dtype(1.0005), "range")  # interpolation may exceed 0...1 this far
     for other in (image(dtype), unit - dtype(0.5)):
-        with pytest.raises(InputError, match="'range' takes floating-point numbers from 0 to 1"):
+        with pytest.raises(InputError, match="'range' takes floats from 0 to 1"):
             normalise(other, "range")
 
 
@@ -120,6 +120,6 @@ def test_statistics_by_region_refuse_a_pixel_that_is_no_number():
 def test_grey_values_that_leave_float32_are_refused(scheme, ends):
     with (
         np.errstate(over="ignore"),
-        pytest.raises(InputError, match="too large, or too near to each other"),
+        pytest.raises(InputError, match="too large or too close together"),
     ):
         normalise(np.array([[ends]]), scheme)

@@ -126,7 +126,7 @@ def test_a_network_that_gives_something_else_is_refused(give, found):
         def forward(self, image):
             return give(image)
 
-    with pytest.raises(InputError, match=f"the network gives {found}: wrap it"):
+    with pytest.raises(InputError, match=f"the network returns {found}: wrap it"):
         list(predict_tiles(np.zeros((20, 20)), Network(), halo=2, tile=16))
 
 
@@ -222,7 +222,7 @@ def test_an_error_while_reading_ends_the_prediction():
     [
         ((2, 30, 30), None, "has 2 channels, the model takes 1"),
         ((1, 30, 30), 570, "nearest to yours: 556 and 572"),
-        ((1, 30, 30), 188, "smallest that can have 204"),
+        ((1, 30, 30), 188, "use at least 204"),
         ((1, 0, 30), None, "nothing to predict"),
         ((1, 1, 30, 30), None, "channels, height, width"),
     ],

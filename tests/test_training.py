@@ -334,7 +334,7 @@ def test_frames_may_come_one_by_one_and_the_engine_be_chosen(tmp_path):
 
 def test_a_folder_of_other_files_holds_no_run_to_go_on_with(tmp_path):
     (tmp_path / "thesis.doc").touch()
-    with pytest.raises(InputError, match="no run to go on with"):
+    with pytest.raises(InputError, match="no run to resume"):
         train(frames(), tmp_path, changed(), CPU, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.doc"]
 
@@ -394,7 +394,7 @@ def test_a_model_without_its_checkpoint_is_not_overwritten(tmp_path):
 def test_a_run_is_not_resumed_with_other_data(tmp_path):
     train(frames(), tmp_path, SMALL, CPU)
     (frame,) = frames()
-    with pytest.raises(InputError, match="begun with other images or labels"):
+    with pytest.raises(InputError, match="started with other images or labels"):
         train([frame._replace(image=frame.image + 1)], tmp_path, SMALL, CPU, resume=True)
 
 
@@ -403,7 +403,7 @@ def test_a_run_of_a_version_that_did_not_know_a_setting_is_not_resumed(tmp_path)
     tensors, metadata = read_tensors(tmp_path / CHECKPOINT_FILE)
     del metadata["settings"]["augmentation"]["interpolation"]
     write_tensors(tmp_path / CHECKPOINT_FILE, tensors, metadata)
-    with pytest.raises(InputError, match="go on with the version that wrote it"):
+    with pytest.raises(InputError, match="resume with the version that wrote it"):
         train(frames(), tmp_path, SMALL, CPU, resume=True)
 
 
@@ -486,7 +486,7 @@ def test_augmentation_that_cannot_work_is_refused_at_once(wrong):
         ({"momentum": 1.0}, "momentum"),
         ({"class_balance": 2.0}, "class_balance"),
         ({"clip_norm": 0.0}, "inf clips nothing"),
-        ({"normalisation": "none"}, "no normalisation"),
+        ({"normalisation": "none"}, "unknown normalisation"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_at_once(wrong, message, tmp_path):

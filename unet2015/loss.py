@@ -10,17 +10,17 @@ from .errors import InputError
 
 
 def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Pixel-wise soft-max cross-entropy, weighted by w(x), over the sum of the weights.
+    """Pixel-wise soft-max cross-entropy, weighted by w(x), divided by the sum of the weights.
 
     Parameters
     ----------
     logits : Tensor
         Shape (batch, classes, height, width).
     target : Tensor
-        Class of each pixel, integer, shape (batch, height, width); one of the classes also where
-        the pixel is to be ignored.
+        Class of each pixel, integer, shape (batch, height, width); a valid class even for ignored
+        pixels.
     weight : Tensor
-        w(x) of Eq. 2, shape (batch, height, width); 0 for pixels that are to be ignored.
+        w(x) of Eq. 2, shape (batch, height, width); 0 for ignored pixels.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
     Raises
     ------
     InputError
-        If shapes do not fit, or there is only one class.
+        If the shapes do not match, or there is only one class.
 
     Notes
     -----
@@ -38,17 +38,17 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
     authors' later code we divide by the sum of the weights, so that neither the size of a tile nor
     the amount of border in it changes the step. **The learning rate depends on that choice.**
 
-    The soft-max is computed in float32 even under autocast: bfloat16 has three digits.
+    The soft-max is computed in float32 even under autocast: bfloat16 has only three digits.
     """
     wanted = logits.shape[:1] + logits.shape[2:]
     if not wanted == target.shape == weight.shape:
         raise InputError(
-            f"logits of shape {tuple(logits.shape)} want a target and weights of shape "
+            f"logits of shape {tuple(logits.shape)} need a target and weights of shape "
             f"{tuple(wanted)}, not {tuple(target.shape)} and {tuple(weight.shape)}."
         )
     if logits.ndim < 2 or logits.shape[1] < 2:
         raise InputError(
-            "logits of one class have no soft-max: give one for the background, too, as class 0."
+            "soft-max needs at least two classes: add one for the background, as class 0."
         )
     with torch.autocast(device_type=logits.device.type, enabled=False):
         energy = functional.cross_entropy(logits.float(), target.long(), reduction="none")

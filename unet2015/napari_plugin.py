@@ -1,7 +1,7 @@
 """Two widgets for napari: tile-predict an image layer, and the border weight map of a labels layer.
 
 napari finds them through ``napari.yaml``. Nothing else in this package imports this module, which
-needs napari. magicgui reads the annotations, so that they are no mere strings here.
+needs napari. Annotations are not postponed, because magicgui reads them.
 """
 
 import math
@@ -44,7 +44,7 @@ def _models(_widget: object) -> list[str]:
         "label": "smallest cell",
         "min": -1,
         "max": 10**9,
-        "tooltip": "in pixels; -1: as the model was trained",
+        "tooltip": "in pixels; -1 for the model's own value",
     },
 )
 def predict_widget(
@@ -60,7 +60,7 @@ def predict_widget(
     loaded = load_model(model_file if model == FROM_FILE else model)
     config = loaded.network.config
     if config.num_classes != 2:
-        raise InputError(f"the model tells {config.num_classes} classes apart, and not 2.")
+        raise InputError(f"the model has {config.num_classes} classes: choose one with 2.")
     planes = _Planes(image, config.in_channels)
     engine = choose_engine()
     grid = tile_grid(planes.shape[-2:], loaded.network, device=engine.device)
@@ -119,14 +119,14 @@ def weight_map_widget(
 class _Planes:
     """The planes of a layer, each of shape (channels, height, width), read one at a time.
 
-    Colours are channels; otherwise, for a model of several channels, the axis before the last two.
+    Channels are the colours or, for a model of several channels, the axis before the last two.
 
     Attributes
     ----------
     shape : tuple of int
-        Of the layer without the channels.
+        Shape of the layer without its channels.
     axes : list of int
-        The layer's own axes without the channels.
+        The layer's axes without its channels.
     """
 
     def __init__(self, layer: napari.layers.Image, channels: int) -> None:
@@ -162,20 +162,20 @@ def _require(layer: object) -> None:
 
 
 def _started(worker: Any) -> Any:
-    """Start a thread as soon as napari waits for its result: one that is fast would be missed."""
+    """Start a thread only once napari waits for it: the result of a fast one would be missed."""
     QTimer.singleShot(0, worker.start)
     return worker
 
 
 def _finest(layer: Any) -> Any:
-    """The data of a layer, in full resolution if it has levels."""
+    """The data of a layer, at full resolution if it is multiscale."""
     return layer.data[0] if layer.multiscale else layer.data
 
 
 def _placement(layer: Any, axes: list[int]) -> dict[str, Any]:
-    """Where some axes of a layer lie in the world, for the layer made of it."""
+    """World transform of some axes of a layer, for the layer computed from it."""
     shear = np.asarray(layer.shear)
-    if shear.ndim == 1:  # what is above the diagonal
+    if shear.ndim == 1:  # the entries above the diagonal
         shear = np.eye(layer.ndim)
         shear[np.triu_indices(layer.ndim, 1)] = layer.shear
     by_axis = ("scale", "translate", "units", "axis_labels")

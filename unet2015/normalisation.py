@@ -1,4 +1,4 @@
-"""How grey values become the network's input. The scheme is part of a model."""
+"""Normalisation of the network's input. The scheme is part of a model."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from .tiles import Source
 
 Scheme = Literal["standard", "minmax", "range"]
 """``standard``: mean 0 and standard deviation 1 for each image and channel (our default: phase
-contrast images use a few of the 256 grey levels, others the first of 65,536). ``minmax``: darkest
-0, brightest 1, for each image and channel, as in the authors' later plugin. ``range``: integer type
-to [0, 1], as in the code released in 2015; floats must lie there already."""
+contrast images use few of the 256 grey levels, others the lowest of 65,536). ``minmax``: darkest 0,
+brightest 1, for each image and channel, as in the authors' later plugin. ``range``: the range of
+the integer type to [0, 1], as in the code released in 2015; floats must be in [0, 1] already."""
 
 
 REGION = (1024, 4096)
-"""Rows and columns that are in memory at once while the statistics of a file are gathered."""
+"""Rows and columns in memory at once while the statistics of a file are gathered."""
 
 SLACK = 0.001
-"""By so much floats may leave 0...1, as rounding and interpolation let them."""
+"""How far floats may lie outside [0, 1], from rounding and interpolation."""
 
 
 class Statistics(NamedTuple):
-    """What the schemes need to know of an image: how many pixels it has, and for each channel..."""
+    """Number of pixels of an image, and statistics of its channels, shape (channels,) each."""
 
     pixels: int
     mean: NDArray[np.float64]
@@ -44,7 +44,7 @@ class Affine(NamedTuple):
 
     def __call__(self, image: NDArray[Any]) -> NDArray[np.float32]:
         """Normalise an image of shape (channels, height, width)."""
-        # Types of more digits than float32 lose them only after the offset is gone.
+        # Round types more precise than float32 only after subtracting the offset.
         exact = np.result_type(image.dtype, np.float32)
         offset = self.offset[:, None, None].astype(exact)
         factor = self.factor[:, None, None].astype(exact)
@@ -52,7 +52,7 @@ class Affine(NamedTuple):
 
 
 class NormalisedSource(NamedTuple):
-    """A source whose regions are normalised when they are read."""
+    """A source whose regions are normalised when read."""
 
     source: Source
     affine: Affine
@@ -68,7 +68,7 @@ class NormalisedSource(NamedTuple):
 
 
 def statistics(image: NDArray[Any], name: str = "the image") -> Statistics:
-    """Mean, standard deviation, least and greatest value of each channel.
+    """Compute mean, standard deviation, least and greatest value of each channel.
 
     Parameters
     ----------
@@ -79,11 +79,11 @@ def statistics(image: NDArray[Any], name: str = "the image") -> Statistics:
 
     Raises
     ------
-    InputError
+    ImageError
         If a pixel is NaN or infinite.
     """
     flat = image.reshape(len(image), -1)
-    with np.errstate(invalid="ignore"):  # infinities are answered below
+    with np.errstate(invalid="ignore"):  # infinities are reported below
         deviation = flat.std(axis=1, dtype=np.float64)
     found = Statistics(
         pixels=flat.shape[1],
@@ -94,7 +94,7 @@ def statistics(image: NDArray[Any], name: str = "the image") -> Statistics:
     )
     if not np.isfinite(found.mean).all():
         raise ImageError(
-            f"{name} has pixels that are NaN or infinite: replace them by numbers first."
+            f"{name} has pixels that are NaN or infinite: replace them with numbers first."
         )
     return found
 
@@ -109,13 +109,13 @@ def gather_statistics(
     source : Source
         The image.
     region : (int, int)
-        Rows and columns that are read at once.
+        Rows and columns to read at once.
     name : str
         For messages.
 
     Raises
     ------
-    InputError
+    ImageError
         If a pixel is NaN or infinite.
     """
     _, height, width = source.shape
@@ -136,12 +136,12 @@ def gather_statistics(
 
 
 def merge(one: Statistics, other: Statistics) -> Statistics:
-    """Statistics of two sets of pixels from those of each.
+    """Combine the statistics of two sets of pixels.
 
     Notes
     -----
-    Chan, Golub, LeVeque: "Algorithms for Computing the Sample Variance", 1983, Eq. 2.1: unlike the
-    difference of sums of squares, this loses no digits where the mean is large.
+    Chan, Golub, LeVeque: "Algorithms for Computing the Sample Variance", 1983, Eq. 2.1. Unlike the
+    difference of sums of squares, this loses no precision where the mean is large.
     """
     count = one.pixels + other.pixels
     share = other.pixels / count
@@ -166,7 +166,7 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any], name: str = "th
     scheme : {"standard", "minmax", "range"}
         See `Scheme`.
     found : Statistics
-        Of the image, of all of it: tiles of one image must not differ.
+        Of the whole image, so that all its tiles are normalised alike.
     dtype : numpy.dtype
         Of the image as stored.
     name : str
@@ -175,8 +175,8 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any], name: str = "th
     Raises
     ------
     InputError
-        If there is no such scheme, float32 does not hold what it makes of the grey values, or
-        ``range`` gets floats outside [0, 1].
+        If the scheme is unknown, float32 cannot hold the normalised values, or ``range`` gets
+        floats outside [0, 1].
     """
     check(scheme)
     if scheme == "standard":
@@ -190,16 +190,16 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any], name: str = "th
     if not _fits(affine, found, dtype):
         raise ImageError(
             f"{name} has grey values from {found.least.min():g} to {found.greatest.max():g}, too "
-            "large, or too near to each other, to be normalised: scale them first."
+            "large or too close together to be normalised: scale them first."
         )
     return affine
 
 
 def check(scheme: Scheme) -> None:
-    """Refuse a scheme that there is not."""
+    """Refuse an unknown scheme."""
     if scheme not in get_args(Scheme):
         known = ", ".join(get_args(Scheme))
-        raise InputError(f"no normalisation {scheme!r}: choose one of {known}.")
+        raise InputError(f"unknown normalisation {scheme!r}: choose one of {known}.")
 
 
 def normalise(image: NDArray[Any], scheme: Scheme, name: str = "the image") -> NDArray[np.float32]:
@@ -208,23 +208,23 @@ def normalise(image: NDArray[Any], scheme: Scheme, name: str = "the image") -> N
 
 
 def _check_range(found: Statistics, dtype: np.dtype[Any], name: str) -> None:
-    """Refuse floats whose range is not that of their type."""
+    """Refuse floats outside [0, 1]."""
     least, greatest = found.least.min(), found.greatest.max()
     if np.issubdtype(dtype, np.floating) and not -SLACK <= least <= greatest <= 1 + SLACK:
         raise ImageError(
             f"{name} holds {dtype} values from {least:g} to {greatest:g}: the normalisation "
-            "'range' takes floating-point numbers from 0 to 1, so scale them, or take another."
+            "'range' takes floats from 0 to 1, so scale them, or choose another."
         )
 
 
 def _fits(affine: Affine, found: Statistics, dtype: np.dtype[Any]) -> bool:
-    """Whether float32 holds what becomes of the darkest and the brightest pixel."""
+    """Whether float32 can hold the normalised darkest and brightest pixels."""
     with np.errstate(over="ignore", invalid="ignore"):
         ends = np.stack([found.least, found.greatest], axis=1)[:, None].astype(dtype)
         return bool(np.isfinite(affine(ends)).all() and affine.factor.all())
 
 
 def _inverse(spread: NDArray[np.float64], found: Statistics) -> NDArray[np.float64]:
-    """1 / spread, and 1 for a channel that is constant, whose deviation need not come out as 0."""
+    """1 / spread, or 1 for constant channels, whose computed deviation need not be exactly 0."""
     varies = (found.greatest > found.least) & (spread > 0)
     return 1 / np.where(varies, spread, 1.0)

@@ -1,4 +1,4 @@
-"""Pictures for people: the loss curve, and a result beside its reference."""
+"""Figures: the loss curve, and a result beside its reference."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESULT_COLOUR = "#d95f02"
 
 
 def draw_loss(lines: Sequence[LogLine], path: Path | str) -> None:
-    """Draw the loss of a run over the iterations, and the validation SEG where there is one.
+    """Plot the loss of a run against the iterations, and the validation SEG if there is one.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def draw_result(
     probability : ndarray
         Of the foreground, shape (height, width).
     reference, result : ndarray
-        Numbered cells, shape (height, width).
+        Instance labels, shape (height, width).
     path : Path or str
         The PNG to write.
     """
@@ -85,36 +85,36 @@ def draw_result(
 
 
 def aspect(shape: tuple[int, ...]) -> float:
-    """Height by width of the panel for an image; strips get a panel that is not longer than 4."""
+    """Height of the panel for an image, relative to its width; at most 4, for long strips."""
     return min(shape[0] / shape[1], 4.0)
 
 
 def to_grey(image: NDArray[Any]) -> NDArray[np.float64]:
-    """Stretch grey values to 0...1, the darkest and brightest half percent cut off."""
+    """Stretch grey values to [0, 1], clipping the darkest and brightest half percent."""
     low, high = np.percentile(image, (0.5, 99.5))
     return np.clip((image - low) / max(high - low, 1e-9), 0, 1)
 
 
 def distinct_colours(numbers: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-    """Colours in 0...1, shape (N, 3), of N numbers, those of neighbours far apart."""
+    """RGB colours in [0, 1], shape (N, 3), for N numbers; successive numbers differ in hue."""
     hues = numbers * 0.618034 % 1  # the golden ratio
     return hsv_to_rgb(np.stack([hues, np.full_like(hues, 0.75), np.full_like(hues, 0.95)], axis=-1))
 
 
 def coloured(labels: NDArray[Any], grey: NDArray[Any] | None) -> NDArray[np.float64]:
-    """Paint cells, over an image if there is one, in hues that are far apart for neighbours.
+    """Colour cells, over an image if given; successive labels differ in hue.
 
     Parameters
     ----------
     labels : ndarray of int
         0 is background, each other value a cell; shape (height, width).
     grey : ndarray, optional
-        Grey values in 0...1, shape (height, width).
+        Grey values in [0, 1], shape (height, width).
 
     Returns
     -------
     ndarray of float64
-        Colours in 0...1, shape (height, width, 3).
+        RGB colours in [0, 1], shape (height, width, 3).
     """
     names, number = np.unique(labels, return_inverse=True)
     colours = distinct_colours(np.arange(names.size))[number.reshape(labels.shape)]

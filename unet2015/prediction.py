@@ -1,4 +1,4 @@
-"""The network over the tiles of an image (Fig. 2): exact, whatever the image's size."""
+"""Overlap-tile prediction (Fig. 2): exact for images of any size."""
 
 from __future__ import annotations
 
@@ -41,29 +41,28 @@ def predict_tiles(
     Parameters
     ----------
     source : Source or ndarray
-        The image as the network wants it: an array of shape (channels, height, width) or (height,
-        width), of which those of Zarr, Dask and HDF5 are read region by region, or anything with
-        ``shape`` (channels, height, width) and ``read(rows, columns)``. It is read in another
-        thread.
+        The image as the network expects it: an array of shape (channels, height, width) or (height,
+        width), or anything with ``shape`` (channels, height, width) and ``read(rows, columns)``.
+        Arrays of Zarr, Dask and HDF5 are read region by region. It is read in another thread.
     network : nn.Module
-        Takes float32 of shape (1, channels, height, width), height and width of the tile. Is put
-        into evaluation mode: after a prediction in between, training needs ``network.train()``.
+        Takes float32 of shape (1, channels, height, width), height and width of the tile. Left in
+        evaluation mode: call ``network.train()`` before training it further.
     border : int, optional
-        For a network of valid convolutions: pixels that it takes off each side, so that it gives
-        (1, classes, height - 2 * border, width - 2 * border).
+        For a network of valid convolutions: pixels that it takes off each side, so that its output
+        has shape (1, classes, height - 2 * border, width - 2 * border).
     halo : int, optional
-        For a network that gives (1, classes, height, width): pixels on each side that are cropped
-        because padding spoils them, a multiple of `step`. With half of the receptive field there
-        are no seams; at the edge of the image the network sees it mirrored, not zeros.
+        For a padded network, whose output has shape (1, classes, height, width): pixels to crop
+        from each side because padding spoils them, a multiple of `step`. With half the receptive
+        field there are no seams; beyond its edges, the image is mirrored, not padded with zeros.
     tile : int or (int, int)
-        Height and width of what the network sees; the image is mirrored where it leaves the image.
+        Height and width of the network's input in pixels, mirrored where it exceeds the image.
     step : int
-        Tiles are moved by multiples of this: 2**poolings for a network that pools.
+        Tile offsets are multiples of this: 2**poolings for a network with pooling.
     engine : Engine, optional
-        Device and precision, see `choose_engine`; by default float32 where the network is.
+        Device and precision, see `choose_engine`; by default float32 on the network's device.
     activation : callable, optional
         Applied to the network's output of shape (1, classes, height, width), for example
-        `class_probabilities` or a ``torch.nn.Softmax(1)``; by default the output is given as it is.
+        `class_probabilities` or a ``torch.nn.Softmax(1)``; by default the output is left as it is.
 
     Returns
     -------
@@ -73,9 +72,9 @@ def predict_tiles(
     Raises
     ------
     InputError
-        If the network is none, not exactly one of `border` and `halo` is given, the halo is no
-        multiple of `step`, the tile is too small, or the network's output is no tensor of the size
-        that it should have.
+        If `network` is not an ``nn.Module``, not exactly one of `border` and `halo` is given, the
+        halo is not a multiple of `step`, the tile is too small, or the network's output is not a
+        tensor of the expected size.
 
     Examples
     --------
@@ -86,8 +85,8 @@ def predict_tiles(
     """
     if not isinstance(network, nn.Module):
         raise InputError(
-            f"predict_tiles takes a network (nn.Module), not a {type(network).__name__}: a model "
-            "from `load_model` goes to `predict`, which normalises the image first."
+            f"predict_tiles takes a network (nn.Module), not a {type(network).__name__}: pass a "
+            "model from `load_model` to `predict`, which normalises the image first."
         )
     if (border is None) == (halo is None):
         raise InputError("give either the border of a valid network or the halo of a padded one.")
@@ -103,15 +102,15 @@ def predict_tiles(
     grid = TileGrid(source.shape[1:], (height - 2 * margin, width - 2 * margin), margin, step)
     if halo and halo % step:
         raise InputError(
-            f"a halo of {halo} shifts tiles against the steps of {step} pixels: give a multiple of "
-            f"{step}, such as {-(-halo // step) * step}."
+            f"the halo of {halo} pixels is not a multiple of the step of {step}: give one, such as "
+            f"{-(-halo // step) * step}."
         )
     expected = grid.output if halo is None else grid.input
 
     def finish(output: Tensor) -> Tensor:
         if output.shape[-2:] != expected:
             raise InputError(
-                f"the network makes {tuple(output.shape[-2:])} pixels of {grid.input}, where "
+                f"the network's output is {tuple(output.shape[-2:])} pixels for {grid.input}, but "
                 f"{expected} were expected: check border, halo and tile."
             )
         if halo:
@@ -124,7 +123,7 @@ def predict_tiles(
 
 
 def engine_of(network: nn.Module) -> Engine:
-    """Float32 on the device where a network is."""
+    """Float32 on the device of a network."""
     first = next(chain(network.parameters(), network.buffers()), None)
     return Engine(torch.device("cpu") if first is None else first.device)
 
@@ -140,38 +139,38 @@ def run_network(
     engine: Engine,
     finish: Callable[[Tensor], Tensor],
 ) -> Generator[tuple[Key, NDArray[np.float32]]]:
-    """Put images through a network one after the other.
+    """Run a network on images one after the other.
 
     Parameters
     ----------
     inputs : iterable of (key, ndarray)
-        What to give back with the result, and an image of shape (channels, height, width).
+        A key to return with the result, and an image of shape (channels, height, width).
     network : nn.Module
-        Is brought to the engine's device and into evaluation mode, and left so.
+        Moved to the engine's device, put into evaluation mode, and left so.
     engine : Engine
-        Where and in which precision to compute. A GPU computes one image while the result of the
-        one before is used.
+        Device and precision. A GPU computes one image while the caller uses the result of the one
+        before.
     finish : callable
-        Turns the output, float32 of shape (1, classes, height, width), into the result of that
-        shape, on the device.
+        Turns the output, float32 of shape (1, classes, height, width), into a result of the same
+        axes, on the device.
 
     Yields
     ------
     (key, ndarray of float32)
-        The result's shape is (classes, height, width).
+        The result has shape (classes, height, width).
     """
     network = engine.place(network).eval()
     call = runner(network, engine.dtype, engine.backend)
 
     def begin(image: NDArray[Any]) -> Tensor:
-        # Files may have the other byte order, which PyTorch does not take.
+        # Files may have a non-native byte order, which PyTorch rejects.
         pixels = engine.send(torch.from_numpy(np.asarray(image, np.float32))[None])
         with torch.inference_mode(), engine.autocast():
             output = call(pixels)
         if not (isinstance(output, Tensor) and output.ndim == 4):
             found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise InputError(
-                f"the network gives {found}: wrap it so that it gives one tensor of shape "
+                f"the network returns {found}: wrap it so that it returns one tensor of shape "
                 "(1, classes, height, width)."
             )
         with torch.inference_mode():
@@ -195,23 +194,24 @@ def predict(
     image : ndarray
         Shape (channels, height, width) or (height, width), any real dtype, of any size from 1 x 1.
     model : Model
-        From `load_model` or `train`. Its network is put into evaluation mode: after a prediction in
-        between, training needs ``model.network.train()``.
+        From `load_model` or `train`. Its network is left in evaluation mode: call
+        ``model.network.train()`` before training it further.
     tile : int, optional
-        Height and width of the tiles that the network sees, a valid input size. By default chosen
-        from the image's size and the memory that is free.
+        Height and width of the network's input in pixels, a valid size; by default chosen by image
+        size and free memory.
     engine : Engine, optional
-        Device and precision, see `choose_engine`; by default float32 where the network is.
+        Device and precision, see `choose_engine`; by default float32 on the network's device.
 
     Returns
     -------
     ndarray of float32
-        Shape (classes, height, width), adding up to 1 over the classes.
+        Shape (classes, height, width); the classes add up to 1.
 
     Raises
     ------
     InputError
-        If the image does not have the model's channels or the tile is not a valid size.
+        If the image has other channels than the model or cannot be normalised, or the tile is not
+        a valid size.
     """
     grid, parts = predict_parts(image, model, tile, engine)
     probabilities = np.empty((model.network.config.num_classes, *grid.shape), np.float32)
@@ -223,7 +223,7 @@ def predict(
 def predict_parts(
     image: NDArray[Any], model: Model, tile: int | None = None, engine: Engine | None = None
 ) -> tuple[TileGrid, Iterator[tuple[Tile, NDArray[np.float32]]]]:
-    """Compute class probabilities tile by tile, for those who want to do something in between.
+    """Compute class probabilities as `predict` does, but return them tile by tile.
 
     Parameters
     ----------
@@ -242,8 +242,8 @@ def predict_parts(
     channels, wanted = source.shape[0], model.network.config.in_channels
     if channels != wanted:
         raise InputError(
-            f"the image has {channels} channels, the model takes {wanted}: give an image, of shape "
-            f"(channels, height, width) and not {tuple(source.shape)}, or a model that fits."
+            f"the image has {channels} channels, the model takes {wanted}: give an image of shape "
+            f"({wanted}, height, width), not {tuple(source.shape)}, or another model."
         )
     engine = engine or engine_of(model.network)
     grid = tile_grid(source.shape[1:], model.network, tile, engine.device)

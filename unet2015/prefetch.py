@@ -1,4 +1,4 @@
-"""Work done while the caller does something else."""
+"""Work in threads while the caller does something else."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ Result = TypeVar("Result")
 def in_thread(
     function: Callable[[Item], Result], items: Iterable[Item], waiting: int = 2, threads: int = 1
 ) -> Generator[tuple[Item, Result]]:
-    """Apply a function to items in threads of its own; results keep the order of the items.
+    """Apply a function to items in threads; results keep the order of the items.
 
-    Both ways of overlapping are this function: where the caller is slower, results are made ahead
-    of it (reading); where `items` are slower, they are worked off behind it (writing).
+    This overlaps work both ways: where the caller is slower, results are prepared ahead of it
+    (reading); where `items` are slower, they are processed behind it (writing).
 
     Parameters
     ----------
     function : callable
         Runs in the threads.
     items : iterable
-        Taken in the caller's thread.
+        Consumed in the caller's thread.
     waiting : int
-        So many items are worked on or done while the caller has one, which bounds the memory.
+        Items in progress or done while the caller uses one; this bounds the memory.
     threads : int
-        With one, the items are worked on in their order, one at a time.
+        With one, items are processed in order, one at a time.
 
     Yields
     ------
     (Item, Result)
-        Each item with its result. An error of the function is raised here.
+        Each item with its result. Exceptions of the function are raised here.
     """
     pool = ThreadPoolExecutor(threads)
     future: Future[Result] | None = None
@@ -43,11 +43,11 @@ def in_thread(
             yield item, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
-        future = None  # whose error knows this frame: neither would go
+        future = None  # its exception refers to this frame: break the cycle
 
 
 def lagging(items: Iterable[Item], count: int) -> Generator[Item]:
-    """Give items when so many more have been taken: what has begun goes on in the meantime."""
+    """Yield each item once `count` more have been taken, so that work begun on them overlaps."""
     taken: deque[Item] = deque()
     for item in items:
         taken.append(item)

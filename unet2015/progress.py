@@ -1,4 +1,4 @@
-"""Progress bars, which the option --quiet hides."""
+"""Progress bars, hidden by --quiet."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 from tqdm import tqdm
 
 LOG_SECONDS = 10
-"""Seconds before and between the states of a bar in a file, such as the log of a cluster."""
+"""Seconds before and between updates of a bar in a file, such as a cluster's log."""
 
 
 class Progress(tqdm):  # type: ignore[misc]  # tqdm is untyped
-    """A progress bar of tqdm, with all its parameters; without a terminal it comes late, rarely."""
+    """A progress bar of tqdm; without a terminal it appears late and is updated rarely."""
 
     hidden: ClassVar[bool] = False
-    """Whether no bar is shown, not even those that are asked for."""
+    """Whether to hide all bars, even those requested explicitly."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         if Progress.hidden:
@@ -29,7 +29,7 @@ class Progress(tqdm):  # type: ignore[misc]  # tqdm is untyped
 
 @contextmanager
 def hidden_bars() -> Iterator[None]:
-    """Hide all bars that begin inside."""
+    """Hide all bars created inside the block."""
     Progress.hidden = True
     try:
         yield

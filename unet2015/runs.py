@@ -1,4 +1,4 @@
-"""The folder of a training run: what is in it, and how a run goes on where it stopped."""
+"""The folder of a training run: its files, and how a run resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ LOG_FILE = "log.csv"
 LOCK_FILE = ".lock"
 FORMAT = "unet2015 checkpoint 2"
 INTERVAL = "training.interval"
-"""The one setting on which the network does not depend."""
+"""The only setting that may change on resuming: the network does not depend on it."""
 DATA = "data"
-"""Name of what, among the settings, identifies the training set."""
+"""Name, among the settings, of the digest of the training set."""
 
 
 class LogLine(NamedTuple):
@@ -43,55 +43,55 @@ class LogLine(NamedTuple):
     seconds: float
     """Time of the interval, validation excluded."""
     waiting_share: float
-    """Share of that time in which the training waited for a tile; a GPU may be busy meanwhile."""
+    """Share of that time spent waiting for tiles; a GPU may be busy meanwhile."""
 
 
 class Run:
     """A folder with ``model.safetensors``, ``checkpoint.safetensors`` and ``log.csv``.
 
-    A context manager, in which only one process has the folder, by the file ``.lock``.
+    A context manager that reserves the folder for one process by locking the file ``.lock``.
 
     Parameters
     ----------
     folder : Path
-        Created if need be.
+        Created if missing.
     settings : dict
-        Everything that determines the result; a run goes on only under the same settings.
+        Everything that determines the result; a run resumes only under the same settings.
     resume : bool
-        Whether a run that is already in the folder may go on.
+        Whether to resume a run that is already in the folder.
 
     Raises
     ------
     InputError
-        If the folder holds a run and `resume` is false, the settings of that run differ, or nothing
-        can be written there; on entering, if another process has the folder.
+        If the folder holds a run and `resume` is false, holds other files but no run to resume, or
+        is not writable; on entering, if another process has the folder.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], resume: bool) -> None:
         self.folder = folder
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         if not (folder / CHECKPOINT_FILE).exists():
-            read_log(folder)  # refuses a file that is no log, before it is replaced
+            read_log(folder)  # raises before another kind of log.csv is replaced
             known = (folder / LOCK_FILE).exists() or (folder / MODEL_FILE).exists()
             if resume and not known and any(folder.glob("[!.]*")):
                 raise InputError(
-                    f"{folder} holds other files and no run to go on with: correct the folder, or "
-                    "leave --resume out."
+                    f"{folder} holds other files but no run to resume: correct the folder, or omit "
+                    "--resume."
                 )
             if resume:
-                logger.info("%s holds no checkpoint yet: beginning from the start.", folder)
+                logger.info("%s holds no checkpoint yet: starting from the beginning.", folder)
             elif (folder / MODEL_FILE).exists():
                 raise InputError(
-                    f"{folder} already holds a model: choose another folder, or replace it by "
-                    "--resume, which begins from the start."
+                    f"{folder} already holds a model: choose another folder, or replace it with "
+                    "--resume, which starts from the beginning."
                 )
         elif not resume:
             raise InputError(
-                f"{folder} already holds a training run: go on with it by --resume (from Python, "
+                f"{folder} already holds a training run: resume it with --resume (from Python, "
                 "resume=True), or choose another folder."
             )
         self._lines: list[LogLine] = []
-        check_writable(folder / CHECKPOINT_FILE)  # better to fail now than at the first one
+        check_writable(folder / CHECKPOINT_FILE)  # better to fail now than at the first checkpoint
         folder.mkdir(parents=True, exist_ok=True)
         clear_left(folder)
 
@@ -103,12 +103,17 @@ class Run:
         self._lock.close()
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-        """Bring network and optimizer to the state of the last checkpoint.
+        """Restore network and optimizer from the last checkpoint.
 
         Returns
         -------
         int
-            The number of iterations that are done; 0 without a checkpoint.
+            Number of iterations done; 0 without a checkpoint.
+
+        Raises
+        ------
+        InputError
+            If the settings of the run differ, or another version wrote the checkpoint.
         """
         path = self.folder / CHECKPOINT_FILE
         if not path.exists():
@@ -117,7 +122,7 @@ class Run:
         before, now = dict(_flat(metadata.get("settings", {}))), dict(_flat(self.settings))
         if metadata.get("format") != FORMAT or before.keys() != now.keys():
             raise InputError(
-                f"{path} is not a checkpoint of this version of unet2015: go on with the version "
+                f"{path} is not a checkpoint of this version of unet2015: resume with the version "
                 "that wrote it, or choose another folder."
             )
         _require_equal(self.folder, before, now)
@@ -125,7 +130,7 @@ class Run:
             for name, value in network.state_dict().items():
                 value.copy_(tensors[f"network.{name}"])
             for name, parameter in network.named_parameters():
-                # In the parameter's memory format, too.
+                # Keep the parameter's memory format.
                 momentum = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
                 optimizer.state[parameter]["momentum_buffer"] = momentum
         self._lines = [LogLine(*line) for line in metadata["log"]]
@@ -133,7 +138,7 @@ class Run:
         return self._lines[-1].iteration
 
     def save(self, model: Model, optimizer: torch.optim.Optimizer, line: LogLine) -> None:
-        """Write the checkpoint, the model and a line of the log, each completely or not at all."""
+        """Write the checkpoint, the model and a line of the log, each atomically."""
         state = model.network.state_dict()
         tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in state.items()}
         for name, parameter in model.network.named_parameters():
@@ -142,10 +147,10 @@ class Run:
         save_model(self.folder / MODEL_FILE, model)
         metadata = {"format": FORMAT, "settings": self.settings, "log": self._lines}
         write_tensors(self.folder / CHECKPOINT_FILE, tensors, metadata)
-        self._write_log()  # made anew from the checkpoint when a run goes on
+        self._write_log()  # rewritten from the checkpoint on resuming
 
     def _write_log(self) -> None:
-        """Write the log anew; on Windows another program may have it open, and it comes later."""
+        """Rewrite the log, or leave it to the next call if another program has it open."""
         path = self.folder / LOG_FILE
         try:
             with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
@@ -153,11 +158,11 @@ class Run:
                 writer.writerow(LogLine._fields)
                 writer.writerows(self._lines)
         except PermissionError as error:
-            logger.warning("%s cannot be written (%s): its lines are kept.", path, error)
+            logger.warning("%s cannot be written (%s): the checkpoint has its lines.", path, error)
 
 
 def read_log(folder: Path) -> list[LogLine]:
-    """Lines of ``log.csv`` in the folder of a run, none if there is no log yet."""
+    """Read the lines of ``log.csv`` in the folder of a run, none if there is no log yet."""
     path = folder / LOG_FILE
     if not path.exists():
         return []
@@ -191,7 +196,7 @@ def _require_equal(folder: Path, before: dict[str, Any], now: dict[str, Any]) ->
             elif name == "training.iterations":
                 other += ", which its schedule depends on from the start"
             raise InputError(
-                f"the run in {folder} was begun with {other}: resume it with the same, or choose "
+                f"the run in {folder} was started with {other}: resume it with the same, or choose "
                 "another folder."
             )
 

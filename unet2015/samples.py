@@ -31,18 +31,18 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingFrame(NamedTuple):
-    """What a frame contributes to training, computed once ("pre-computed", Sec. 3)."""
+    """A frame prepared for training, computed once ("pre-computed", Sec. 3)."""
 
     image: NDArray[np.float32]
     """Normalised, shape (channels, height, width)."""
     mean: NDArray[np.float32]
-    """Of each channel of the image, shape (channels, 1, 1)."""
+    """Mean of each channel, shape (channels, 1, 1)."""
     deviation: NDArray[np.float32]
     """Standard deviation of each channel, shape (channels, 1, 1)."""
     target: NDArray[np.uint8]
     """1 in cells, 0 in the background and on the ridges between cells; shape (height, width)."""
     weight: NDArray[np.float32]
-    """w(x) of Eq. 2, 0 where the annotation says nothing; shape (height, width)."""
+    """w(x) of Eq. 2, 0 where the frame is not annotated; shape (height, width)."""
 
 
 class Sample(NamedTuple):
@@ -66,25 +66,23 @@ def prepare(
     frames : sequence of AnnotatedFrame
         The whole training set.
     training : TrainingConfig
-        How images are normalised, where they are annotated, how wide the ridges between touching
-        cells are, and how far the classes are balanced: w_c goes with their frequency to the power
-        of minus that, with mean 1 over all frames.
+        Its `normalisation`, `margin`, `ridge` and `class_balance` are used.
     config : WeightMapConfig
         w0 and sigma of the border term.
 
     Returns
     -------
     (list of TrainingFrame, ClassWeights)
-        The frames in the same order, and the class weights that they share.
+        The frames in the same order, and the class weights they share.
 
     Raises
     ------
     InputError
-        If images cannot be normalised, or everything lies where the annotation says nothing.
+        If images cannot be normalised, or no pixel is annotated.
     """
     frames = [in_field(frame, training.margin) for frame in frames]
     if all(frame.ignore.all() for frame in frames):
-        raise InputError("the annotation says nothing about any pixel: there is nothing to learn.")
+        raise InputError("no pixel is annotated: there is nothing to learn.")
     separated = [_separated(frame, training.ridge) for frame in frames]
     counts = add_counts(
         count_classes(labels, frame.ignore) for labels, frame in zip(separated, frames, strict=True)
@@ -144,9 +142,9 @@ def random_sample(
     frames : sequence of TrainingFrame
         The training set.
     tile : int
-        Height and width of the network's input.
+        Height and width of the network's input in pixels.
     border : int
-        What the network takes off each side.
+        Pixels that the network takes off each side.
     config : AugmentationConfig
         How much to vary.
     generator : numpy.random.Generator
@@ -154,15 +152,14 @@ def random_sample(
 
     Notes
     -----
-    The tile is centred anywhere where the frames are annotated, and sees its frame continued by
-    mirroring, as in prediction; frames are drawn in proportion to the share of them that is
-    annotated, whatever their size. So all pixels of a complete frame are seen equally often, but
-    for the outermost ones; of others, those at the edge of what is annotated about half as often as
-    those in its middle.
+    Tiles are centred uniformly on annotated pixels; beyond its edges the frame is mirrored, as in
+    prediction. Frames are drawn in proportion to their annotated share, whatever their size. So all
+    pixels of a fully annotated frame, except the outermost, are seen equally often; in other
+    frames, pixels at the edge of the annotated area about half as often as those in its middle.
 
-    The target takes the nearest pixel, as in the authors' later code. There images and weights are
-    interpolated linearly; here they take the nearest pixel like the target, or images would lose
-    noise that those to be predicted have, and the weight of a narrow ridge would spread to the
+    The target takes the nearest pixel, as in the authors' later code, which interpolates images and
+    weights linearly. Here they take the nearest pixel too (images by default): interpolation would
+    remove noise that images to predict still have, and spread the weight of a narrow ridge to the
     cells beside it. Targets and weights are computed only where the network has an output.
     """
     frame, centre = _somewhere(frames, generator)
@@ -185,7 +182,7 @@ def random_sample(
 def _somewhere(
     frames: Sequence[TrainingFrame], generator: np.random.Generator
 ) -> tuple[TrainingFrame, tuple[float, float]]:
-    """Draw a frame and an annotated place in it."""
+    """Draw a frame and an annotated position in it."""
     while True:
         frame = frames[int(generator.integers(len(frames)))]
         height, width = frame.weight.shape
@@ -206,11 +203,11 @@ def linear(image: NDArray[np.float32], coordinates: NDArray[np.float64]) -> NDAr
 
     Notes
     -----
-    SciPy's ``map_coordinates`` in a quarter of the time, which counts: the thread that makes tiles
-    slows down the network that trains beside it. Positions are rounded to float32, so that values
-    differ by less than 0.002 of their deviation in images of 2048 x 2048 pixels.
+    Takes a quarter of the time of SciPy's ``map_coordinates``, which matters because the thread
+    that makes tiles slows down the training beside it. Positions are rounded to float32: in images
+    of 2048 x 2048 pixels, values differ by less than 0.002 of their standard deviation.
     """
-    scale = 2 / np.maximum(np.array(image.shape[:0:-1]) - 1, 1)  # PyTorch wants x first, in -1...1
+    scale = 2 / np.maximum(np.array(image.shape[:0:-1]) - 1, 1)  # PyTorch takes x first, in [-1, 1]
     grid = np.moveaxis(coordinates[::-1], 0, -1) * scale - 1
     found = functional.grid_sample(
         torch.from_numpy(image)[None],
@@ -234,7 +231,7 @@ def nearest(coordinates: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray
     Returns
     -------
     ndarray
-        Shape (...): which pixel, counted row by row.
+        Flat indices of the pixels, row by row, shape (...).
     """
     height, width = shape
     rows, columns = np.floor(coordinates + 0.5).astype(np.intp)

@@ -1,4 +1,4 @@
-"""How the network is trained (Sec. 3): its numbers, and the rate and momentum of each step."""
+"""Parameters of training (Sec. 3), and the learning rate and momentum of each step."""
 
 from __future__ import annotations
 
@@ -14,48 +14,49 @@ class TrainingConfig:
 
     Momentum and the batch of one image are the paper's (Sec. 3): "we use a high momentum (0.99)
     such that a large number of the previously seen training samples determine the update". The
-    learning rate, its schedule and the number of iterations are in no source: they are ours, chosen
-    for a loss that is divided by the sum of its weights.
+    learning rate, its schedule and the number of iterations are not published: they are ours,
+    chosen for a loss that is divided by the sum of its weights.
     """
 
     momentum: float = 0.99
-    """Momentum of the stochastic gradient descent at the end of the training."""
+    """Momentum of stochastic gradient descent at the end of training, above 0 and below 1."""
     first_momentum: float = 0.9
-    """Momentum at the start; a run of few thousand steps gets nowhere with 0.99 at once. Ours."""
+    """Momentum at the start; runs of a few thousand steps get nowhere starting at 0.99. Ours."""
     tile: int = 572
     """Height and width of the training tiles in pixels, a valid input size (Fig. 1)."""
     iterations: int = 6000
     """Training steps, one tile each. Ours."""
     learning_rate: float = 5e-3
-    """Learning rate at the final momentum; at a lower one it makes up for that, ten times the rate
-    at 0.9 for 0.99. Ours."""
+    """Learning rate at the final momentum; it scales with 1 - momentum, so that at 0.9 it is ten
+    times that at 0.99. Ours."""
     warmup: int = 100
-    """Iterations in which the learning rate rises from 0; then it falls along a cosine. Ours."""
+    """Iterations over which the learning rate rises from 0; then it falls along a cosine. Ours."""
     clip_norm: float = 1.0
-    """Gradients longer than this are shortened to it; inf lets them be. Ours."""
+    """Norm to which longer gradients are clipped, above 0; inf disables clipping. Ours."""
     class_balance: float = 0.1
-    """w_c goes with the classes' frequencies to the power of minus this, 1 being full balance.
-    The paper balances (Sec. 3) and does not say how far. Ours."""
+    """w_c is proportional to the class's frequency to the power of minus this: 0 for equal weights,
+    1 for full balance. The paper (Sec. 3) does not say how far it balances. Ours."""
     ridge: int = 3
-    """Width in pixels of the ridge of background that is cut where cells touch, odd; 1 for cells of
-    few pixels. Ours: the paper computes it "using morphological operations" (Sec. 3) of no given
+    """Width in pixels, odd, of the ridge of background cut between touching cells; 1 for tiny
+    cells. Ours: the paper computes it "using morphological operations" (Sec. 3) of unstated
     width."""
     margin: int = 0
     """Width in pixels of the border outside the field of interest, where only cells that reach into
-    the field are annotated: background there is learned only near such cells. 50 for most sets of
-    the Cell Tracking Challenge."""
+    the field are annotated: background there is learned only near such cells. 50 for most data sets
+    of the Cell Tracking Challenge."""
     normalisation: Scheme = "standard"
-    """How images are scaled: to mean 0 and deviation 1, by least and greatest value, by type."""
+    """How images are scaled: to mean 0 and standard deviation 1, or minimum and maximum, or the
+    range of the integer type, to 0 and 1."""
     interval: int = 250
     """Iterations between checkpoints, validations and lines of log.csv."""
     seed: int = 0
-    """Determines the initial weights, the tiles and the drop-out."""
+    """Seed of the initial weights, the tiles and the drop-out; 0 or more."""
 
 
 def learning_rate(config: TrainingConfig, iteration: int) -> float:
     """Learning rate of an iteration, counted from 0: a linear rise, then half a cosine to 0.
 
-    While the momentum is lower, each gradient counts for less in all; the rate makes up for that.
+    At a lower momentum each gradient has less effect in total; a higher rate compensates for that.
     """
     rise = min(1.0, (iteration + 1) / max(config.warmup, 1))
     past = max(iteration - config.warmup, 0) / max(config.iterations - config.warmup, 1)
@@ -64,10 +65,10 @@ def learning_rate(config: TrainingConfig, iteration: int) -> float:
 
 
 def momentum(config: TrainingConfig, iteration: int) -> float:
-    """Momentum of an iteration: the number of steps that it averages over rises geometrically.
+    """Momentum of an iteration: 1 / (1 - momentum), the steps averaged over, rises geometrically.
 
     Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013,
-    found that a high momentum must be approached; 1 / (1 - momentum) is the number of steps.
+    found that a high momentum must be approached gradually.
     """
     first, last = 1 - config.first_momentum, 1 - config.momentum
     return 1 - first * (last / first) ** (iteration / config.iterations)

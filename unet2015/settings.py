@@ -1,4 +1,4 @@
-"""Everything that determines a training, and what cannot work."""
+"""Everything that determines a training run, and its validation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .weightmap import WeightMapConfig, check_config, check_ridge
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that determines a run, apart from its data and the precision."""
+    """Everything that determines a run, apart from its data and precision."""
 
     network: UNetConfig = field(default_factory=UNetConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -27,7 +27,7 @@ class Settings:
 
 
 def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
-    """Refuse settings that cannot work, before any time is spent on them."""
+    """Refuse invalid settings, before any time is spent on them."""
     config = settings.training
     for name, least in [("iterations", 1), ("interval", 1), ("warmup", 0), ("seed", 0)]:
         value = getattr(config, name)
@@ -47,7 +47,7 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
     check_config(settings.weight_map)
     if settings.network.num_classes != 2:
         raise InputError(
-            f"num_classes is {settings.network.num_classes}: cells and background are 2 classes."
+            f"num_classes is {settings.network.num_classes}: it must be 2, background and cells."
         )
     augment.check(settings.augmentation)
     for frame in frames:
@@ -55,6 +55,6 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
         if len(frame.image) != settings.network.in_channels:
             raise InputError(
                 f"{frame.name} has {len(frame.image)} channels, the network takes "
-                f"{settings.network.in_channels}: all frames must have as many, and from Python "
-                "UNetConfig(in_channels=...) says how many."
+                f"{settings.network.in_channels}: all frames must have the same number; from "
+                "Python, set it with UNetConfig(in_channels=...)."
             )

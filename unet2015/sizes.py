@@ -1,12 +1,12 @@
 """Which image sizes the valid convolutions accept, and how much they take off.
 
 Every 3x3 convolution without padding takes one pixel off each side, every pooling halves the
-size, every up-convolution doubles it, and each pooling must see an even size. All of that comes
-down to three lines of arithmetic: with ``depth`` poolings
+size, every up-convolution doubles it, and each pooling needs an even size. All of that comes down
+to three lines of arithmetic: with ``depth`` poolings
 
 * ``input = output + 2 * border``,
 * ``border = 2 * (3 * 2**depth - 2)``, which is 92 for the paper's depth of 4,
-* ``output`` is a multiple of ``2**depth`` and 4 more; for 4 that is 4, 20, 36, ..., 388, ...
+* ``output`` is 4 more than a multiple of ``2**depth``: for depth 4, it is 4, 20, ..., 388, ...
 """
 
 from __future__ import annotations

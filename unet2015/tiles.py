@@ -1,8 +1,8 @@
 """The overlap-tile strategy of Fig. 2 as pure geometry.
 
-An image is covered by tiles of one size. Each tile has a region that is *read*, which reaches
-`border` pixels further on every side and may lie partly outside the image, where it is filled by
-mirroring, and a region that is *written*. Every pixel of the image is written by exactly one tile.
+An image is covered by tiles of one size. Each tile *writes* a region of the image, and *reads* one
+that reaches `border` pixels further on every side, mirrored where it lies outside the image. Every
+pixel of the image is written by exactly one tile.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Tile(NamedTuple):
     top, left : int
         Where the network's output for this tile begins.
     height, width : int
-        How much of that output is written: less than all of it where tiles overlap and where the
-        image ends.
+        How much of that output is written: less than all of it where tiles overlap or the image
+        ends.
     """
 
     top: int
@@ -80,14 +80,14 @@ class TileGrid:
 
     @property
     def input(self) -> tuple[int, int]:
-        """Height and width of what is read for one tile."""
+        """Height and width of the region read for one tile."""
         return self.output[0] + 2 * self.border, self.output[1] + 2 * self.border
 
     @property
     def stride(self) -> tuple[int, int]:
         """Distance between tiles: blocks of this size are each written by a single tile.
 
-        A last tile that is longer, by less than a step, also writes the block at the edge.
+        The last tile may be longer, by less than a step, to also write the block at the edge.
         """
         return self.output[0] // self.step * self.step, self.output[1] // self.step * self.step
 
@@ -107,7 +107,7 @@ class TileGrid:
     def _intervals(self, axis: int) -> list[tuple[int, int]]:
         """Offset and written length of the tiles along one axis."""
         size, output, stride = self.shape[axis], self.output[axis], self.stride[axis]
-        # A last tile that reaches the end needs no successor, though it is longer than the stride.
+        # A tile that reaches the end is the last, even if it is longer than the stride.
         offsets = range(0, max(size - output, 0) + stride, stride)
         return [
             (offset, (size if offset == offsets[-1] else offset + stride) - offset)
@@ -116,7 +116,7 @@ class TileGrid:
 
 
 class Source(Protocol):
-    """An image that can be read by region: an array in memory, or a file that does not fit."""
+    """An image that can be read by region: an array in memory, or a file larger than that."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -129,7 +129,7 @@ class Source(Protocol):
 class ArraySource:
     """An array, (channels, height, width) or (height, width), as a source of regions.
 
-    One of Zarr, Dask or HDF5 is read region by region.
+    Arrays of Zarr, Dask and HDF5 are read region by region.
     """
 
     def __init__(self, image: Any) -> None:
@@ -161,10 +161,10 @@ class ArraySource:
 
 
 def mirror(positions: range | NDArray[np.intp], size: int) -> NDArray[np.intp]:
-    """Positions inside an axis that mirroring at its ends gives for `positions`.
+    """Map positions into an axis by mirroring at its ends.
 
-    The edge pixel itself is not repeated, as in the authors' code (NumPy's ``reflect``), and the
-    reflection goes on to and fro where the axis is shorter than the border.
+    The edge pixel itself is not repeated, as in the authors' code (NumPy's ``reflect``). Positions
+    beyond the first reflection are reflected repeatedly.
 
     Parameters
     ----------
@@ -184,12 +184,12 @@ def mirror(positions: range | NDArray[np.intp], size: int) -> NDArray[np.intp]:
 
 
 def read_mirrored(source: Source, rows: range, columns: range) -> NDArray[Any]:
-    """Read a region that may lie partly outside the image, mirroring what is missing.
+    """Read a region that may lie partly outside the image, where it is mirrored.
 
     Parameters
     ----------
     source : Source
-        The image; only the part that is needed is read.
+        The image; only the needed part is read.
     rows, columns : range
         The region, which may begin below 0 and end beyond the image.
 

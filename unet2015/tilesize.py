@@ -1,9 +1,9 @@
-"""How large the tiles of an image should be: a model of their cost, and the memory that is free.
+"""How large the tiles of an image should be, by a model of their cost and by the free memory.
 
 A tile recomputes the border that it shares with its neighbours. With b pixels of border and an
-output of n x n pixels, a U-Net computes about 1 + 1.4 b / n times what an endless tile would for
-each pixel of output (counted for depths 1 to 5; 1.36 times for the paper's 388). Larger tiles waste
-less, but their maps leave a CPU's caches and take memory. So tiles are about as small as a given
+output of n x n pixels, a U-Net does about 1 + 1.4 b / n times the work of an infinite tile for each
+pixel of output (counted for depths 1 to 5; 1.36 times for the paper's 388). Larger tiles waste
+less, but their maps outgrow a CPU's caches and take memory. So tiles are about as small as a given
 waste allows, all of one size.
 """
 
@@ -20,21 +20,21 @@ from .tiles import TileGrid
 from .unet import UNet
 
 WASTE, GPU_WASTE = 0.15, 0.05
-"""Share of the work that recomputes borders, for tiles of the size that is wanted. A GPU has the
-memory for large tiles and needs them to be busy."""
+"""Work wasted on recomputing borders, relative to the rest, at the preferred tile size. A GPU has
+the memory for large tiles and needs them to be busy."""
 WASTE_PER_BORDER = 1.4
 LEAST_OUTPUT = 768
-"""Smaller tiles are not worth the calls."""
+"""Smallest preferred output in pixels: smaller tiles are not worth the calls."""
 MEMORY_SHARE = 0.4
-"""Share of the free memory that the network's maps for one tile may take."""
+"""Share of the free memory that the feature maps of a tile may take."""
 BYTES_PER_CHANNEL = 4 * 10
-"""Memory for a pixel of the input and a base channel. The widest moment is the last level of the
-expanding path: the skip, the up-convolution's map, their concatenation and one result, six float32
-in all, and up to ten with the gaps that `keep_memory` leaves (measured)."""
+"""Memory for each input pixel and base channel. It peaks at the last level of the expanding path:
+the skip, the up-convolution's map, their concatenation and one result, six float32 in all, and up
+to ten with the fragmentation by `keep_memory` (measured)."""
 LARGEST_MAP = 2**31 - 1
-"""Elements that a map may have: libraries for GPUs count them in 32 bits."""
+"""Most elements of a map: GPU libraries index them with 32 bits."""
 WIDEST_MAP = 3
-"""Channels of the widest map, the last concatenation of ``preset="release"``, by base channel."""
+"""Channels of the widest map, the last concatenation of ``preset="release"``, per base channel."""
 CONTAINERS = (
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     (
@@ -44,8 +44,8 @@ CONTAINERS = (
         "total_inactive_file",
     ),
 )
-"""Where Linux tells a container, under /sys/fs/cgroup, how much memory it may use and does use, and
-how much of that is copies of files (under the last name)."""
+"""Files under /sys/fs/cgroup with a container's memory limit, usage and statistics, and the
+statistic that counts reclaimable copies of files; for cgroup v2 and v1."""
 CPU = torch.device("cpu")
 
 
@@ -65,25 +65,25 @@ def tile_grid(
     network : UNet
         Determines border, step and valid sizes.
     tile : int, optional
-        Height and width of what the network sees at once; by default as large as pays and as the
-        memory allows.
+        Height and width of the network's input in pixels; by default chosen by cost and free
+        memory.
     device : torch.device
-        Where the network runs: its memory counts.
+        Where the network runs, and whose free memory counts.
     processes : int
-        How many run the network at once on this machine and share its memory.
+        Processes that run the network at once on this machine and share its memory.
 
     Raises
     ------
     InputError
-        If `tile` is not a valid input size that is large enough to move by a step.
+        If `tile` is not a valid input size, or too small to move by a step.
     """
     height, width = shape
     if tile is not None:
         side = network.output_size(tile)
         if side < network.step:
             raise InputError(
-                f"tiles of {tile} pixels cannot move in steps of {network.step}: the smallest that "
-                f"can have {network.valid_input_size(network.step)}."
+                f"tiles of {tile} pixels cannot move in steps of {network.step}: use at least "
+                f"{network.valid_input_size(network.step)}."
             )
         output = (side, side)
     else:
@@ -98,8 +98,8 @@ def tile_grid(
 
 
 def _output_for(size: int, network: UNet, wanted: int, largest: int) -> int:
-    """Output height or width of equal tiles that just cover `size`, near what is wanted."""
-    rest = _smallest_output(network) % network.step  # tiles move by their output without this
+    """Output size, near `wanted`, of equal tiles that just cover `size`; at most `largest`."""
+    rest = _smallest_output(network) % network.step  # tiles move by their output minus this
     inside = max(size - rest, 1)
     count = max(round(size / wanted), math.ceil(inside / (largest - rest)), 1)
     return math.ceil(inside / (count * network.step)) * network.step + rest
@@ -111,7 +111,7 @@ def _smallest_output(network: UNet) -> int:
 
 
 def _largest_output(network: UNet, memory: int) -> int:
-    """Largest output whose maps can be counted and take no more than a share of some memory."""
+    """Largest output whose maps fit 32-bit indices and MEMORY_SHARE of some memory."""
     bytes_per_pixel = BYTES_PER_CHANNEL * network.config.base_channels
     countable = LARGEST_MAP // (WIDEST_MAP * network.config.base_channels)
     side = math.isqrt(min(int(MEMORY_SHARE * memory) // bytes_per_pixel, countable))
@@ -121,7 +121,7 @@ def _largest_output(network: UNet, memory: int) -> int:
 
 
 def _free_memory(device: torch.device) -> int:
-    """Bytes of memory that are free, at most a container's limit; 4 GiB where nothing tells."""
+    """Bytes of free memory, within a container's limit; 4 GiB where that is unknown."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached
@@ -134,7 +134,7 @@ def _free_memory(device: torch.device) -> int:
 
 
 def _free_in_container(folder: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes of memory that this container may still use; as good as endless outside of one."""
+    """Bytes of memory that this container may still use; 2**63 without a container or limit."""
     for limit, used, parts, copies in CONTAINERS:
         if not (folder / limit).exists():
             continue

@@ -1,4 +1,4 @@
-"""Greedy overlap tracking of numbered cells, as the authors did with their results in 2015.
+"""Greedy overlap tracking of labelled cells, as the authors did with their results in 2015.
 
 Gaps and divisions are ours.
 """
@@ -15,7 +15,7 @@ from .errors import InputError
 from .metrics import Overlaps, overlap_table
 
 LARGEST_TRACK = 2**16 - 1
-"""The challenge's masks are 16-bit."""
+"""Largest number of a track: the challenge's masks are 16-bit."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,19 @@ class TrackingConfig:
     """Settings of the tracker. The authors published none: these are ours."""
 
     min_overlap: float = 0.1
-    """A cell goes on as the object that it shares most with, if their intersection over union is at
-    least this much."""
+    """Smallest intersection over union, above 0 and up to 1, with which a cell continues as an
+    object of a later frame."""
     max_gap: int = 2
-    """Frames for which a cell may be lost and still be found again."""
+    """Frames for which a cell may be missing and still be found again; 0 or more."""
     division_overlap: float = 0.3
-    """A cell divides if a second, new object has at least this share of its area on the cell as it
-    was a frame before."""
+    """A cell divides if a second, new object has at least this share of its own area, above 0 and
+    up to 1, on the cell's mask in the frame before."""
     min_daughter: float = 0.3
-    """Of two daughters, the smaller has at least this share of the area of the larger."""
+    """Smallest area of a daughter relative to the larger one, above 0 and up to 1."""
 
 
 class Tracker:
-    """Link the cells of one frame after the other.
+    """Link the cells of a sequence, frame by frame.
 
     Parameters
     ----------
@@ -43,22 +43,22 @@ class Tracker:
 
     Notes
     -----
-    Pairs of a track of the last frame and an object of the new one are taken in the order of
-    falling intersection over union, each track and each object once. Objects left over are compared
-    in the same way with the last masks of tracks that were lost a few frames ago. An object still
-    left over that lies on the last mask of a track that went on is its daughter: that track ends,
-    and both objects begin tracks with it as parent. All other objects begin tracks.
+    Tracks of the last frame are matched to objects of the new one by decreasing intersection over
+    union, each at most once. Unmatched objects are compared in the same way with the last masks of
+    tracks lost a few frames ago. An object still unmatched that lies on the last mask of a
+    continued track is its daughter: that track ends, and both objects start tracks with it as
+    parent. All other objects start tracks.
 
-    In the challenge's format a track is there in every frame from its first to its last; a cell
-    found again after a gap therefore begins a track with the lost one as parent.
+    The challenge's format allows no gaps in a track, so a cell found again after a gap starts a
+    track with the lost one as parent.
 
-    Kept in memory are two label images: the last frame, and the masks of the lost tracks, where the
-    one lost last hides what is under it.
+    Two label images are kept in memory: the last frame, and the masks of lost tracks, of which the
+    most recent hides those under it.
 
     Raises
     ------
     InputError
-        If a setting is out of its range.
+        If a setting is out of range.
 
     Examples
     --------
@@ -86,22 +86,22 @@ class Tracker:
         return np.array(self._rows, np.int64).reshape(-1, 4)
 
     def link(self, labels: ArrayLike) -> NDArray[np.uint16]:
-        """Number the objects of the next frame by their tracks.
+        """Relabel the objects of the next frame by their tracks.
 
         Parameters
         ----------
         labels : integer array (H, W)
-            Objects of the frame, numbered in any way, 0 = background.
+            Objects of the frame with arbitrary labels, 0 = background.
 
         Returns
         -------
         uint16 array (H, W)
-            The same objects, numbered by their tracks.
+            The same objects, labelled by their tracks.
 
         Raises
         ------
         InputError
-            If the frame has another shape than the one before, or there are too many tracks.
+            If the frame's shape differs from the one before, or there are too many tracks.
         """
         current = np.asarray(labels)
         if self._frame < 0:
@@ -128,7 +128,7 @@ class Tracker:
         for track in track_of.values():
             self._rows[track - 1][2] = self._frame
 
-        # A lookup by position: labels may be far larger than their number.
+        # A lookup by position: labels may be far larger than their count.
         numbers = np.array([0, *(track_of[label] for label in objects)], np.int64)
         position = np.searchsorted(to_last.segmented_labels, current, side="right")
         numbered = numbers[position]
@@ -139,8 +139,8 @@ class Tracker:
         label = len(self._rows) + 1
         if label > LARGEST_TRACK:
             raise InputError(
-                f"there are more than {LARGEST_TRACK} tracks, and the challenge's masks hold no "
-                "larger number: track a part of the sequence, or remove specks from the masks."
+                f"there are more than {LARGEST_TRACK} tracks, the most that the challenge's masks "
+                "can number: track a part of the sequence, or remove specks from the masks."
             )
         self._rows.append([label, self._frame, self._frame, parent])
         return label
@@ -169,7 +169,7 @@ class Tracker:
                 yield (label, sister), mother
 
     def _remember(self, numbered: NDArray[np.int64]) -> None:
-        """Keep the frame, and the masks of tracks that were in the last one and are not in it."""
+        """Keep this frame, and the masks of tracks lost at most `max_gap` frames ago."""
         ends = np.array([0, *(row[2] for row in self._rows)], np.int64)
         heirless = np.ones(ends.size, bool)
         heirless[[row[3] for row in self._rows]] = False
@@ -192,7 +192,7 @@ def _checked(config: TrackingConfig) -> TrackingConfig:
 
 
 def _greedy(table: Overlaps, least: float, taken: set[int]) -> dict[int, int]:
-    """Give objects that are not taken the track with which they share most, both once."""
+    """Match tracks and objects that are not taken by decreasing overlap, each at most once."""
     iou = table.iou
     track_of: dict[int, int] = {}
     used: set[int] = set()

@@ -36,11 +36,11 @@ from .unet import UNet
 logger = logging.getLogger(__name__)
 
 EXPLODED = 1000.0
-"""No loss that is going to fall is above this; it begins near 1."""
+"""A loss above this has diverged; it starts near 1."""
 ADAPTED_TO = 4
-"""Tiles that the initial weights are adapted to."""
+"""Number of tiles that the initial weights are adapted to."""
 LOOK_EVERY = 10
-"""Iterations between looks at the loss; each look makes a GPU wait."""
+"""Iterations between checks of the loss; each makes a GPU wait."""
 
 
 def train(
@@ -53,7 +53,7 @@ def train(
     deadline: float = math.inf,
     build: Callable[..., UNet] = UNet,
 ) -> Model:
-    """Train a network, leaving its model, checkpoints and log in a folder.
+    """Train a network, and write its model, checkpoint and log to a folder.
 
     Parameters
     ----------
@@ -64,31 +64,31 @@ def train(
     settings : Settings
         Network, training, augmentation and weight map.
     engine : Engine, optional
-        The device and precision to train with, see `choose_engine`, which is the default.
+        Device and precision; by default those of `choose_engine`.
     resume : bool
-        Go on with the run in the folder. The result is that of a run without interruption, on a CPU
-        to the last bit.
+        Resume the run in the folder. The result is that of an uninterrupted run, on a CPU with as
+        many threads to the last bit.
     validate : callable, optional
-        Gives the SEG of a model on a validation sequence; called at each interval.
+        Returns the validation SEG of a model; called at each interval.
     deadline : float
-        Time on `time.monotonic` after which the run stops at the next checkpoint, to be resumed.
+        Time of `time.monotonic` after which the run stops at the next checkpoint, to be resumed.
     build : callable
-        Makes the network from the fields of `UNetConfig`; for experiments with other networks.
+        Builds the network from the fields of `UNetConfig`; for experiments with other networks.
 
     Returns
     -------
     Model
-        The network as far as it is trained, in evaluation mode.
+        The network in evaluation mode, only partly trained after `deadline`.
 
     Raises
     ------
     InputError
-        If there is no cell, the settings cannot work, the folder holds another run, or the loss
-        explodes.
+        If there is no cell, the settings are invalid, the folder holds another run, or the loss
+        diverges.
     """
     frames, engine = list(frames), engine or choose_engine()
     if not all(isinstance(frame, AnnotatedFrame) for frame in frames):
-        raise InputError("train takes frames as `annotated_frame` makes them of image and labels.")
+        raise InputError("train takes frames made by `annotated_frame` of image and labels.")
     check(settings, frames)
     require_cells(frames, "the training set")
     warn_of_masks(frames)
@@ -96,7 +96,7 @@ def train(
     with torch.random.fork_rng([engine.device] if engine.device.type == "cuda" else []):
         torch.manual_seed(config.seed % 2**63)
         network = build(**dataclasses.asdict(settings.network))
-        network.output_size(config.tile)  # refuses a tile that is not valid
+        network.output_size(config.tile)  # raises if the tile is not valid
         engine.place(network, training=True)
         known = {"precision": engine.precision, DATA: digest(frames)}
         with Run(Path(folder), {**dataclasses.asdict(settings), **known}, resume) as run:
@@ -125,7 +125,7 @@ def _iterate(
     validate: Callable[[Model], float] | None,
     deadline: float,
 ) -> None:
-    """Learn from one tile after the other, and leave a checkpoint at each interval."""
+    """Train on one tile after the other, and write a checkpoint at each interval."""
     config, start = step.config, tiles.start
     losses: list[Tensor] = []
     began = time.perf_counter()
@@ -155,7 +155,7 @@ def _iterate(
 
 
 def digest(frames: Sequence[AnnotatedFrame]) -> str:
-    """Identify a training set."""
+    """Hash of the images and annotations of a training set."""
     found = hashlib.sha256()
     for frame in frames:
         for array in (frame.image, frame.labels, frame.ignore):
@@ -176,14 +176,14 @@ class _Step:
         self.config, self.engine = config, engine
 
     def __call__(self, iteration: int, sample: Sequence[Tensor]) -> Tensor:
-        """Do the step; the loss comes back on the device, infinite if the gradient is."""
+        """Take the step; return the loss on the device, infinite if the gradient is not finite."""
         image, target, weight = (part.to(self.engine.device, non_blocking=True) for part in sample)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, iteration)
             group["momentum"] = momentum(self.config, iteration)
         try:
             loss = self._gradients(iteration, image, target, weight)
-        except Exception as error:  # the way back is compiled when it is first gone
+        except Exception as error:  # the backward pass is compiled the first time it runs
             if not self.run.fall_back(error):
                 raise
             loss = None
@@ -195,7 +195,7 @@ class _Step:
 
     def _gradients(self, iteration: int, image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Compute the loss and its gradients."""
-        # Drop-out depends on the iteration alone, so that a resumed run repeats it.
+        # Drop-out depends only on seed and iteration, so that a resumed run repeats it.
         torch.manual_seed((self.config.seed * 1_000_003 + iteration) % 2**63)
         with self.engine.autocast():
             logits = self.run(image.to(memory_format=self.engine.memory_format(training=True)))
@@ -206,9 +206,9 @@ class _Step:
 
 
 class _Tiles:
-    """The training tiles from an iteration on, made ahead in threads; measures the waiting.
+    """Training tiles from an iteration on, prepared in threads; measures the time spent waiting.
 
-    Each tile is a function of the seed and the iteration alone.
+    Each tile depends only on the seed and the iteration.
     """
 
     def __init__(
@@ -250,13 +250,13 @@ class _Tiles:
 
 
 def _look(losses: list[Tensor], done: int, config: TrainingConfig) -> float:
-    """Mean of some losses, if it is a reasonable number."""
+    """Mean of some losses; raises if it shows that training has diverged."""
     loss = float(torch.stack(losses).mean())
     if not loss < EXPLODED:
         raise InputError(
-            f"the loss is {loss:.3g} after {done} iterations: the training has diverged. "
-            f"Lower --learning-rate (it is {config.learning_rate:g}), lengthen --warmup or take a "
-            f"larger --tile (it is {config.tile})."
+            f"training has diverged, with a loss of {loss:.3g} after {done} iterations: lower "
+            f"--learning-rate (now {config.learning_rate:g}), lengthen --warmup, or use a larger "
+            f"--tile (now {config.tile})."
         )
     return loss
 
@@ -264,7 +264,7 @@ def _look(losses: list[Tensor], done: int, config: TrainingConfig) -> float:
 def _validate(validate: Callable[[Model], float] | None, model: Model, done: int) -> float | None:
     if validate is None:
         return None
-    # A copy, since prediction changes the memory format, and with it the last digits of training.
+    # A copy: prediction changes the memory format, and with it the last digits of training.
     score = validate(dataclasses.replace(model, network=copy.deepcopy(model.network).eval()))
     logger.info("%d iterations: validation SEG %.4f", done, score)
     return score

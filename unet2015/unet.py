@@ -19,7 +19,7 @@ from .errors import InputError
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """What determines the network. The defaults are the paper's (Sec. 2, Fig. 1; Sec. 3.1)."""
+    """Architecture of the network. The defaults are the paper's (Sec. 2, Fig. 1; Sec. 3.1)."""
 
     in_channels: int = 1
     """Channels of the input image."""
@@ -30,7 +30,7 @@ class UNetConfig:
     depth: int = 4
     """Number of 2x2 max-poolings."""
     dropout: float = 0.5
-    """Drop-out probability at the end of the contracting path (Sec. 3.1)."""
+    """Drop-out probability at the end of the contracting path (Sec. 3.1), from 0 to below 1."""
     preset: Literal["paper", "release"] = "paper"
     """Up-convolutions as printed in the paper, or as in the code released with it."""
 
@@ -43,8 +43,8 @@ class UNet(nn.Module):
     in_channels, num_classes, base_channels, depth, dropout, preset
         See `UNetConfig`. With the defaults: 31,030,658 parameters, 23 convolutional layers.
 
-        ``preset="paper"`` (the default, because it is what the paper says and what its readers
-        count) has up-convolutions that halve the channels and no ReLU after them.
+        ``preset="paper"`` follows the text of the paper: up-convolutions halve the channels and
+        have no ReLU after them.
         ``preset="release"`` follows the network that the authors released: a ReLU after each
         up-convolution, and a last up-convolution that keeps its ``2 * base_channels`` channels;
         31,100,354 parameters.
@@ -127,7 +127,7 @@ class UNet(nn.Module):
         x = image  # shapes for base 64, depth 4:  1 x 572 x 572
         for level in range(depth):
             x = self.contracting[level](x)  # 64 x 568 x 568 ... 512 x 64 x 64
-            if level == depth - 1:  # Sec. 3.1; the release drops out before the skip branches off
+            if level == depth - 1:  # Sec. 3.1; before the skip branches off, as in the release
                 x = self.dropout(x)
             skips.append(x)
             x = self.pool(x)  # 64 x 284 x 284 ... 512 x 32 x 32
