@@ -248,7 +248,7 @@ def test_a_gpu_gives_the_same_probabilities(dtype, most, mean, backend, caplog):
     apart = np.abs(predict(image, net, tile=204, engine=engine) - expected)
     assert apart.max() < most
     assert apart.mean() < mean
-    assert "going on without" not in caplog.text
+    assert "continuing without" not in caplog.text
 
 
 def test_tiles_in_flight_come_with_their_own_pixels(monkeypatch):

@@ -45,8 +45,8 @@ class TrainingConfig:
     the field are annotated: background there is learned only near such cells. 50 for most data sets
     of the Cell Tracking Challenge."""
     normalisation: Scheme = "standard"
-    """How images are scaled: to mean 0 and standard deviation 1, or minimum and maximum, or the
-    range of the integer type, to 0 and 1."""
+    """How images are scaled: standard, to mean 0 and standard deviation 1; minmax, minimum to 0 and
+    maximum to 1; range, the range of the integer type to [0, 1]."""
     interval: int = 250
     """Iterations between checkpoints, validations and lines of log.csv."""
     seed: int = 0

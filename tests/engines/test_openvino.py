@@ -102,7 +102,7 @@ def test_what_fails_in_it_is_told_and_pytorch_goes_on(model, image, monkeypatch,
     found = predict(image, model, tile=108, engine=CPU._replace(backend="openvino"))
     np.testing.assert_array_equal(found, predict(image, model, tile=108, engine=CPU))
     assert caplog.messages == [
-        "OpenVINO fails (no such instruction and much more): going on without it."
+        "OpenVINO failed (no such instruction and much more): continuing without it."
     ]
 
 

@@ -1,1 +1,1 @@
-"""What runs the network: device, precision, PyTorch or something faster, and its memory."""
+"""What runs the network: device, precision, backend and memory."""

@@ -1,8 +1,8 @@
-"""Memory that is freed stays with the process, instead of going back and forth to the kernel.
+"""Keep freed memory in the process, instead of returning it to the kernel.
 
-The maps of a tile have megabytes each. The C library of Linux (glibc) asks the kernel for each of
-them anew and gives it back at once, and the kernel clears every page each time: up to a third of
-the time of a prediction on a CPU.
+The feature maps of a tile take megabytes each. The C library of Linux (glibc) requests each from
+the kernel and returns it at once, and the kernel clears every page each time: up to a third of the
+time of a prediction on a CPU.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def keep_memory() -> bool:
-    """Let this process keep the memory that it frees, and use it again.
+    """Make this process keep and reuse the memory that it frees.
 
-    It holds for the whole process until that ends, so this is for programs to call: the command
-    line does, a library should not. A network on a CPU is up to 1.4 times as fast, if the main
-    thread runs it; other threads gain less. Its results stay the same. The process may grow by half
-    or more, and gives nothing back before it ends.
+    This affects the whole process until it ends, so programs should call it, as the command line
+    does, and libraries should not. A network on a CPU runs up to 1.4 times as fast in the main
+    thread; other threads gain less. Results stay the same. The process may grow by half or more,
+    and keeps freed memory until it ends.
 
     Returns
     -------
     bool
-        Whether glibc has taken the settings. Other C libraries are left as they are, and so is a
-        process whose environment has settings of ``malloc``: ``MALLOC_...``, ``GLIBC_TUNABLES``.
+        Whether glibc accepted the settings. Nothing is changed with other C libraries, or where the
+        environment already configures ``malloc`` (``MALLOC_...``, ``GLIBC_TUNABLES``).
     """
     chosen = any(name.startswith("MALLOC_") for name in os.environ)
     if chosen or "malloc" in os.environ.get("GLIBC_TUNABLES", "") or not _is_glibc():
@@ -38,7 +38,7 @@ def keep_memory() -> bool:
 
 
 def kept_memory() -> int:
-    """Bytes that this process has freed and kept, as far as glibc (from 2.33) tells."""
+    """Bytes that this process has freed and kept, as reported by glibc from 2.33; otherwise 0."""
     if not _is_glibc() or not hasattr(ctypes.CDLL(None), "mallinfo2"):
         return 0
     ask = ctypes.CDLL(None).mallinfo2
@@ -47,7 +47,7 @@ def kept_memory() -> int:
 
 
 class _Mallinfo2(ctypes.Structure):
-    """What glibc's ``mallinfo2`` gives, from its ``malloc.h``."""
+    """The result of glibc's ``mallinfo2``, from its ``malloc.h``."""
 
     _fields_ = [
         (name, ctypes.c_size_t)

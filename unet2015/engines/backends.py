@@ -1,6 +1,6 @@
-"""Faster ways to run a network than PyTorch as it comes: torch.compile and OpenVINO.
+"""Faster ways to run a network than plain PyTorch: torch.compile and OpenVINO.
 
-Whatever fails in them is told in one line, and PyTorch goes on.
+If they fail, that is logged in one line, and PyTorch takes over.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ Backend = Literal["torch", "compile", "openvino"]
 NAMES: dict[Backend, str] = {"compile": "torch.compile", "openvino": "OpenVINO"}
 
 Run = Callable[[Tensor], Tensor]
-"""Takes and gives a tensor as a network does."""
+"""Maps a tensor to a tensor, like a network."""
 
 
 REASON_LENGTH = 300
-"""Characters of a compiler's complaint that are told."""
+"""Characters of a compiler's error message to log."""
 
 
 class WithFallback:
-    """Run a network in a fast way, and as it is from the first failure on.
+    """Run a network on a fast backend, and without it from the first failure on.
 
     Parameters
     ----------
     fast : callable
-        Computes what the network does.
+        Computes the same as the network.
     network : nn.Module
         The network.
     name : str
-        What to call the fast way.
+        The backend, for messages.
     """
 
     def __init__(self, fast: Run, network: nn.Module, name: str) -> None:
@@ -50,47 +50,47 @@ class WithFallback:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Compute the output."""
-        run = self._run  # another thread may leave the fast way meanwhile
+        run = self._run  # another thread may fall back meanwhile
         try:
             return run(image)
-        except Exception as error:  # whatever a compiler raises
+        except Exception as error:  # compilers may raise anything
             if run is self._network or not self.fall_back(error):
                 raise
         return self._network(image)
 
     def fall_back(self, error: Exception) -> bool:
-        """Leave the fast way because of an error; False if there is nothing to be gained by it."""
+        """Stop using the backend because of an error; False if that would not help."""
         if self._plain or isinstance(error, torch.OutOfMemoryError):
             return False
         if self._run is not self._network:
-            logger.warning("%s fails (%s): going on without it.", self._name, _reason(error))
+            logger.warning("%s failed (%s): continuing without it.", self._name, _reason(error))
             self._run = self._network
         return True
 
 
 def _reason(error: Exception) -> str:
-    """What an error says, but for lines as long as a compiler's command."""
+    """The message of an error, without overlong lines such as a compiler's command."""
     lines = str(error).splitlines()
     telling = [line for line in lines if len(line) <= REASON_LENGTH] or lines
     return " ".join(" ".join(telling).split())[:REASON_LENGTH] or type(error).__name__
 
 
 def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> WithFallback:
-    """Prepare a network to be run; the last one is kept, so that a job in batches compiles once.
+    """Prepare a network to run; the last one is cached, so that a job in batches compiles once.
 
     Parameters
     ----------
     network : nn.Module
-        On its device, in evaluation mode for OpenVINO, which sees new weights only if PyTorch
-        counts their versions: not what is changed through ``.data``.
+        On its device, in evaluation mode for OpenVINO, which misses changes of the weights that
+        PyTorch does not count as new versions, such as through ``.data``.
     dtype : torch.dtype
         Precision of the convolutions, float32 or bfloat16.
     backend : {"torch", "compile", "openvino"}
-        In which way.
+        How to run it.
     """
     if backend == "torch":
         return WithFallback(network, network, "PyTorch")
-    # OpenVINO takes the weights over; torch.compile sees it when they change.
+    # OpenVINO copies the weights; torch.compile sees when they change.
     weights = network.state_dict().values() if backend == "openvino" else ()
     state = tuple((part.data_ptr(), part._version) for part in weights)
     return _prepared(network, dtype, backend, state)

@@ -1,4 +1,4 @@
-"""Where and in which precision the network runs."""
+"""Device, precision and backend of the network."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Precision = Literal["auto", "float32", "bfloat16"]
 BackendName = Literal["auto", "torch", "compile", "openvino"]
 
 OPENVINO_PAYS = 150e6
-"""Pixels from which a network of 16 channels runs so much faster that two or three seconds to
-prepare OpenVINO pay, with the memory kept; the work of a pixel grows with the square of these."""
+"""Pixels from which OpenVINO saves more than its two or three seconds of preparation, for 16 base
+channels and with `keep_memory`; the work per pixel grows with the square of the channels."""
 OPENVINO_PAYS_WITH_AMX = 30e6
 """The same in AMX's bfloat16."""
 COMPILING_PAYS = 600e6
 """The same for torch.compile, which takes half a minute."""
 COMPILING_PAYS_ON_GPU = 400e9
-"""The same on a GPU, estimated, not measured: a minute and a half to compile, which saves a quarter
-of six minutes of 100 TFLOP each second."""
+"""The same on a GPU, estimated, not measured: compiling takes a minute and a half, and saves a
+quarter of six minutes at 100 TFLOP/s."""
 PASSES = 3
-"""Predictions of a tile that cost what a training step does, there and back."""
+"""Cost of a training step, forward and backward, in predictions of a tile."""
 
 
 class Engine(NamedTuple):
@@ -38,7 +38,7 @@ class Engine(NamedTuple):
     device: torch.device
     dtype: torch.dtype = torch.float32
     backend: Backend = "torch"
-    """What runs the network when it predicts."""
+    """What runs the network in prediction."""
 
     @property
     def precision(self) -> str:
@@ -50,9 +50,9 @@ class Engine(NamedTuple):
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def place(self, network: nn.Module, training: bool = False) -> nn.Module:
-        """Bring a network to the device, in the memory format that suits it.
+        """Move a network to the device, in the memory format that suits it.
 
-        Float32 on a GPU switches TF32 off in this process: it has 10 bits of mantissa.
+        Float32 on a GPU switches TF32 off in this process: it has only 10 bits of mantissa.
         """
         if self.device.type == "cuda" and self.dtype == torch.float32:
             torch.backends.cudnn.allow_tf32 = False
@@ -60,24 +60,24 @@ class Engine(NamedTuple):
         return network.to(self.device, memory_format=self.memory_format(training))  # type: ignore[call-overload]
 
     def memory_format(self, training: bool = False) -> torch.memory_format:
-        """Channels last, but for training in float32 on a CPU: the way back is slower in it."""
+        """Channels last, except in float32 training on a CPU: its backward pass is slower so."""
         slower = training and self.dtype == torch.float32 and self.device.type == "cpu"
         return torch.contiguous_format if slower else torch.channels_last
 
     @property
     def ahead(self) -> int:
-        """Images that are sent before the result of one is waited for: a GPU has a queue."""
+        """Images to send before waiting for the result of one: a GPU has a queue."""
         return 1 if self.device.type == "cuda" else 0
 
     def send(self, images: Tensor) -> Tensor:
-        """Bring images to the device as float32; a GPU takes them when it gets there."""
+        """Move images to the device as float32; on a GPU, asynchronously."""
         if self.device.type == "cuda":
             images = images.pin_memory()
         images = images.to(self.device, torch.float32, non_blocking=True)
         return images.contiguous(memory_format=self.memory_format())
 
     def fetch(self, result: Tensor) -> Callable[[], NDArray[Any]]:
-        """Begin to copy a result from the device; the function that comes back waits for it."""
+        """Start copying a result from the device; the returned function waits for it."""
         if self.device.type != "cuda":
             return result.cpu().numpy
         copy = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
@@ -93,7 +93,7 @@ class Engine(NamedTuple):
 
     @property
     def gains_by_compiling(self) -> bool:
-        """Whether torch.compile makes networks faster, and can: on GPUs, and in AMX's bfloat16.
+        """Whether torch.compile works and makes networks faster: on GPUs, and in AMX's bfloat16.
 
         In float32 on a CPU, and in AVX-512's bfloat16, it gains nothing (measured).
         """
@@ -101,7 +101,7 @@ class Engine(NamedTuple):
         return fast and can_compile(self.device)
 
     def compiling_pays(self, pixels: int, base_channels: int) -> bool:
-        """Whether torch.compile saves more than it takes in a job of so many pixels."""
+        """Whether torch.compile saves more time than it takes, for a job of this many pixels."""
         enough = COMPILING_PAYS_ON_GPU if self.device.type == "cuda" else COMPILING_PAYS
         return _work(pixels, base_channels) >= enough and self.gains_by_compiling
 
@@ -118,12 +118,12 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
     device : {"auto", "cpu", "cuda"}
         ``auto`` takes the GPU when there is one.
     precision : {"auto", "float32", "bfloat16"}
-        ``auto`` takes bfloat16 where it is faster: in hardware.
+        ``auto`` takes bfloat16 where the hardware has it.
 
     Raises
     ------
     InputError
-        If a GPU is asked for and there is none, or a name is unknown.
+        If a GPU is requested and there is none, or a name is unknown.
     """
     _check_name("precision", precision, get_args(Precision))
     _check_name("device", device, get_args(DeviceName))
@@ -139,30 +139,30 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
 def choose_backend(
     engine: Engine, backend: BackendName, pixels: int, base_channels: int = 16
 ) -> Engine:
-    """Let OpenVINO or torch.compile predict where that is asked for, or pays.
+    """Choose OpenVINO or torch.compile for prediction where requested or worthwhile.
 
     Parameters
     ----------
     engine : Engine
         From `choose_engine`.
     backend : {"auto", "torch", "compile", "openvino"}
-        ``auto`` takes OpenVINO if it is installed, on a CPU, for a large job; or else torch.compile
+        ``auto`` takes OpenVINO, if installed, for a large job on a CPU, otherwise torch.compile
         where it makes a large job faster.
     pixels : int
-        Size of what is predicted of images of one size; for others the preparation is repeated.
+        Pixels to predict in images of one size; other sizes repeat the preparation.
     base_channels : int
         Channels of the network's first level.
 
     Raises
     ------
     InputError
-        If OpenVINO is asked for and is not installed, or on a GPU, or torch.compile is asked for
-        and there is no compiler, or the name is unknown.
+        If OpenVINO is requested on a GPU or is not installed, torch.compile is requested and there
+        is no compiler, or the name is unknown.
     """
     _check_name("backend", backend, get_args(BackendName))
     if backend == "openvino" and not _can_use_openvino(engine):
         raise InputError(
-            "OpenVINO predicts on a CPU, with the package openvino: install it, or use --backend "
+            "OpenVINO needs a CPU and the package openvino: install it, or use --backend "
             "torch or auto."
         )
     if backend == "compile" and not can_compile(engine.device):
@@ -182,11 +182,11 @@ def choose_backend(
 
 def _check_name(what: str, name: str, known: Sequence[str]) -> None:
     if name not in known:
-        raise InputError(f"no {what} {name!r}: choose one of {', '.join(known)}.")
+        raise InputError(f"unknown {what} {name!r}: choose one of {', '.join(known)}.")
 
 
 def _work(pixels: int, base_channels: int) -> float:
-    """Pixels for which a network of 16 channels has as much to do."""
+    """Pixels that are as much work for a network of 16 base channels."""
     return pixels * (base_channels / 16) ** 2
 
 
@@ -205,5 +205,5 @@ def _has_amx() -> bool:
 
 
 def _has(instructions: str) -> bool:
-    # A private name of PyTorch, which may go: then bfloat16 has to be asked for.
+    # A private name of PyTorch: should it disappear, bfloat16 must be requested.
     return bool(getattr(torch.cpu, instructions, lambda: False)())

@@ -1,4 +1,4 @@
-"""Prediction on CPUs through OpenVINO, which is faster than PyTorch on large tiles."""
+"""Prediction on CPUs with OpenVINO, which is faster than PyTorch on large tiles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 SHAPES_KEPT = 4
-"""Shapes of the input that stay compiled; each takes tens of megabytes."""
+"""Input shapes that stay compiled; each takes tens of megabytes."""
 
 
 def is_installed() -> bool:
@@ -28,14 +28,14 @@ def is_installed() -> bool:
         _import_openvino()
     except ModuleNotFoundError:
         return False
-    except Exception as error:  # whatever a library of another machine or version raises
+    except Exception as error:  # builds for other machines may raise anything
         logger.warning("OpenVINO is installed but cannot be imported (%s).", error)
         return False
     return True
 
 
 def _import_openvino() -> Any:
-    """Import it, if that is still to be done, without what tells Intel of every use."""
+    """Import OpenVINO without its telemetry, which reports every use to Intel."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return importlib.import_module("openvino")
 
@@ -45,24 +45,24 @@ _CORE_LOCK = threading.Lock()
 
 @functools.cache
 def _core() -> Any:
-    """What compiles, one for the process, so to be called under the lock.
+    """The one OpenVINO core of the process; call this under the lock.
 
-    ``openvino.compile_model`` makes one for each call. With the last network of a core OpenVINO
-    ends its threads, which under load corrupts memory: the process crashes later, anywhere.
+    ``openvino.compile_model`` makes one for each call. When the last network of a core is freed,
+    OpenVINO ends its threads, which under load corrupts memory: the process crashes later.
     """
     return _import_openvino().Core()
 
 
 class OpenVinoNetwork:
-    """A network that OpenVINO runs; it is compiled anew for each shape of the input.
+    """A network that OpenVINO runs, compiled for each shape of the input.
 
-    Threads that call it at once wait for each other: a call uses all cores, and one memory.
+    Concurrent calls wait for each other: each uses all cores, and they share memory.
 
     Parameters
     ----------
     network : nn.Module
-        On the CPU, in evaluation mode; takes and gives one tensor. Later changes of its weights
-        are not seen.
+        On the CPU, in evaluation mode; takes and returns one tensor. Later changes of its weights
+        have no effect.
     dtype : torch.dtype
         Precision of the convolutions, float32 or bfloat16.
     """
@@ -77,7 +77,7 @@ class OpenVinoNetwork:
         shape = tuple(image.shape)
         with self._lock:
             compiled = self._compiled.pop(shape, None) or self._compile(image)
-            self._compiled[shape] = compiled  # the last used is the last to go
+            self._compiled[shape] = compiled  # the least recently used goes first
             if len(self._compiled) > SHAPES_KEPT:
                 del self._compiled[next(iter(self._compiled))]
             return torch.from_numpy(compiled(image.contiguous().numpy())[0])
@@ -85,10 +85,10 @@ class OpenVinoNetwork:
     def _compile(self, image: Tensor) -> Any:
         openvino = _import_openvino()
         logger.debug("compiling the network for tiles of %d x %d.", *image.shape[-2:])
-        # The precision is asked for below; what autocast traces cannot be converted. Traced here
-        # the network runs once, by OpenVINO itself several times.
+        # The precision is set below; traces under autocast cannot be converted. Tracing here runs
+        # the network once, tracing by OpenVINO several times.
         with warnings.catch_warnings(), torch.autocast("cpu", enabled=False):
-            warnings.simplefilter("ignore")  # the checks of the shape are not traced, rightly
+            warnings.simplefilter("ignore")  # checks of the shape are not traced, as intended
             example = self._example(image)
             traced = torch.jit.trace(self._network, example, check_trace=False)  # type: ignore[no-untyped-call]
             described = openvino.convert_model(traced, input=list(image.shape))
@@ -101,8 +101,8 @@ class OpenVinoNetwork:
         return core.compile_model(described, "CPU", settings)
 
     def _example(self, image: Tensor) -> Tensor:
-        """What to trace the network with: it takes as long as a prediction, so little of a tile."""
+        """Input for tracing, which takes as long as a prediction: so a small part of a tile."""
         if not isinstance(self._network, UNet):
-            return image  # which other sizes another network takes is not known
+            return image  # which sizes other networks accept is not known
         least = self._network.valid_input_size(1)
         return image[..., :least, :least].contiguous()

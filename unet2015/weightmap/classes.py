@@ -24,7 +24,7 @@ class ClassWeights(NamedTuple):
 
 
 class ClassCounts(NamedTuple):
-    """How many pixels of a data set are foreground and background; ignored ones are neither."""
+    """Numbers of foreground and background pixels in a data set; ignored ones are neither."""
 
     foreground: int
     background: int
@@ -40,9 +40,9 @@ def count_classes(target: ArrayLike, ignore: NDArray[np.bool_] | int | None = No
     Parameters
     ----------
     target : array of int or bool, any shape
-        The target of the loss, so with the ridge of `separate_touching` already background.
+        The target of the loss, where the ridges of `separate_touching` are background already.
     ignore : array of bool of the same shape, or int, optional
-        The pixels, or the value of the pixels, to leave out.
+        Mask, or value in `target`, of pixels to leave out.
 
     Returns
     -------
@@ -67,15 +67,15 @@ def balanced_class_weights(
     targets : ClassCounts, or iterable of arrays of int or bool
         The pixels of each class in the whole data set, or its targets (non-zero is foreground).
     ignore : int, optional
-        The value of pixels to leave out. For a mask, give `count_classes` the mask and add up.
+        Value of pixels to leave out. To use masks, pass counts from `count_classes`, added up.
     balance : float
         1 for inverse frequencies, 0 for equal weights.
 
     Returns
     -------
     ClassWeights
-        With full balance ``pixels / (2 * pixels of the class)``. A class that does not occur gets
-        weight 1, and so does the other one then.
+        With full balance ``pixels / (2 * pixels of the class)``. Both are 1 if a class does not
+        occur.
 
     Notes
     -----
@@ -110,7 +110,7 @@ def resolve_class_weights(
     cells: NDArray[Any],
     ignored: NDArray[np.bool_] | None,
 ) -> ClassWeights:
-    """Turn what `border_weight_map` takes as class weights into the pair, which is logged."""
+    """Resolve the `class_weights` of `border_weight_map` to a pair; log those given by name."""
     if class_weights is None:
         return ClassWeights(0.0, 0.0)
     if isinstance(class_weights, str):

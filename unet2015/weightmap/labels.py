@@ -1,4 +1,4 @@
-"""What a label image is, and which of its pixels do not count."""
+"""Checks of label images, and their ignored pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def as_labels(labels: ArrayLike, ignore: int | None = None) -> NDArray[Any]:
     ----------
     labels : array, shape (..., H, W)
     ignore : int, optional
-        A value that is no cell; it is replaced by 0.
+        A value that is not a cell; it is replaced by 0.
 
     Returns
     -------
@@ -27,12 +27,13 @@ def as_labels(labels: ArrayLike, ignore: int | None = None) -> NDArray[Any]:
     Raises
     ------
     InputError
-        For anything but whole, non-negative numbers in planes.
+        If `labels` holds anything but non-negative whole numbers, has fewer than two axes, or looks
+        like a colour image.
     """
     array = np.asarray(labels)
     rule = "labels must be whole numbers, 0 for background and one number for each cell"
     if array.ndim < 2:
-        raise InputError(f"labels of shape {array.shape} are no image: give height and width.")
+        raise InputError(f"labels of shape {array.shape} are not an image: give height and width.")
     if array.ndim > 2 and array.shape[-1] in (3, 4):
         raise InputError(
             f"labels of shape {array.shape} look like a colour picture: give one number for each "
@@ -52,20 +53,20 @@ def as_labels(labels: ArrayLike, ignore: int | None = None) -> NDArray[Any]:
         array = np.where(array == ignore, array.dtype.type(0), array)
     if array.dtype.kind == "i" and array.size and array.min() < 0:
         raise InputError(
-            f"labels hold the negative value {array.min()}: {rule}; where pixels are to be left "
-            "out, weight maps take this value as `ignore` (--ignore), elsewhere set them to 0."
+            f"labels hold the negative value {array.min()}: {rule}; to leave such pixels out of a "
+            "weight map, pass the value as `ignore` (--ignore), elsewhere set them to 0."
         )
     return array
 
 
 def ignored_pixels(labels: NDArray[Any], ignore: NDArray[np.bool_] | int) -> NDArray[np.bool_]:
-    """Mask of the pixels to leave out, from such a mask or from the value that they have."""
+    """Mask of the pixels to leave out, given the mask itself or their value."""
     if isinstance(ignore, (int, np.integer)):
         return np.asarray(labels == ignore)
     mask = np.asarray(ignore)
     if mask.shape != labels.shape or mask.dtype != np.bool_:
         raise InputError(
-            f"ignore is an array of {mask.dtype} of shape {mask.shape}: give a number, or a mask "
-            f"of bool of the labels' shape {labels.shape}."
+            f"ignore is an array of {mask.dtype} of shape {mask.shape}: give an integer, or a "
+            f"boolean mask of the labels' shape {labels.shape}."
         )
     return mask

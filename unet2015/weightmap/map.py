@@ -1,7 +1,7 @@
 """The pixel weights w(x) of Eq. 2 and Fig. 3: class balance plus a border term between cells.
 
-For an image that does not fit in memory, cut ridges of one pixel with `separate_touching` in bands,
-then compute the weights region by region, each region with a margin of `halo`.
+For an image larger than memory, cut ridges of one pixel with `separate_touching` in bands, then
+compute the weights region by region, each with a margin of `halo`.
 """
 
 from __future__ import annotations
@@ -29,47 +29,46 @@ TOLERANCE = 0.995e-5
 
 @dataclass(frozen=True)
 class WeightMapConfig:
-    """The numbers of the weight map, Sec. 3, Eq. 2."""
+    """Parameters of the weight map (Sec. 3, Eq. 2)."""
 
     w0: float = 10.0
-    """Height of the border term (Sec. 3: "we set w0 = 10")."""
+    """Height of the border term, at least 0 (Sec. 3: "we set w0 = 10")."""
 
     sigma: float = 5.0
-    """Its width in pixels (Sec. 3: "and sigma about 5 pixels")."""
+    """Width of the border term in pixels, above 0 (Sec. 3: "and sigma about 5 pixels")."""
 
 
 def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
     """Cut a ridge of background between touching cells, by default one pixel wide.
 
-    In raster order, a pixel becomes background if one of its four 8-neighbours that were visited
-    before it (W, NW, N, NE) belongs to another cell, as that neighbour stands after its own visit.
-    So the cut is one pixel wide, and no two cells are 8-connected afterwards. A cell of few pixels
-    among others may lose them all.
+    In raster order, a pixel becomes background if one of the four 8-neighbours visited before it
+    (W, NW, N, NE) still belongs to another cell after its own visit. So the cut is one pixel wide,
+    and no two cells are 8-connected afterwards. A tiny cell among others may vanish.
 
     Parameters
     ----------
     labels : array of int, shape (..., H, W)
         0 is background, each other value a cell. Leading axes are handled plane by plane.
     width : int
-        Width of the ridge in pixels, odd. Beyond 1, what is within ``width // 2`` rows and columns
-        of the cut becomes background too, and with it some cells of few pixels. Where labels do not
-        touch nothing is cut, however near they are.
+        Width of the ridge in pixels, odd. Above 1, pixels within ``width // 2`` rows and columns of
+        the cut become background too, and more tiny cells may vanish. Nothing is cut where labels
+        do not touch, however close they are.
 
     Returns
     -------
     array of the same shape and dtype
-        Float labels come back as int64, bool as uint8.
+        Float labels are returned as int64, bool as uint8.
 
     Raises
     ------
     InputError
-        If `labels` is no label image or `width` no odd number above 0.
+        If `labels` is not a label image or `width` not an odd number above 0.
 
     Notes
     -----
-    A second cut changes nothing. With a width of 1 a row depends on nothing above the row before
-    it. So an image can be cut in bands of full rows, each with the last row of the band before,
-    after its cut, on top: the result is the same as in one piece.
+    A second cut changes nothing. With a width of 1, a row depends only on itself and on the row
+    above, as that is after its own cut. So an image can be cut in bands of full rows, each with the
+    last cut row of the band before on top: the result is the same as in one piece.
     """
     check_ridge(width)
     cells = as_labels(labels)
@@ -83,7 +82,7 @@ def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
 
 
 def check_ridge(width: int) -> None:
-    """Refuse a width that a ridge cannot have."""
+    """Refuse an invalid width of a ridge."""
     if not (width >= 1 and width % 2 == 1):
         raise InputError(f"the ridge's width is {width}: it must be an odd number above 0.")
 
@@ -93,8 +92,8 @@ def halo(
 ) -> tuple[int, int]:
     """Return how far, in rows and columns, a cell can change the weights around it.
 
-    The weights of a region of an image are exact if they are computed on the region grown by this
-    much on each side, after `separate_touching` was done on the whole.
+    The weights of a region of an image are exact if computed on the region grown by this much on
+    each side, after applying `separate_touching` to the whole image.
 
     Parameters
     ----------
@@ -125,19 +124,19 @@ def border_weight_map(
     labels : array of int, shape (..., H, W)
         0 is background, each other value a cell, in one piece or several. Bool is one cell; floats
         must hold whole numbers. Leading axes are handled plane by plane; a last axis of 3 or 4, as
-        of a colour picture, is refused.
+        in a colour image, is refused.
     w0 : float
         Height of the border term, at least 0.
     sigma : float
         Width of the border term in pixels, or in the unit of `spacing`.
     class_weights : "balanced", "freiburg", (foreground, background) or None
-        w_c: `balanced_class_weights` of `labels` as a whole; 1 and 0.1; your own pair, which is
-        what several images of one data set should share; or the border term alone.
+        w_c: `balanced_class_weights` of `labels` as a whole; 1 and 0.1; a pair, which images of one
+        data set should share; or the border term alone.
     ignore : array of bool, shape of `labels`, or int, optional
         Pixels that get weight 0 and count for no class. A mask leaves the cells under it in place;
-        an int is a value in `labels` that is no cell.
+        an int is a value in `labels` that is not a cell.
     separate : bool
-        Cut touching cells with `separate_touching` first. The loss must then have the target
+        Cut touching cells with `separate_touching` first. The loss must then use the target
         ``separate_touching(labels) > 0``.
     spacing : (float, float), optional
         Height and width of a pixel, in the unit of `sigma`; by default both 1.
@@ -149,17 +148,17 @@ def border_weight_map(
     Raises
     ------
     InputError
-        If `labels` is no label image or a number is out of its range.
+        If `labels` is not a label image or a parameter is out of range.
 
     Notes
     -----
     .. math:: w(x) = w_c(x) + w_0 \exp\left(-\frac{(d_1(x) + d_2(x))^2}{2\sigma^2}\right)
 
     with d1 and d2 the Euclidean distances from x to the nearest pixel of the nearest and of the
-    second nearest cell, between pixel centres: a ridge pixel between two cells has d1 = d2 = 1.
-    The border term is there on background only, the ridge included, and 0 in a plane with fewer
-    than two cells. Far from the second cell, where it is below ``1e-5 * w0``, it is set to 0: so
-    cost grows with the number of pixels and with sigma, not with the number of cells.
+    second nearest cell, between pixel centres: a ridge pixel between two cells has d1 = d2 = 1. The
+    border term applies to background only, ridges included, and is 0 in a plane with fewer than two
+    cells. Far from the second cell, where it is below ``1e-5 * w0``, it is set to 0, so that cost
+    grows with the number of pixels and with sigma, not with the number of cells.
 
     References
     ----------
@@ -193,26 +192,26 @@ def border_weight_map(
 
 @cache
 def _warn_of_mask() -> None:
-    """Tell it once: it may be called for each image of a data set."""
+    """Warn only once, not for each image of a data set."""
     logger.warning(
-        "a mask of bool counts as one cell, so there is no border term: number its cells first, "
-        "such as by `label_cells`."
+        "a boolean mask counts as one cell, so there is no border term: label its cells first, "
+        "for example with `label_cells`."
     )
 
 
 def check_config(config: WeightMapConfig) -> None:
-    """Refuse numbers that a weight map cannot have."""
+    """Refuse invalid parameters of a weight map."""
     if not 0 <= config.w0 <= float(np.finfo(np.float32).max):
         raise InputError(
-            f"w0 is {config.w0}: it must be at least 0, and such that float32 holds it, as the "
-            "paper's 10."
+            f"w0 is {config.w0}: it must be at least 0 and fit into float32, such as the paper's "
+            "10."
         )
     _check_sigma(config.sigma)
 
 
 def _check_sigma(sigma: float) -> float:
     if not (math.isfinite(sigma) and sigma > 0):
-        raise InputError(f"sigma is {sigma}: it must be a finite number above 0, as the paper's 5.")
+        raise InputError(f"sigma is {sigma}: it must be finite and above 0, such as the paper's 5.")
     return sigma
 
 

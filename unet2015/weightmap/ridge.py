@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BAND = 256
-"""Rows that are looked at in one go; the result does not depend on it."""
+"""Rows processed at once; the result does not depend on it."""
 
 
 def cut_ridge(plane: NDArray[Any]) -> None:
@@ -18,14 +18,13 @@ def cut_ridge(plane: NDArray[Any]) -> None:
     Parameters
     ----------
     plane : array of int, shape (H, W)
-        0 is background, each other value a cell. In raster order, a pixel becomes 0 if one of its
-        four neighbours that were visited before it belongs to another cell.
+        0 is background, each other value a cell. The rule is that of `map.separate_touching`.
     """
     height, width = plane.shape
     above = np.zeros(width, plane.dtype)
     for top in range(0, height, _BAND):
         rows = plane[top : top + _BAND]
-        # A frame of background spares all questions about the edges.
+        # A frame of background avoids special cases at the edges.
         framed = np.zeros((len(rows) + 1, width + 2), plane.dtype)
         framed[0, 1:-1] = above
         framed[1:, 1:-1] = rows
@@ -46,8 +45,8 @@ def _cut_framed(framed: NDArray[Any]) -> None:
         other = slice(inside.start + step, inside.stop + step)
         touching |= (flat[other] != flat[inside]) & cell[other]
     touching &= cell[inside]
-    # Only these pixels can be cut. What becomes of a row depends on the row above, as it is after
-    # its own cut, and within the row on the pixels to the left.
+    # Only these pixels can be cut. The cut of a row depends on the row above, after its own cut,
+    # and within the row on the pixels to the left.
     at = np.flatnonzero(touching) + inside.start
     others = at + np.array(steps)[:, np.newaxis]
     foe = (flat[others] != flat[at]) & cell[others]
@@ -59,8 +58,8 @@ def _cut_framed(framed: NDArray[Any]) -> None:
     ):
         row = slice(start, stop)
         threatened = np.logical_or.reduce(cell[others[1:, row]] & foe[1:, row])
-        # A pixel that is only threatened by a candidate to its left is cut if that one is kept:
-        # along such a chain the two alternate.
+        # A pixel threatened only by a candidate to its left is cut if that candidate is kept:
+        # along such a chain, cut and kept pixels alternate.
         chained = follows[row] & ~threatened
         anchor = np.maximum.accumulate(np.where(chained, start, place[row]))
         cut = (threatened | west[row])[anchor - start] ^ ((place[row] - anchor) % 2 == 1)
@@ -69,7 +68,7 @@ def _cut_framed(framed: NDArray[Any]) -> None:
 
 
 def grow(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
-    """Set everything within so many rows and columns of what is set in a mask of shape (H, W)."""
-    from scipy import ndimage  # which takes longer to import than the rest of the weight maps
+    """Dilate a mask of shape (H, W) by this many rows and columns on each side."""
+    from scipy import ndimage  # slower to import than the rest of the weight maps
 
     return ndimage.maximum_filter(mask, 2 * pixels + 1, mode="constant")

@@ -1,4 +1,4 @@
-"""Distances to the nearest and the second nearest cell, exact, at a cost per pixel."""
+"""Exact distances to the nearest and second nearest cell, at a cost per pixel, not per cell."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 _TILE = 256
-"""Rows and columns that are worked on at once: few enough for the processor's cache."""
+"""Rows and columns processed at once: few enough for the processor's cache."""
 
 Tile = tuple[slice, slice]
 
 
 def margin(limit: float, pixel: tuple[float, float]) -> tuple[int, int]:
-    """Return how far, in rows and columns, a cell can matter to `distance_sums`.
+    """Return how far, in rows and columns, a cell can affect `distance_sums`.
 
     Parameters
     ----------
     limit, pixel
-        As there.
+        As in `distance_sums`.
     """
     farthest = _farthest(limit, pixel)
     return int(farthest / pixel[0]), int(farthest / pixel[1])
@@ -30,7 +30,7 @@ def margin(limit: float, pixel: tuple[float, float]) -> tuple[int, int]:
 def distance_sums(
     cells: NDArray[Any], limit: float, pixel: tuple[float, float]
 ) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
-    """Compute d1 + d2, the distances to the nearest and the second nearest cell.
+    """Compute d1 + d2, the sum of the distances to the nearest and second nearest cell.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def distance_sums(
     Yields
     ------
     tile : (slice, slice)
-        Rows and columns of a part of the plane. Parts with nothing to report are left out.
+        Rows and columns of a part of the plane. Parts with fewer than two cells nearby are omitted.
     sums : array of float32, shape of the tile
         d1 + d2 in background, infinite where d2 is so large that the sum is above the limit;
         meaningless inside cells.
@@ -52,7 +52,7 @@ def distance_sums(
     rows, columns = (
         min(most, size) for most, size in zip(margin(limit, pixel), cells.shape, strict=True)
     )
-    # A wide margin wants a large tile, or most of the work is on the margin.
+    # A wide margin needs a large tile, or most of the work is on the margin.
     height, width = max(_TILE, 2 * rows), max(_TILE, 2 * columns)
     for top in range(0, cells.shape[0], height):
         for left in range(0, cells.shape[1], width):
@@ -63,7 +63,7 @@ def distance_sums(
 
 
 def _farthest(limit: float, pixel: tuple[float, float]) -> float:
-    """Return the largest d2 that matters: d1 of a background pixel is one pixel at least."""
+    """Return the largest d2 that matters: d1 of a background pixel is at least one pixel."""
     return max(limit - min(pixel), 0.0)
 
 
@@ -80,12 +80,12 @@ def _grow(plane: NDArray[Any], tile: tuple[slice, slice], margin: tuple[int, int
 def _tile_sums(
     grown: NDArray[Any], extra: tuple[int, int], limit: float, pixel: tuple[float, float]
 ) -> NDArray[np.float32] | None:
-    """Do `distance_sums` for a tile with a margin, `extra`; None if it has fewer than two cells.
+    """Do `distance_sums` for a tile with a margin `extra`; None if it has fewer than two cells.
 
     A Euclidean distance transform is a minimum along columns of a minimum along rows. It yields
-    the two nearest cells at once if the first step gives, for each place, its nearest cell, the
-    squared distance to it, and that to the nearest other cell. All three are whole numbers, and
-    small: the cells of a tile are few, and the distances that matter are short.
+    the two nearest cells at once if the first step gives, for each pixel, its nearest cell, the
+    squared distance to it, and the squared distance to the nearest other cell. All three are small
+    integers: a tile has few cells, and only short distances matter.
     """
     runs = _runs(grown)
     count = int(runs.cells.max(initial=0))
@@ -93,8 +93,8 @@ def _tile_sums(
         return None
     diagonal = math.hypot(*(n * size for n, size in zip(grown.shape, pixel, strict=True)))
     farthest = min(_farthest(limit, pixel), diagonal)
-    # Squared distances count in squared pixels; those of other than square ones in steps so small
-    # that rounding does not show.
+    # Squared distances are counted in squared pixels, or for non-square pixels in steps so small
+    # that rounding does not matter.
     unit = pixel[0] ** 2 if pixel[0] == pixel[1] else min(limit, diagonal) ** 2 / 2**28
     none = int(farthest**2 / unit) + 1
     dtype = np.min_scalar_type((2 * none + 1) * (count + 1))
@@ -110,14 +110,14 @@ def _tile_sums(
 
 
 class _Runs(NamedTuple):
-    """The pieces of rows that belong to one cell, in raster order."""
+    """Runs of pixels that belong to one cell, in raster order."""
 
     starts: NDArray[np.intp]
-    """Where they start in the flat image; one may go on in the next row."""
+    """Their first pixels in the flat image; a run may continue in the next row."""
     stops: NDArray[np.intp]
     """Their last pixels."""
     cells: NDArray[np.intp]
-    """To which cell they belong, numbered 1, 2, ..."""
+    """Their cells, numbered 1, 2, ..."""
 
 
 def _runs(labels: NDArray[Any]) -> _Runs:
@@ -142,18 +142,18 @@ def _along_rows(
     cost : array of int, shape (margin + 1,)
         The squared distances of 0, 1, ... margin pixels.
     none : int
-        The squared distance that stands for more than that.
+        The squared distance that stands for anything farther.
 
     Returns
     -------
     cell, near, second : arrays, shape (rows, columns - 2 * margin), dtype of `cost`
-        The nearest cell, the squared distance to it, and that to the nearest other cell.
+        The nearest cell, and the squared distances to it and to the nearest other cell.
     """
     size = math.prod(shape)
     margin = len(cost) - 1
     inner = np.s_[:, margin : shape[1] - margin]
-    # In the flat image a run in another row is farther from any inner pixel than the margin.
-    # Each run is the nearest one of an interval around it, which reaches half-way to the next.
+    # In the flat image, a run in another row is farther from any inner pixel than the margin.
+    # Each run is the nearest within an interval around it that reaches half-way to the next.
     lengths = np.diff((runs.stops[:-1] + runs.starts[1:]) // 2, prepend=-1, append=size - 1)
     order = np.arange(runs.cells.size)
     changes = np.flatnonzero(np.diff(runs.cells))
@@ -184,9 +184,9 @@ def _along_columns(
     Parameters
     ----------
     cell, near, second : arrays of one unsigned dtype, shape (rows + 2 * margin, columns)
-        What `_along_rows` found. The dtype holds ``(2 * none + 1) * (cells + 1)``.
+        Results of `_along_rows`. The dtype holds ``(2 * none + 1) * (cells + 1)``.
     cost, none
-        As there.
+        As in `_along_rows`.
 
     Returns
     -------
@@ -197,7 +197,7 @@ def _along_columns(
     margin = len(cost) - 1
     rows = cell.shape[0] - 2 * margin
     middle = slice(margin, margin + rows)
-    # Distance and cell in one number: the smallest one tells the nearest cell.
+    # Distance and cell in one number: the smallest belongs to the nearest cell.
     base = cell.max() + number(1)
     key = near * base + cell
     best = key[middle].copy()
@@ -211,7 +211,7 @@ def _along_columns(
         candidate += cost[step] * base
         np.minimum(best, candidate, out=best)
     nearest = best // base
-    # Another row offers its nearest cell if that is not the nearest one here; otherwise, its second
+    # Another row offers its nearest cell unless that is the nearest one here, too; then its second
     # nearest. To choose in one step, let the numbers wrap around: `ours` minus `own` is
     # ``top + second`` for the same cell, and less than top for any other.
     span = number(2 * none + 1)

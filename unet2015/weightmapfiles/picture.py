@@ -1,4 +1,4 @@
-"""A picture of a weight map in the manner of the paper's Fig. 3."""
+"""A figure of a weight map in the style of the paper's Fig. 3."""
 
 from __future__ import annotations
 

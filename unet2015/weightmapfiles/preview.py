@@ -1,4 +1,4 @@
-"""A look at a weight map where it is largest, from images of any size."""
+"""Preview of a weight map where it is largest, for images of any size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..labelfiles.labelimages import open_labels
 from .regions import CellRows, LabelReading, Peak, TargetRegions, WeightRegions
 
 WINDOW = 1024
-"""Height and width of what is shown at most."""
+"""Largest height and width shown, in pixels."""
 
 
 def draw_peak(
@@ -24,7 +24,7 @@ def draw_peak(
     reading: LabelReading,
     weigh: Callable[[Image], WeightRegions],
 ) -> None:
-    """Draw the surroundings of the largest weight in the manner of Fig. 3.
+    """Draw the surroundings of the largest weight in the style of Fig. 3.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def draw_peak(
     reading : LabelReading
         How the labels are read.
     weigh : callable
-        Gives the weights of the opened label image.
+        Returns the weights of the opened label image.
     """
     from .picture import draw_weights  # importing matplotlib takes a second
 

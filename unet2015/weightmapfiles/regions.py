@@ -18,26 +18,26 @@ from ..weightmap.classes import ClassCounts, ClassWeights, add_counts, count_cla
 from ..weightmap.map import WeightMapConfig, border_weight_map, halo, separate_touching
 
 BAND = 512
-"""Rows that are read at once, a row of the tiles that most files have."""
+"""Rows read at once: one row of tiles in most files."""
 
 PlaneIndex = tuple[int, ...]
-"""Of a plane in a stack."""
+"""Index of a plane in a stack."""
 
 
 @dataclass(frozen=True)
 class LabelReading:
-    """How the pixels of a label image are to be understood."""
+    """How to interpret the pixels of a label image."""
 
     ignore: int | None = None
     """The value of pixels to leave out."""
     connected_components: bool = False
-    """Whether all other values mean foreground, of which each 8-connected component is a cell."""
+    """Whether other values above 0 are foreground, whose 8-connected components are the cells."""
     separate: bool = True
     """Whether to cut a ridge between touching cells."""
 
 
 class CellRows:
-    """The cells of a plane, their ridges cut, in memory that does not grow with its height.
+    """The cells of a plane, with ridges cut, in memory that does not grow with its height.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class CellRows:
             self._band = lambda rows: cells.read(rows, slice(0, self._width))
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return some rows; quick if they do not lie above those of the call before.
+        """Return some rows; fast if they do not start above those of the previous call.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class CellRows:
         Raises
         ------
         InputError
-            If the image holds other than whole, non-negative numbers.
+            If the image holds anything but non-negative whole numbers.
         """
         if start < self._first:
             self._first, self._rows = 0, self._rows[:0]
@@ -85,7 +85,7 @@ class CellRows:
             rows = self._band(slice(top, min(top + BAND, self._height)))
             above = self._rows[-1:]
             if self._reading.separate:
-                # Depends on nothing but the last row before, as it is after its own cut.
+                # Depends only on the row above, after its own cut.
                 rows = separate_touching(np.concatenate([above, rows]))[len(above) :]
             spent = max(min(start - self._first, len(self._rows) - 1), 0)
             self._rows = np.concatenate([self._rows[spent:], rows])
@@ -93,7 +93,7 @@ class CellRows:
         return self._rows[start - self._first : stop - self._first]
 
     def ignored(self, rows: slice, columns: slice = slice(None)) -> NDArray[np.bool_] | None:
-        """Return which pixels of a region to leave out, or None for none."""
+        """Return a mask of the pixels of a region to leave out, or None for none."""
         if self._reading.ignore is None:
             return None
         return self._image.read(self._plane, rows, columns)[0] == self._reading.ignore
@@ -103,17 +103,17 @@ class CellRows:
 
 
 class LabelSummary(NamedTuple):
-    """What a look at all pixels tells."""
+    """Summary of the pixels of a label image."""
 
     pixels: int
-    """How many there are."""
+    """Number of pixels."""
     counts: ClassCounts
-    """How many belong to cells and to background, after the ridges were cut."""
+    """Pixels of cells and of background, after cutting ridges."""
     names: tuple[int, int] | None
-    """The lowest and the highest number of a cell; None if there is none."""
+    """The lowest and highest label of a cell; None if there is no cell."""
 
     def join(self, other: LabelSummary) -> LabelSummary:
-        """Summarise both."""
+        """Combine two summaries."""
         pixels = self.pixels + other.pixels
         counts = add_counts([self.counts, other.counts])
         names = [*(self.names or ()), *(other.names or ())]
@@ -121,7 +121,7 @@ class LabelSummary(NamedTuple):
 
 
 def summarise(image: Image, reading: LabelReading) -> Iterator[LabelSummary]:
-    """Look at an image band by band.
+    """Summarise an image band by band.
 
     Parameters
     ----------
@@ -131,12 +131,12 @@ def summarise(image: Image, reading: LabelReading) -> Iterator[LabelSummary]:
     Yields
     ------
     LabelSummary
-        Of each band of `BAND` rows.
+        One for each band of `BAND` rows.
 
     Raises
     ------
     InputError
-        If the image holds other than whole, non-negative numbers.
+        If the image holds anything but non-negative whole numbers.
     """
     height = image.shape[-2]
     for plane in image.planes:
@@ -160,7 +160,7 @@ class Peak(NamedTuple):
 
 
 class Regions(ABC):
-    """A result that is computed where it is read; quick from top to bottom."""
+    """A result computed only where it is read; fastest from top to bottom."""
 
     def __init__(self, image: Image, reading: LabelReading, dtype: DTypeLike = np.uint8) -> None:
         self.shape = (*image.plane_shape, *image.shape[-2:])
@@ -179,7 +179,7 @@ class Regions(ABC):
 
 
 class TargetRegions(Regions):
-    """What the loss compares with: 1 in cells, 0 in background and on ridges.
+    """The target of the loss: 1 in cells, 0 in background and on ridges.
 
     Parameters
     ----------
@@ -208,12 +208,12 @@ class WeightRegions(Regions):
     spacing : (float, float), optional
         As in `border_weight_map`.
     dtype : dtype
-        Of the weights.
+        Type of the weights.
 
     Attributes
     ----------
     peak : Peak
-        The largest weight among those that were read.
+        The largest weight read so far.
     """
 
     def __init__(
