@@ -45,7 +45,7 @@ class AugmentationConfig:
     offset: float = 0.2
     """Largest change of brightness, in standard deviations of the image."""
     interpolation: Interpolation = "nearest"
-    """How images are interpolated. linear, as in the authors' later code, reduces the noise of
+    """How images are interpolated: linear, as in the authors' later code, reduces the noise of
     training tiles (to 44 % of its variance), which images to predict still have in full."""
 
 
