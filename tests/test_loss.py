@@ -23,7 +23,7 @@ def test_targets_and_weights_that_would_be_spread_over_other_pixels_are_refused(
 
 
 def test_one_class_is_refused():
-    with pytest.raises(InputError, match="one for the background, too"):
+    with pytest.raises(InputError, match="add one for the background"):
         weighted_cross_entropy(torch.zeros(1, 1, 4, 4), torch.ones(1, 4, 4), torch.ones(1, 4, 4))
 
 

@@ -223,7 +223,7 @@ def test_a_run_is_not_overwritten_and_not_resumed_under_other_settings(tmp_path,
 
 def test_a_diverging_loss_stops_the_run_and_leaves_no_broken_model(tmp_path):
     wild = changed(learning_rate=1e6, clip_norm=1e6, warmup=0)
-    with pytest.raises(InputError, match="Lower --learning-rate"):
+    with pytest.raises(InputError, match="lower --learning-rate"):
         train(frames(), tmp_path, wild, CPU)
     assert not (tmp_path / CHECKPOINT_FILE).exists()
     assert not (tmp_path / LOG_FILE).exists()

@@ -102,8 +102,8 @@ def predict_tiles(
     grid = TileGrid(source.shape[1:], (height - 2 * margin, width - 2 * margin), margin, step)
     if halo and halo % step:
         raise InputError(
-            f"the halo of {halo} pixels is not a multiple of the step of {step}: give one, such as "
-            f"{-(-halo // step) * step}."
+            f"the halo is {halo} pixels, the step {step}: make the halo a multiple of {step}, "
+            f"such as {-(-halo // step) * step}."
         )
     expected = grid.output if halo is None else grid.input
 

@@ -53,7 +53,7 @@ def test_large_jobs_in_the_bfloat16_of_amx_are_compiled(monkeypatch):
 
 @pytest.mark.parametrize("names", [("gpu",), ("cuda:0",), ("mps",), ("cpu", "float16")])
 def test_unknown_devices_and_precisions_are_refused(names):
-    with pytest.raises(InputError, match=f"no [a-z]+ '{names[-1]}': choose one of auto, "):
+    with pytest.raises(InputError, match=f"unknown [a-z]+ '{names[-1]}': choose one of auto, "):
         choose_engine(*names)
     with pytest.raises(InputError, match="unknown backend 'foo'"):
         choose_backend(CPU, "foo", 1)
