@@ -103,7 +103,7 @@ def main() -> None:
         )
         named = fold._replace(name=f"{fold.name}-{title.replace(' ', '-')}")
         if not finish(named, settings, engine, arguments.runs, deadline, RESULTS, variant.build):
-            logging.info("The time is over: the same command goes on from here.")
+            logging.info("The time is over: rerun the same command to resume.")
             return
         write_table()
 

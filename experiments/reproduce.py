@@ -59,7 +59,7 @@ def main() -> None:
         settings = chosen_settings(name, arguments)
         for fold in folds(name, arguments.folds, arguments.silver):
             if not finish(fold, settings, engine, arguments.runs, deadline, arguments.results):
-                logger.info("The time is over: the same command goes on from here.")
+                logger.info("The time is over: rerun the same command to resume.")
                 return
             write_table(arguments.results)
 
