@@ -192,7 +192,7 @@ def test_files_of_others_are_not_replaced_under_names_that_nobody_gave(model, tm
     assert cli(*words) == 0
     drawn = np.tri(25, dtype=np.uint8)
     tifffile.imwrite(tmp_path / "labels/a.tif", drawn)
-    assert "labels/a.tif is there already and no result of unet2015" in refused(capsys, *words)
+    assert "labels/a.tif exists and was not written by unet2015" in refused(capsys, *words)
     assert np.array_equal(read_image(tmp_path / "labels/a.tif"), drawn)
     alone = tmp_path / "images/a.tif"
     assert cli("predict", alone, "-m", model, "-o", tmp_path / "labels/a.tif", "--labels") == 0
@@ -284,7 +284,7 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
     inside = tmp_path / "all.zarr/0"
     cli("predict", image, "-m", model, "-o", tmp_path / "all.zarr")
     words = ("predict", inside, "-m", model, "-o", tmp_path / "all.zarr")
-    assert "holds the input" in refused(capsys, *words)
+    assert "contains the input" in refused(capsys, *words)
     assert inside.is_dir()
     assert image.read_bytes() == before
     assert not out.exists()

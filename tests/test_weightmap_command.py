@@ -149,7 +149,7 @@ def test_files_of_others_are_not_replaced_under_names_that_nobody_gave(tmp_path,
             flags += ["--target", tmp_path / "images"] if "new" in str(flags[1]) else []
             (tmp_path / "new").mkdir(exist_ok=True)
             assert run(tmp_path / labels, *flags) == 2
-            assert_one_sentence(capsys, "images/a.tif is there already and no result of unet2015")
+            assert_one_sentence(capsys, "images/a.tif exists and was not written by unet2015")
     np.testing.assert_array_equal(read_image(tmp_path / "images/a.tif"), cells())
     for _ in range(2):
         assert run(tmp_path / "labels", "-o", tmp_path / "new") == 0

@@ -135,7 +135,7 @@ def test_a_worker_refuses_an_image_that_is_not_the_one_meant(files):
 def test_a_worker_whose_image_has_gone_says_so(files):
     recipe = recipe_for(files, GRID)
     recipe.image.unlink()
-    with pytest.raises(UnreachableError, match="is no longer there"):
+    with pytest.raises(UnreachableError, match="no longer exists"):
         compute_batch(recipe, {}, [])
 
 

@@ -301,7 +301,7 @@ def test_the_work_on_an_image_that_was_out_of_reach_is_gone_on_with(
     with monkeypatch.context() as patched:
         patched.setattr("unet2015.images.tiff.TiffImage._bytes", withheld)
         assert cli(*interrupted) == 2
-    assert "part.tif is no longer there" in capsys.readouterr().err
+    assert "part.tif no longer exists" in capsys.readouterr().err
     assert begun.read_text() == known
     assert cli(*interrupted) == 0
     assert "resuming" in caplog.text
@@ -315,7 +315,7 @@ def test_an_image_that_goes_when_all_tiles_are_done_leaves_them(model, image, mo
         if image.exists():
             image.rename(away)
 
-    with pytest.raises(InputError, match="is no longer there"):
+    with pytest.raises(InputError, match="no longer exists"):
         predict_file(image, out, load_model(model), CPU, Result(), tile=84, progress=go)
     away.rename(image)
     done = []

@@ -156,7 +156,7 @@ def test_an_image_that_goes_does_not_stop_the_others(
     monkeypatch.setattr("unet2015.commands.predict.predict_file", going)
     words = ("predict", images, "-m", model, "-o", tmp_path / "out")
     assert "1 of 3 images" in refused(capsys, *words)
-    assert "b.tif is no longer there" in caplog.text
+    assert "b.tif no longer exists" in caplog.text
     assert names(tmp_path / "out") == [".unet2015", "a.tif", "c.tif"]
 
 

@@ -275,6 +275,6 @@ def test_refusals(tmp_path: Path, name: str, array: Any, axes: str, message: str
 def test_other_folder_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / "thesis.doc").touch()
-    with pytest.raises(InputError, match="no Zarr"):
+    with pytest.raises(InputError, match="is not a Zarr"):
         stream_image(tmp_path / "a.zarr", np.zeros((5, 6), np.uint8), "YX")
     assert (tmp_path / "a.zarr" / "thesis.doc").exists()

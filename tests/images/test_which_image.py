@@ -190,7 +190,7 @@ def test_a_zero_that_is_white_is_told(
     path = tmp_path / "mask.tif"
     tifffile.imwrite(path, PLANES[0], photometric="miniswhite", imagej=imagej, metadata=None)
     np.testing.assert_array_equal(read_image(path), PLANES[0])
-    assert ("0 is white" in caplog.text) == (not imagej)  # ImageJ often stores masks so
+    assert ("0 to be white" in caplog.text) == (not imagej)  # ImageJ often stores masks so
 
 
 def test_an_unknown_compression_is_told_before_anything_is_read(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Microscopy images on disk: regions in, regions out.
+"""Read and write microscopy images by region.
 
-`open_image` opens TIFF, OME-TIFF, ImageJ stacks, PNG, Zarr, OME-Zarr and folders of frames alike
-and reads regions of them; `read_image` reads a small one whole. `write_image` writes a small
-result, `stream_image` one of any size, with pyramid levels, from anything that can be sliced.
+`open_image` opens TIFF, OME-TIFF, ImageJ stacks, PNG, Zarr, OME-Zarr and folders of frames alike;
+`read_image` reads a small image whole. `write_image` writes a small result; `stream_image` writes
+one of any size, with pyramid levels, from anything that can be sliced.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decoding the tiles, strips or chunks of a file no more often than needed."""
+"""A cache of decoded tiles, strips or chunks, and regions assembled from them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 CACHE_BYTES = 1 << 27
-"""Memory for decoded blocks of one image, 128 MiB, unless `BlockCache.reserve` asks for more."""
+"""Default size of the cache of one image, 128 MiB."""
 MOST_BYTES = 1 << 30
-"""What it can ask for."""
+"""Largest size that `BlockCache.reserve` grants, 1 GiB."""
 
 
 class BlockCache:
-    """The decoded blocks used last, up to a number of bytes (but always the last one).
+    """The most recently used decoded blocks; the latest is kept whatever its size.
 
     Parameters
     ----------
     capacity : int
-        The number of bytes.
+        Size limit in bytes.
     """
 
     def __init__(self, capacity: int = CACHE_BYTES) -> None:
@@ -32,24 +32,24 @@ class BlockCache:
         self._lock = Lock()
 
     def reserve(self, capacity: int) -> None:
-        """Have room for so many bytes from now on, up to `MOST_BYTES`."""
+        """Raise the capacity to at least this many bytes, up to `MOST_BYTES`."""
         self._capacity = max(self._capacity, min(capacity, MOST_BYTES))
 
     def get(self, key: Hashable, decode: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        """Return the block of this key, decoding it if it is not here.
+        """Return the block with this key, decoding it if it is not cached.
 
         Parameters
         ----------
         key : hashable
-            What identifies the block.
+            Identifies the block.
         decode : callable
-            Makes the block. It runs outside the lock, so that threads decode side by side; that two
-            of them now and then decode the same block costs less than waiting would.
+            Decodes the block. It runs outside the lock, so that threads decode in parallel;
+            occasionally decoding a block twice costs less than waiting.
 
         Returns
         -------
         ndarray
-            The block, not to be changed.
+            The block; do not modify it.
         """
         with self._lock:
             if key in self._blocks:
@@ -72,7 +72,7 @@ def assemble(
     block: Callable[[int, int], NDArray[Any]],
     dtype: np.dtype[Any],
 ) -> NDArray[Any]:
-    """Put a region together from the blocks under it.
+    """Assemble a region from the blocks that it overlaps.
 
     Parameters
     ----------
@@ -81,10 +81,10 @@ def assemble(
     block_shape : tuple of int
         Height and width of the blocks of the grid, which starts at pixel (0, 0).
     block : callable
-        Gives the (height, width) pixels of the block in a row and column of the grid. Blocks at the
-        lower and right edge may be cut off at the image's edge or not.
+        Returns the (height, width) pixels of the block in a row and column of the grid. Blocks at
+        the lower and right edges may extend beyond the image.
     dtype : numpy.dtype
-        Of the result.
+        Type of the result.
 
     Returns
     -------

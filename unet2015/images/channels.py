@@ -1,4 +1,4 @@
-"""Which channels of an image a model reads."""
+"""Select the channels of an image that a model reads."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def select_channels(image: Image, requested: Sequence[int | str], wanted: int) -
     image : Image
         The image.
     requested : sequence of int or str
-        What the user asked for: numbers counted from 0, or names, where both fit numbers; empty
-        for all channels.
+        Channel numbers, counted from 0, or names; empty for all channels. What is both a valid
+        number and a name is taken as a number.
     wanted : int
-        How many channels the model takes.
+        Number of channels that the model takes.
 
     Returns
     -------
@@ -29,8 +29,8 @@ def select_channels(image: Image, requested: Sequence[int | str], wanted: int) -
     Raises
     ------
     InputError
-        If a channel does not exist or the count is not the model's; the message shows the image's
-        axes and channels.
+        If a channel does not exist or the number of channels is not `wanted`; the message shows
+        the image's axes and channels.
     """
     names = f" ({', '.join(image.channel_names)})" if image.channel_names else ""
     have = f"{image.path} has {_count(image.channels)}{names}, axes {image.describe()}"
@@ -38,7 +38,7 @@ def select_channels(image: Image, requested: Sequence[int | str], wanted: int) -
         if image.channels != wanted:
             raise ImageError(
                 f"{have}, but the model takes {wanted}: choose with --channels, counting from 0, "
-                "or, if these are planes of a stack, save it as OME-TIFF or ImageJ stack."
+                "or, if these are planes of a stack, save it as an OME-TIFF or ImageJ stack."
                 if image.channels > wanted
                 else f"{have}, but the model takes {wanted}: use an image with {_count(wanted)}."
             )
@@ -60,7 +60,7 @@ def _channel_number(image: Image, channel: int | str, have: str) -> int:
         raise ImageError(f"There is no channel {channel}: {have}, counting from 0.")
     if channel in names and names[number] != channel:
         warn_once(
-            f"{image.path}: taking channel {number}, counting from 0, which is named "
+            f"{image.path}: using channel {number}, counting from 0, which is named "
             f'"{names[number]}"; the one named "{channel}" is channel {names.index(str(channel))}.'
         )
     return number

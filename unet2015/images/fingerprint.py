@@ -1,4 +1,4 @@
-"""Noticing that an input changed."""
+"""Detect that an input has changed."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from .tiffchecks import main_series
 
 _SAMPLE_BYTES = 1 << 16
 _OF_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")
-"""What file managers leave in a folder at which somebody looks; ``._NAME`` is one of these, too."""
+"""Files that file managers leave in folders they display, as they do ``._NAME``."""
 
 
 def fingerprint(path: Path | str) -> str:
-    """Identify the present state of an image cheaply, without reading it whole.
+    """Identify the current state of an image cheaply, without reading it whole.
 
     Parameters
     ----------
     path : Path or str
-        A file, with those that belong to the same OME-TIFF, or a folder (Zarr, frames), of which
-        every file counts.
+        A file or a folder (Zarr, frames). The other files of a multi-file image and all files in
+        the folder are included.
 
     Returns
     -------
     str
-        64 hexadecimal digits from size, time of change and, for the file given, the first and last
-        64 KiB. It stays the same when the file is moved.
+        64 hexadecimal digits: SHA-256 of sizes, modification times and, if `path` is a file, its
+        first and last 64 KiB. Moving the image does not change it.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def fingerprint(path: Path | str) -> str:
         been = set()
         for folder, folders, files in os.walk(path, followlinks=True):
             folders.sort()
-            if (here := os.path.realpath(folder)) in been:  # a link to a folder above it
+            if (here := os.path.realpath(folder)) in been:  # a link to a folder already visited
                 folders.clear()
                 continue
             been.add(here)
@@ -66,7 +66,7 @@ def fingerprint(path: Path | str) -> str:
 
 
 def companions(path: Path) -> list[Path]:
-    """Find the other files in which the image of a TIFF lies; none if it cannot be read."""
+    """Find the other files of a multi-file TIFF image; none if it cannot be read."""
     if path.suffix.lower() not in TIFF_SUFFIXES:
         return []
     try:
@@ -75,13 +75,13 @@ def companions(path: Path) -> list[Path]:
                 return []
             pages = main_series(path, tiff).pages
             files = {Path(page.parent.filehandle.path) for page in pages if page is not None}
-    except Exception:  # those who read it will tell
+    except Exception:  # reading the image will report it
         return []
     return sorted({file.resolve() for file in files} - {path.resolve()})
 
 
 def image_state(path: Path) -> str:
-    """Fingerprint of an image, which may have gone since its name was found.
+    """Fingerprint an image that may have disappeared since it was listed.
 
     Raises
     ------
@@ -95,16 +95,16 @@ def image_state(path: Path) -> str:
 
 
 def check_unchanged(path: Path, state: str) -> None:
-    """Refuse to write the result of an image that is no longer what it was.
+    """Raise if an image no longer has the fingerprint `state`.
 
     Raises
     ------
     ImageError
-        If it is another, or gone (`UnreachableError`).
+        If it has changed, or is gone (`UnreachableError`).
     """
     if image_state(path) != state:
         raise ImageError(
-            f"{path} changed while it was read: repeat the command when it is complete."
+            f"{path} changed while it was read: repeat the command once it is complete."
         )
 
 

@@ -17,7 +17,7 @@ _OPEN_FRAMES = 4
 
 
 class FolderImage(Image):
-    """Frames in files of equal shape, such as a sequence of the Cell Tracking Challenge.
+    """Frames of equal shape in separate files, such as a Cell Tracking Challenge sequence.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ class FolderImage(Image):
     Raises
     ------
     InputError
-        If a frame cannot be opened, differs from the first in shape or type, or has a time axis
-        itself.
+        If there are no frames, or a frame cannot be opened, differs from the first in axes, shape
+        or dtype, or has a time axis of its own.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class FolderImage(Image):
         with open_frame(frames[0]) as first:
             if "T" in first.axes:
                 raise ImageError(
-                    f"{frames[0]} has a time axis itself ({first.describe()}): "
+                    f"{frames[0]} has a time axis of its own ({first.describe()}): "
                     "give the files of the folder one by one."
                 )
             before = "".join(axis for axis in first.plane_axes if axis not in "TZ")
@@ -78,7 +78,7 @@ class FolderImage(Image):
         return region
 
     def close(self) -> None:
-        """Close the frames that are open."""
+        """Close the open frames."""
         with self._lock:
             while self._opened:
                 self._opened.popitem()[1].close()
@@ -88,6 +88,6 @@ def _check_equal(first: Image, other: Image) -> None:
     if (first.axes, first.shape, first.dtype) != (other.axes, other.shape, other.dtype):
         raise ImageError(
             f"{other.path} ({other.describe()}, {other.dtype}) differs from {first.path} "
-            f"({first.describe()}, {first.dtype}): the frames of a folder must be alike, "
+            f"({first.describe()}, {first.dtype}): make the frames of a folder alike, "
             "or give the files one by one."
         )

@@ -1,7 +1,7 @@
-"""Whether the directories of a TIFF are all there.
+"""Check that no directory (IFD) of a TIFF is missing.
 
-tifffile reads as many pages as it finds and takes a file cut short for one with fewer pages, so the
-chain of directories is followed here first.
+tifffile reads as many pages as it finds, so that a truncated file looks like one with fewer pages.
+The chain of directories is therefore followed here first.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import BinaryIO
 
 from ..errors import ImageError
 
-# Bytes of one value by TIFF data type.
+# Bytes per value, by TIFF data type.
 _TYPE_BYTES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8,
     18: 8,
 }  # fmt: skip
-# Only tags without which the pixels or their order are lost: the description, and offsets and byte
-# counts of strips and tiles. Writers get values of private tags wrong without harm.
+# Tags without which the pixels or their order are lost: the description, and offsets and byte
+# counts of strips and tiles. Wrong values in other tags do no harm and are common in private ones.
 _NEEDED = frozenset((270, 273, 279, 324, 325))
 _NDPI_TAG = 65420
 
 
 def check_directories(path: Path) -> None:
-    """Raise unless every directory of a TIFF and what it needs lie within the file.
+    """Raise unless every directory of a TIFF, and the data it needs, lies within the file.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def check_directories(path: Path) -> None:
     Raises
     ------
     InputError
-        If the file is no TIFF or is cut short.
+        If the file is not a TIFF, is empty or is truncated.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
@@ -45,7 +45,7 @@ def check_directories(path: Path) -> None:
         if size == 0:
             raise ImageError(f"{path} is an empty file: copy or export it again.")
         if version not in (42, 43):
-            raise ImageError(f"{path} is no TIFF, whatever its name: check the file.")
+            raise ImageError(f"{path} is not a TIFF, despite its name: check the file.")
         big = version == 43
         if len(header) < (16 if big else 8) or not _complete(file, size, header, str(order), big):
             raise ImageError(
@@ -76,7 +76,7 @@ def _complete(file: BinaryIO, size: int, header: bytes, order: str, big: bool) -
             return False
         for tag, kind, values, value in struct.iter_unpack(entry_format, entries[:-inline]):
             if tag == _NDPI_TAG:
-                return True  # its offsets are wider than the format says; tifffile knows them
+                return True  # its offsets are wider than the format says; tifffile handles them
             length = values * _TYPE_BYTES.get(kind, 0)
             if (
                 tag in _NEEDED

@@ -1,4 +1,4 @@
-"""Pixel sizes and channel names, as OME, ImageJ and plain TIFF write them."""
+"""Pixel sizes and channel names in the metadata of OME, ImageJ and plain TIFF."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def physical_size(value: object, unit: object) -> tuple[float, str] | None:
     Parameters
     ----------
     value : object
-        A number, or what reads as one.
+        A number or its text.
     unit : object
         Its unit in any usual spelling.
 
     Returns
     -------
     tuple of (float, str), or None
-        The value and ``"µm"`` or ``"s"``; None for what is no positive length or duration.
+        The value and ``"µm"`` or ``"s"``; None unless it is a positive length or duration.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def physical_size(value: object, unit: object) -> tuple[float, str] | None:
         number = float(str(value))
     except ValueError:
         return None
-    # ImageJ escapes the micro sign, of which Unicode has two.
+    # ImageJ escapes the micro sign; Unicode has two of them.
     name = str(unit).strip().replace("\\u00B5", "µ").replace("μ", "µ")
     name = name.lower()
     name = _SPELLINGS.get(name, _SPELLINGS.get(name.removesuffix("s"), name))
@@ -74,9 +74,9 @@ def physical_size(value: object, unit: object) -> tuple[float, str] | None:
 
 
 def known_sizes(sizes: Mapping[str, tuple[object, object]]) -> dict[str, tuple[float, str]]:
-    """Keep the axes whose value and unit `physical_size` understands: T a duration, others lengths.
+    """Convert sizes with `physical_size`, keeping only durations for T and lengths for other axes.
 
-    So the time axis of a kymograph, which is called Y, has no size.
+    The time axis of a kymograph, which is called Y, therefore has no size.
     """
     converted = {axis: physical_size(*size) for axis, size in sizes.items()}
     return {
@@ -89,14 +89,14 @@ def known_sizes(sizes: Mapping[str, tuple[object, object]]) -> dict[str, tuple[f
 def read_tiff_metadata(
     tiff: tifffile.TiffFile, page: tifffile.TiffPage
 ) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
-    """Take pixel sizes and channel names from OME-XML, the tags, ImageJ's or Aperio's description.
+    """Read pixel sizes and channel names from OME-XML, tags, or ImageJ's or Aperio's description.
 
     Parameters
     ----------
     tiff : tifffile.TiffFile
         An open file.
     page : tifffile.TiffPage
-        The first of the image.
+        The first page of the image.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def read_tiff_metadata(
         As `Image.pixel_size` and `Image.channel_names`.
     """
     x, y = (_spacing(page.tags.valueof(code)) for code in (282, 283))
-    # Resolutions by the inch are for printers; microscopes and Bio-Formats write centimetres.
+    # Resolutions per inch are for printers; microscopes and Bio-Formats write centimetres.
     in_tags = {"X": (x, "cm"), "Y": (y, "cm")} if page.tags.valueof(296) == _CENTIMETRE else {}
     if tiff.is_ome and tiff.ome_metadata:
         sizes, names = read_ome_xml(tiff.ome_metadata, (page.imagelength, page.imagewidth))
@@ -113,7 +113,7 @@ def read_tiff_metadata(
         ij = tiff.imagej_metadata
         unit, spacing = ij.get("unit", "pixel"), ij.get("spacing")
         if isinstance(spacing, float | int):
-            spacing = abs(spacing)  # Fiji writes a negative one where the stack was reversed
+            spacing = abs(spacing)  # Fiji writes a negative one for a reversed stack
         described = {
             "X": (x, unit),
             "Y": (y, ij.get("yunit", unit)),
@@ -127,7 +127,7 @@ def read_tiff_metadata(
 
 
 def _spacing(resolution: Any) -> float | None:
-    """Invert the rational number of pixels a unit."""
+    """Invert a resolution, given as a fraction in pixels per unit."""
     match resolution:
         case (count, units) if count and units:
             return float(units / count)
@@ -137,14 +137,14 @@ def _spacing(resolution: Any) -> float | None:
 def read_ome_xml(
     xml: str, shape: tuple[int, int]
 ) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
-    """Take pixel sizes and channel names of an image of a file from OME-XML.
+    """Read pixel sizes and channel names of one image from OME-XML.
 
     Parameters
     ----------
     xml : str
-        The ImageDescription of an OME-TIFF. It may describe images of other files, too.
+        The ImageDescription of an OME-TIFF; it may also describe images in other files.
     shape : (int, int)
-        Height and width of the image; the first one of this size in the file is taken.
+        Height and width; the first image of this size in the file is used.
 
     Returns
     -------
@@ -187,11 +187,11 @@ def tiff_description(
     pixel_size: PixelSize,
     channel_names: Sequence[str],
 ) -> bytes:
-    """Describe the image of a TIFF in OME-XML, or if OME has no such type as tifffile does.
+    """Describe the image of a TIFF in OME-XML, or float16, which OME lacks, as tifffile does.
 
-    OME has no name for float16, and Bio-Formats, told that it is a float, shows noise; without
-    OME-XML it reads the right values. Size in Y and X is in the tags of a TIFF anyway; axes are
-    in tifffile's description; size in Z and T and names of channels are lost.
+    Bio-Formats shows noise if float16 is declared as float, but reads the right values without
+    OME-XML. The sizes in Y and X are then in the TIFF tags and the axes in tifffile's description;
+    the sizes in Z and T and the channel names are lost.
 
     Parameters
     ----------
@@ -206,8 +206,8 @@ def tiff_description(
     if dtype == np.float16:
         if {"T", "Z"} & pixel_size.keys() or channel_names:
             warn_once(
-                "a TIFF of float16 keeps no sizes along T and Z and no names of channels: a .zarr "
-                "does, and so do other types."
+                "a float16 TIFF holds no pixel sizes along T and Z and no channel names: write a "
+                ".zarr or another type to keep them."
             )
         return json.dumps({"shape": list(shape), "axes": axes}).encode()
     return write_ome_xml(axes, shape, dtype, pixel_size, channel_names)
@@ -220,9 +220,9 @@ def write_ome_xml(
     pixel_size: PixelSize,
     channel_names: Sequence[str],
 ) -> bytes:
-    """Describe an image with one page a plane, the last of its axes T, Z, C fastest.
+    """Describe in OME-XML an image with one page per plane, the last of T, Z, C fastest.
 
-    There is neither a date nor a random identifier in it: equal images give equal bytes.
+    It holds neither a date nor a random identifier, so that equal images give equal bytes.
 
     Parameters
     ----------
@@ -231,15 +231,15 @@ def write_ome_xml(
     shape : sequence of int
         Their lengths.
     dtype : numpy.dtype
-        Of the pixels.
+        Pixel type.
     pixel_size, channel_names
         As in `Image`; names may be empty.
 
     Returns
     -------
     bytes
-        OME-XML, schema 2016-06, in UTF-8. It is free of character references, since Bio-Formats
-        stumbles over ``&#181;``.
+        OME-XML, schema 2016-06, in UTF-8 without character references, since Bio-Formats stumbles
+        over ``&#181;``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Zarr arrays and OME-Zarr images, versions 2 and 3 of Zarr, 0.1 to 0.5 of OME-Zarr."""
+"""Read Zarr arrays, versions 2 and 3, and OME-Zarr images, versions 0.1 to 0.5."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .blocks import BlockCache, assemble
 from .metadata import known_sizes
 from .source import Image, PixelSize, canonical_axes, plane_order, telling_damage, warn_once
 
-# Chunks smaller than this are read several at once, since each read has a cost of its own.
+# Pixels; smaller chunks are read several at once, since each read has a fixed cost.
 _BLOCK = 512
 _WORDS = {"TIME": "T", "CHANNEL": "C"}
 
 
 def open_zarr(path: Path) -> Image:
-    """Open a Zarr folder: an array, an OME-Zarr image (at full resolution), or a group of one.
+    """Open a Zarr folder: an array, an OME-Zarr image (at full resolution), or a group with one.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def open_zarr(path: Path) -> Image:
     Returns
     -------
     Image
-        The axes of an array that does not name them are taken for the last ones of T, C, Z, Y, X,
-        the order of OME-Zarr, but for T, Z, Y, X, C if the last length is 3 or 4.
+        Unnamed axes of an array are taken to be the last of T, C, Z, Y, X (the order of OME-Zarr),
+        or of T, Z, Y, X, C if there are three or more and the last has length 3 or 4.
 
     Raises
     ------
@@ -72,8 +72,8 @@ class ZarrImage(Image):
     array : zarr.Array
         The pixels.
     axes : sequence of str
-        A letter for each of its dimensions, in any order; I and Q for those without a meaning.
-        Those of length 1 are left out but for Y and X, as from a TIFF.
+        One letter per dimension, in any order; I and Q mean unknown. Axes of length 1 other than Y
+        and X are dropped, as for a TIFF.
     pixel_size, channel_names
         As in `Image`.
     """
@@ -151,7 +151,7 @@ class ZarrImage(Image):
 
 def _ome_attributes(node: Any) -> dict[str, Any]:
     attributes = dict(node.attrs)
-    # Version 0.5 keeps everything under "ome", earlier ones did not.
+    # Version 0.5 keeps everything under "ome"; earlier versions did not.
     return dict(attributes.get("ome", attributes))
 
 
@@ -187,7 +187,7 @@ def _open_multiscales(path: Path, group: Any, attributes: Mapping[str, Any]) -> 
     steps = [*steps, *multiscales.get("coordinateTransformations", [])]
     scales = [step["scale"] for step in steps if step["type"] == "scale"]
     if any(any(step.get("translation", ())) for step in steps):
-        warn_once(f"{path} is said to lie at an offset (translation): results are not moved to it.")
+        warn_once(f"{path} has an offset (translation): results are written without it.")
     sizes = {
         axis: (prod(scale[i] for scale in scales), unit)
         for i, (axis, unit) in enumerate(zip(axes, units, strict=True))

@@ -1,7 +1,7 @@
-"""OME-Zarr 0.4, written chunk by chunk.
+"""Write OME-Zarr 0.4 chunk by chunk.
 
-Version 0.4 (on Zarr 2) and not 0.5 (on Zarr 3), because every program that reads 0.5 reads 0.4 too,
-while Bio-Formats, and so Fiji and QuPath, has read 0.4 for years.
+Version 0.4 (Zarr 2) rather than 0.5 (Zarr 3), since every program that reads 0.5 also reads 0.4,
+and Bio-Formats, and hence Fiji and QuPath, has read 0.4 for years.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def write_ome_zarr(
     Parameters
     ----------
     path : Path
-        The folder to make.
+        The folder to create.
     name : str
-        What the image is called in it.
+        Name of the image in the metadata.
     source : Sliceable
         Pixels with `axes`.
     axes : str
-        Some of T, Z, C in this order, then ``YX``. The file has C before Z, as OME-Zarr wants.
+        Some of T, Z, C in this order, then ``YX``. The file has C before Z, as OME-Zarr requires.
     sizes, channel_names
         As in `Image`.
     labels : bool
@@ -71,7 +71,7 @@ def write_ome_zarr(
         )
         for number, shape in enumerate(shapes)
     ]
-    # Copying the full resolution makes level 1, reading that makes level 2, and so on.
+    # Copying the full resolution also writes level 1, reading level 1 writes level 2, and so on.
     finer: list[Sliceable] = [source, *levels[1:]]
     for pixels, coarser in zip(finer, [*levels[1:], None], strict=True):
         for block in blocks(pixels, coarser, *_PIECE, labels):
@@ -84,7 +84,7 @@ def write_ome_zarr(
 
 
 class _Reordered:
-    """A Zarr array seen with other axes first; Y and X stay last."""
+    """A Zarr array with its leading axes in another order; Y and X stay last."""
 
     def __init__(self, array: zarr.Array, order: Sequence[int]) -> None:
         self._array, self._order = array, order

@@ -32,13 +32,13 @@ def open_image(path: Path | str, indices: bool = False) -> Image:
         version 2 or 3; or a folder of frames (TIFF or PNG of equal shape), which become axis T in
         natural order of their names.
     indices : bool
-        Whether a PNG file with a palette gives the indices, as labels are stored, instead of the
-        colours. A TIFF file always does.
+        Whether a PNG is read as the stored numbers, as for labels, instead of palette colours or
+        rescaled grey values of less than 8 bits. A TIFF always is.
 
     Returns
     -------
     Image
-        To be used as a context manager.
+        Use it as a context manager.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def _open(path: Path, indices: bool) -> Image:
     if not path.exists():
         why = "give the path of an image file or folder."
         if path.is_symlink():
-            why = f"it is a link to {os.readlink(path)}, where nothing is."
+            why = f"it is a broken link to {os.readlink(path)}."
         raise ImageError(f"{path} does not exist: {why}")
     if path.is_dir():
         if is_zarr(path):
@@ -68,7 +68,7 @@ def _open(path: Path, indices: bool) -> Image:
 
             return open_zarr(path)
         return FolderImage(path, image_files(path), partial(open_image, indices=indices))
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # reading a pipe would block
         raise ImageError(f"{path} is neither a file nor a folder: give the path of an image.")
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
@@ -76,17 +76,17 @@ def _open(path: Path, indices: bool) -> Image:
     if suffix == ".png":
         return PngImage(path, indices)
     raise ImageError(
-        f"{path} is no image that can be read: use {', '.join(IMAGE_SUFFIXES)}, or a Zarr folder."
+        f"{path} is not a supported image: use {', '.join(IMAGE_SUFFIXES)}, or a Zarr folder."
     )
 
 
 def is_zarr(path: Path) -> bool:
-    """Tell whether a folder is a Zarr array or group, of version 2 or 3."""
+    """Whether a folder is a Zarr array or group, of version 2 or 3."""
     return any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files of a folder but hidden ones, in natural order: ``t9.tif`` before ``t10.tif``."""
+    """List the visible image files of a folder in natural order: ``t9.tif`` before ``t10.tif``."""
     return sorted(
         filter(_is_image_file, folder.iterdir()),
         key=lambda file: [
@@ -96,7 +96,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def images_beside(folder: Path, taken: Iterable[Path]) -> list[str]:
-    """Names of the images in a folder, Zarr folders too, that are not among those taken."""
+    """Names of the images in a folder, including Zarr folders, other than those `taken`."""
     known = set(taken)
     return [
         path.name
@@ -107,13 +107,13 @@ def images_beside(folder: Path, taken: Iterable[Path]) -> list[str]:
 
 
 def other_files(folder: Path) -> list[str]:
-    """Names of the files in a folder that are no images by their names."""
+    """Names of the visible files in a folder without an image suffix."""
     visible = (path for path in sorted(folder.iterdir()) if not _is_hidden(path))
     return [path.name for path in visible if path.is_file() and not _is_image_file(path)]
 
 
 def _is_image_file(path: Path) -> bool:
-    """Whether a path is an image by its name; a link to nothing too, which must not be missed."""
+    """Whether a path has the name of an image; true for broken links, which must be reported."""
     named = not _is_hidden(path) and path.suffix.lower() in IMAGE_SUFFIXES
     return named and (path.is_file() or not path.exists())
 

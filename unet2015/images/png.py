@@ -1,4 +1,4 @@
-"""PNG, which can only be read whole."""
+"""PNG files, which can only be read whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .source import Image
 
 DEPTH, COLOUR_TYPE = 24, 25
-"""Where in the file the bytes are that say how many bits a sample has and what it means."""
+"""Offsets of the bytes in the file that hold the bit depth and the colour type."""
 GREY, PALETTE = 0, 3
 
 
@@ -25,8 +25,8 @@ class PngImage(Image):
     path : Path
         An existing file.
     indices : bool
-        Whether the numbers in the file are given, as is right for labels, instead of the colours of
-        a palette, or of grey values of less than 8 bits spread over 0...255.
+        Whether to return the stored numbers, as needed for labels, instead of palette colours or
+        grey values of less than 8 bits rescaled to 0...255.
     """
 
     def __init__(self, path: Path, indices: bool = False) -> None:
@@ -35,7 +35,7 @@ class PngImage(Image):
         if indices and data[COLOUR_TYPE] == PALETTE:
             pixels = _indices(data)
         elif indices and data[COLOUR_TYPE] == GREY and data[DEPTH] < 8:
-            pixels //= 255 // (2 ** data[DEPTH] - 1)  # decoding spreads them over 0...255
+            pixels //= 255 // (2 ** data[DEPTH] - 1)  # decoding rescales them to 0...255
         self._pixels = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
         axes = "YX" if pixels.ndim == 2 else "CYX"
         super().__init__(path, axes, self._pixels.shape[-len(axes) :], pixels.dtype)
@@ -51,8 +51,8 @@ class PngImage(Image):
 
 
 def _indices(data: bytes) -> NDArray[Any]:
-    """Decode what imagecodecs turns into colours."""
-    from PIL.PngImagePlugin import PngImageFile  # without the limit of `Image.open`
+    """Decode palette indices, which imagecodecs would turn into colours."""
+    from PIL.PngImagePlugin import PngImageFile  # without the size limit of `Image.open`
 
     with PngImageFile(io.BytesIO(data)) as image:
         return np.asarray(image)

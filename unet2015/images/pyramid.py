@@ -1,4 +1,4 @@
-"""Pyramid levels of an image, made while its full resolution streams past."""
+"""Pyramid levels of an image, computed while its full resolution is streamed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 TILE = 512
-"""Side of the tiles and chunks that are written, in pixels."""
+"""Side of the written tiles and chunks, in pixels."""
 
 
 class Sliceable(Protocol):
-    """An array that gives regions: NumPy, Zarr, or anything that computes them."""
+    """An array that is read by region: NumPy, Zarr, or anything that computes regions."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -36,14 +36,14 @@ class Writable(Sliceable, Protocol):
 
 
 class Block(NamedTuple):
-    """A piece of a plane: its index in the image, its pixels."""
+    """A piece of a plane: its index in the image and its pixels."""
 
     region: tuple[Any, ...]
     pixels: NDArray[Any]
 
 
 def level_shapes(height: int, width: int) -> list[tuple[int, int]]:
-    """Halve, rounding up, until one tile holds the image.
+    """Halve a shape, rounding up, until one tile holds the image.
 
     Parameters
     ----------
@@ -74,13 +74,13 @@ def halve(pixels: NDArray[Any], labels: bool) -> NDArray[Any]:
     pixels : ndarray of (height, width)
         A piece of an image that starts at an even row and column.
     labels : bool
-        Whether the values are names, of which one is picked (the upper left of four), or
-        quantities, of which the mean is taken.
+        Whether the values are labels, of which the upper left of four is picked, instead of
+        quantities, which are averaged.
 
     Returns
     -------
     ndarray of (ceil(height / 2), ceil(width / 2))
-        Of the same dtype. At an odd edge the last row or column counts twice.
+        Of the same dtype. In means, the last row or column counts twice at an odd edge.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def halve(pixels: NDArray[Any], labels: bool) -> NDArray[Any]:
 def blocks(
     source: Sliceable, coarser: Writable | None, rows: int, columns: int, labels: bool
 ) -> Iterator[Block]:
-    """Read an image piece by piece and write the next pyramid level on the way.
+    """Read an image piece by piece and write the next pyramid level along the way.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def blocks(
     coarser : Writable or None
         Receives the image at half the size; None for the last level.
     rows, columns : int
-        Even size of the pieces.
+        Size of the pieces; even.
     labels : bool
         As in `halve`.
 
@@ -131,7 +131,7 @@ def blocks(
 
 
 def tiles(pieces: Iterator[Block]) -> Iterator[NDArray[Any]]:
-    """Cut pieces of one tile's height into tiles, smaller ones at the right and lower edge."""
+    """Cut pieces one tile high into tiles, which are smaller at the right and lower edges."""
     for piece in pieces:
         for column in range(0, piece.pixels.shape[1], TILE):
             yield piece.pixels[:, column : column + TILE]

@@ -1,4 +1,4 @@
-"""What every image file looks like to the rest of the package."""
+"""The interface that all image files have in common."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ log = logging.getLogger(__name__)
 
 PixelSize = Mapping[str, tuple[float, str]]
 
-# Axes that files number without saying what they are, in the order in which names are tried: pages
-# without a meaning are slices in Fiji too.
+# Axes whose meaning files do not state, and the letters tried for them in this order: Z first, as
+# Fiji takes such pages for slices.
 _NAMELESS = "IQ"
 _SPARE_NAMES = "ZTPRV"
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".svs")
-"""Of files that are TIFF inside; which kind tells their content."""
+"""Suffixes of TIFF files of any kind; the content tells which kind."""
 
 
 class Image(ABC):
     """An image file, opened but not read.
 
-    Use it as a context manager, or call `close`. Reading is safe from several threads.
+    Use it as a context manager, or call `close`. Reading is thread-safe.
 
     Attributes
     ----------
@@ -46,10 +46,10 @@ class Image(ABC):
     dtype : numpy.dtype
         Of the pixels, in native byte order.
     pixel_size : mapping of str to (float, str)
-        Spacing of the axes where the file tells it: micrometres (``"µm"``) for Z, Y and X and
+        Spacing along the axes, where the file states it: micrometres (``"µm"``) for Z, Y and X and
         seconds (``"s"``) for T, whatever units the file uses.
     channel_names : tuple of str
-        One name a channel, or empty if the file names none.
+        One name per channel, or empty if the file does not name them all.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class Image(ABC):
 
     @property
     def planes(self) -> list[tuple[int, ...]]:
-        """The index of each plane over `plane_axes`, the last axis fastest; ``[()]`` for one."""
+        """Index of each plane over `plane_axes`, the last axis fastest; ``[()]`` without axes."""
         return list(product(*map(range, self.plane_shape)))
 
     def plane_name(self, plane: Sequence[int]) -> str:
-        """The path and, if there are several planes, which one, for messages."""
+        """The path and, if there are plane axes, the position of the plane, for messages."""
         places = [f"{axis} {at}" for axis, at in zip(self.plane_axes, plane, strict=True)]
         return f"{self.path} ({', '.join(places)})" if places else str(self.path)
 
@@ -126,6 +126,10 @@ class Image(ABC):
         ------
         InputError
             If the file turns out to be truncated or damaged there.
+        IndexError
+            If the plane or a channel does not exist.
+        ValueError
+            If a slice has a step.
         """
         wanted = range(self.channels) if channels is None else channels
         height, width = self.shape[-2:]
@@ -151,7 +155,7 @@ class Image(ABC):
         Raises
         ------
         InputError
-            If there are several planes: pages are no channels. Or as `read`.
+            If there are several planes, since pages are not channels; or as in `read`.
         """
         if len(self.planes) > 1:
             raise ImageError(
@@ -186,39 +190,39 @@ class Image(ABC):
 
 @contextmanager
 def telling_damage(path: Path) -> Iterator[None]:
-    """Say in one sentence whatever a library makes of a damaged file, or the system of its path."""
+    """Turn any error of a library or the system while reading a file into an `ImageError`."""
     try:
         yield
     except InputError:
         raise
     except MemoryError as error:
         raise UnreachableError(
-            f"{path} needs more memory to be read than there is: copy it again, as its header may "
-            "be damaged, or save it in tiles."
+            f"{path} needs more memory than is available: copy it again, as its header may be "
+            "damaged, or save it in tiles."
         ) from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:  # libraries raise them, too
+        if isinstance(error, OSError) and error.errno is not None:  # those of libraries have none
             raise unreachable(path, error) from error
         raise damaged(path, error) from error
 
 
 @cache
 def warn_once(message: str) -> None:
-    """Log a warning, but not again: a file is opened for its checks, and again to be read."""
+    """Log a warning only once: a file is opened first to check it and again to read it."""
     log.warning(message)
 
 
 def damaged(path: Path, error: Exception) -> ImageError:
-    """Say in one sentence that a file cannot be read, and why."""
+    """Make the error for a file that a library cannot read, with the reason."""
     why = " ".join(str(error).split())[:200] or type(error).__name__
     return ImageError(f"{path} cannot be read ({why}): copy or export it again.")
 
 
 def unreachable(path: Path, error: OSError) -> UnreachableError:
-    """Say in one sentence that the system does not give a file, or another that it consists of."""
+    """Make the error for a file, or one that belongs to it, that the system cannot read."""
     path = error.filename or path
     if isinstance(error, FileNotFoundError):
-        return UnreachableError(f"{path} is no longer there: copy it again, or leave it out.")
+        return UnreachableError(f"{path} no longer exists: copy it again, or leave it out.")
     return UnreachableError(
         f"{path} cannot be read ({error.strerror}): make it readable, or leave it out."
     )
@@ -232,18 +236,18 @@ def _bounds(region: slice, length: int) -> slice:
 
 
 def canonical_axes(axes: Sequence[str]) -> list[str]:
-    """Give nameless axes a name that is not taken.
+    """Give axes without a meaning a letter that is not taken.
 
     Parameters
     ----------
     axes : sequence of str
-        The axes of a file other than channels, Y and X, some of them I or Q, which say nothing.
+        The axes of a file other than channels, Y and X; I and Q mean unknown.
 
     Returns
     -------
     list of str
-        The same with other letters for I and Q and for repeated ones: Z first, the last axis
-        first, as Fiji takes pages without a meaning for slices.
+        The same with new letters for I, Q and repeated axes. The last of them gets the first free
+        letter, preferably Z, as Fiji takes pages without a meaning for slices.
 
     Examples
     --------
@@ -258,5 +262,5 @@ def canonical_axes(axes: Sequence[str]) -> list[str]:
 
 
 def plane_order(axes: Sequence[str]) -> list[int]:
-    """Sort the axes of planes: unusual ones as they come, then T, then Z; gives positions."""
+    """Positions that sort plane axes: unusual ones in the given order, then T, then Z."""
     return sorted(range(len(axes)), key=lambda i: "TZ".find(axes[i]))

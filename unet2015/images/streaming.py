@@ -1,4 +1,4 @@
-"""Results of any size, written tile by tile with pyramid levels."""
+"""Write results of any size tile by tile, with pyramid levels."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STREAMED_FROM = 2**24
-"""Pixels of a result that is written as a tiled BigTIFF with pyramid; below, as ImageJ reads it."""
+"""Pixels from which a TIFF result is tiled, with pyramid levels; smaller ones suit ImageJ."""
 PIECE = (TILE, 8 * TILE)
-"""Rows and columns that are read at once: eight tiles (8 MiB of float32). A result that is computed
-where it is read is quickest in blocks of this size."""
-# tifffile collects so many bytes before it compresses them; its default is 512 MiB.
+"""Rows and columns read at once: eight tiles (8 MiB of float32). A source that computes its pixels
+on access is fastest in blocks of this size."""
+# Bytes that tifffile collects before it compresses them; its default is 512 MiB.
 _BUFFER_BYTES = 1 << 24
-# Of Deflate: twice as fast as the usual 6 for the same size to 2 %, on probabilities and on labels.
+# Of Deflate: twice as fast as the usual 6, at most 2 % larger, on probabilities and on labels.
 _LEVEL = 1
 
 
@@ -47,30 +47,30 @@ def stream_image(
     channel_names: Sequence[str] = (),
     labels: bool = False,
 ) -> None:
-    """Write an image of any size in memory that does not grow with it.
+    """Write an image of any size in bounded memory.
 
     A name ending in ``.tif`` or ``.tiff`` gives a BigTIFF of Deflate-compressed tiles of 512 x 512
     pixels, compressed in parallel, with pyramid levels as SubIFDs and OME metadata, which Fiji,
-    QuPath and napari read. One ending in ``.zarr`` gives an OME-Zarr of version 0.4 (Zarr 2), since
-    more programs read it than 0.5. Equal images give equal bytes.
+    QuPath and napari read. One ending in ``.zarr`` gives an OME-Zarr of version 0.4 (Zarr 2), which
+    more programs read than 0.5. Equal images give equal bytes.
 
-    The work is done in a hidden folder beside the output, ``.NAME.partial``, which also holds the
-    pyramid levels of a TIFF until they are written; the final name appears when all is complete and
-    on the disk. One process has that folder; what a killed run left in it is cleared away first.
+    The output is prepared in a hidden folder beside it, ``.NAME.partial``, which also holds the
+    pyramid levels of a TIFF until they are written; it gets its name once it is complete and on
+    disk. The folder is locked to one process; leftovers of a killed run are removed first.
 
     Parameters
     ----------
     path : Path or str
-        The file or folder. A file of this name is replaced, and so is a Zarr folder. The folder
-        that it lies in is made if need be.
+        The file or Zarr folder; an existing one is replaced. The folder that holds it is created
+        if needed.
     source : Sliceable
         Pixels, read once in pieces of 512 x 4096 (1024 x 4096 for Zarr): chunks of 512 x 512 suit.
     axes : str
-        Some of T, Z, C in this order, then ``YX``; one letter for each dimension of `source`.
+        Some of T, Z, C in this order, then ``YX``; one letter per dimension of `source`.
     pixel_size, channel_names
         As in `Image`; both may be empty.
     labels : bool
-        Whether pixels are names (numbered cells, classes), so that pyramid levels pick values, or
+        Whether pixels are labels or classes, so that pyramid levels pick values, instead of
         quantities, so that levels hold means.
 
     Raises
@@ -112,7 +112,7 @@ def stream_image(
 
 
 def write_regions(path: Path, source: Sliceable, image: Image, labels: bool) -> None:
-    """Write what lies over an image, plane by plane: by `stream_image` if it is large or a Zarr."""
+    """Write a result for each plane of an image; with `stream_image` if it is large or a Zarr."""
     axes = image.plane_axes + "YX"
     if prod(source.shape) >= STREAMED_FROM or path.suffix.lower() == ".zarr":
         stream_image(path, source, axes, image.pixel_size, labels=labels)
@@ -126,7 +126,7 @@ def write_regions(path: Path, source: Sliceable, image: Image, labels: bool) -> 
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """Tell which output an error concerns; "No space left on device" comes without a name."""
+    """Add the output's name to errors without one, such as "No space left on device"."""
     try:
         yield
     except OSError as error:
@@ -136,18 +136,18 @@ def _named_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _own(work: Path, path: Path) -> Iterator[Path]:
-    """Have a folder for unfinished work to oneself, empty at first and gone in the end.
+    """Lock and empty a folder for unfinished work, and remove it at the end.
 
-    Yields the place in it where a Zarr that is to be replaced waits: it comes back unless the new
-    one is there.
+    Yields the path in it to which a Zarr is moved before it is replaced; it is moved back if the
+    new one does not take its place.
     """
     lock_file, replaced = lock(work / "lock"), work / "replaced"
     try:
-        _put_back(replaced, path)  # where a run was killed just then
+        _put_back(replaced, path)  # a run may have been killed between the two moves
         empty_locked(work, lock_file)
         yield replaced
     except BaseException:
-        # Zarr writes chunks side by side: after one failed, others still make folders for a moment.
+        # Zarr writes chunks in parallel: after one failed, others still make folders for a moment.
         time.sleep(0.2)
         raise
     finally:
@@ -155,7 +155,7 @@ def _own(work: Path, path: Path) -> Iterator[Path]:
             _put_back(replaced, path)
             remove_locked(work, lock_file)
         except OSError as error:
-            logger.warning("%s is left behind (%s).", work, error)
+            logger.warning("%s could not be removed (%s).", work, error)
         lock_file.close()
 
 
@@ -203,7 +203,7 @@ def _write_tiff(
                 subfiletype=1 if number else 0,
                 **tiff_resolution(size),
                 subifds=0 if number else len(shapes) - 1,
-                # One of OME is for the whole image, one of tifffile for each of its levels.
+                # An OME description covers the whole image, one of tifffile only its own level.
                 description=description if number == 0 or description[:1] == b"{" else None,
             )
             shutil.rmtree(path.with_name(f"level{number}"), ignore_errors=True)
@@ -214,7 +214,7 @@ def _write_tiff(
 def _scratch(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> zarr.Array:
     import zarr
 
-    # Half a tile high, so that what one row of tiles gives fills whole chunks.
+    # Half a tile high, so that one row of tiles, halved, fills whole chunks.
     chunks = (1,) * (len(shape) - 2) + (TILE // 2, TILE)
     return zarr.create_array(str(path), shape=tuple(shape), chunks=chunks, dtype=dtype)
 

@@ -1,4 +1,4 @@
-"""TIFF in all its forms: regions of it without reading the whole."""
+"""Read regions of TIFF files of all kinds without reading the whole."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .metadata import read_tiff_metadata
 from .source import Image, canonical_axes, plane_order, telling_damage
 from .tiffchecks import main_series, squeezed, truncated
 
-# tifffile logs what it finds odd and goes on, with zeros or with fewer pages. Here such files are
-# refused in one sentence instead.
+# tifffile logs defects and continues with zeros or fewer pages. Here such files are refused with a
+# message instead.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 _OPEN_FILES = 8
@@ -62,7 +62,7 @@ class TiffImage(Image):
         series_axes, series_shape = squeezed(series)
         outer, outer_shape = series_axes[: -len(inner)], series_shape[: -len(inner)]
         samples = prod(n for axis, n in zip(inner, keyframe.shape, strict=True) if axis not in "YX")
-        # Positions of axes among those that number the pages; samples within a page come after.
+        # Positions among the axes that number the pages; samples within a page come after.
         self._channel_axes = [i for i, axis in enumerate(outer) if axis in "CS"]
         others = [i for i in range(len(outer)) if i not in self._channel_axes]
         names = canonical_axes([outer[i] for i in others])
@@ -80,7 +80,7 @@ class TiffImage(Image):
         self._check_length()
 
     def _check_length(self) -> None:
-        """Refuse a file that ends before its first or last page does, before hours are spent."""
+        """Refuse at once, not after hours, a file that ends before its first or last page does."""
         for number in {0, prod(self._outer_shape) - 1}:
             offset = self._contiguous(number)
             page = self._page(number)
@@ -97,7 +97,7 @@ class TiffImage(Image):
         return int(prod(self._keyframe.shaped)) * self.dtype.itemsize
 
     def _page(self, number: int) -> Any:
-        """Return a page; None if the pixels of all pages lie in one row."""
+        """Return a page; None if the pixels of all pages are contiguous."""
         if self._series.dataoffset is not None:
             return None
         with self._lock:
@@ -107,13 +107,13 @@ class TiffImage(Image):
         return str(self.path if page is None else page.parent.filehandle.path)
 
     def _contiguous(self, number: int) -> int | None:
-        """Where the pixels of a page lie one after the other as they are, if they do."""
+        """Offset in bytes of a page's pixels if they are uncompressed and contiguous, else None."""
         if self._series.dataoffset is not None:
             return int(self._series.dataoffset) + number * self._page_bytes
         page = self._page(number)
         if not page.is_final:
             return None
-        # tifffile judges all pages by one of them; strips of another may lie apart all the same.
+        # tifffile judges all pages by one of them; strips of another may still be scattered.
         first, last = page.dataoffsets[0], page.dataoffsets[-1]
         alike = page.keyframe.dataoffsets
         return int(first) if last - first == alike[-1] - alike[0] else None
@@ -141,11 +141,11 @@ class TiffImage(Image):
             if keyframe.is_tiled
             else (min(keyframe.rowsperstrip, keyframe.imagelength), keyframe.imagewidth)
         )
-        # Samples of a pixel lie either together in a block or apart in planes of blocks.
+        # Samples of a pixel are either interleaved in a block or in separate planes of blocks.
         apart = keyframe.shaped[0] > 1
         narrow = columns.stop - columns.start < keyframe.imagewidth
         if not keyframe.is_tiled and (narrow or self.channels > 1):
-            # What is beside the region, and its other channels, is read next, of the same strips.
+            # Neighbouring regions and other channels are read next, from the same strips.
             strips = -(-rows.stop // block_shape[0]) - rows.start // block_shape[0]
             strip_bytes = prod(block_shape) * self.channels * self.dtype.itemsize
             self._cache.reserve(strips * strip_bytes)
@@ -162,10 +162,10 @@ class TiffImage(Image):
     def _read_contiguous(
         self, number: int, offset: int, sample: int, rows: slice, columns: slice
     ) -> NDArray[Any]:
-        """Read uncompressed pixels; only the rows of the region, and not much beside its columns.
+        """Read uncompressed pixels: only the rows of the region, and little beyond its columns.
 
-        Reading, not memory-mapping: a file that shrinks meanwhile then gives an error that can be
-        told, where a mapping kills the process, and its pages do not count as our memory.
+        The file is not memory-mapped: if it shrinks meanwhile, reading raises an error where a
+        mapping kills the process, and mapped pages would count as memory of the process.
         """
         planes, _, height, width, together = self._keyframe.shaped
         page = self._page(number)
@@ -205,7 +205,7 @@ class TiffImage(Image):
         with telling_damage(Path(where)):
             pixels, _, shape = keyframe.decode(data, segment, **tables)
         if pixels is None:
-            # A tile that was never written: writers of sparse files leave it out.
+            # A tile that was never written, as in sparse files.
             return np.full(shape[1:], keyframe.nodata, self.dtype)
         return np.asarray(pixels[0])
 
@@ -215,7 +215,7 @@ class TiffImage(Image):
             if file is None:
                 if len(self._files) >= _OPEN_FILES:
                     self._files.pop(next(iter(self._files))).close()
-                # Unbuffered, since a region is read in pieces that lie far apart.
+                # Unbuffered, since a region is read in pieces that are far apart.
                 file = self._files[where] = open(where, "rb", buffering=0)  # noqa: SIM115
             file.seek(offset)
             data = file.read(count)

@@ -1,4 +1,4 @@
-"""Which TIFFs can be read, and which of the images in one is meant."""
+"""Select the image of a TIFF and check that it can be read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..errors import ImageError, UnreachableError
 from .source import warn_once
 
 _LARGEST_TILE = 2**28
-"""Pixels; tiles that have more, and more than the image, come of a damaged file."""
+"""Pixels; a tile with more than this, and more than the image, means a damaged file."""
 _WHITE_IS_ZERO = 0
 
 
 def main_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """Find the first image of a file that is not a thumbnail or a mask of another, and check it.
+    """Find and check the first image of a file that is not a thumbnail or mask of another.
 
-    An OME-TIFF may describe images that lie in other files, too.
+    Images that an OME-TIFF describes but that lie wholly in other files are skipped.
 
     Raises
     ------
@@ -37,19 +37,19 @@ def main_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
         if missing:
             raise UnreachableError(
                 f"{path} lacks page {missing[0]}: copy all files of the image again, or export "
-                "what was recorded."
+                "only what was recorded."
             )
     if len(images) > 1:
         warn_once(
             f"{path} holds {len(images)} images, of which only the first is used: save the others "
-            "as files of their own."
+            "as separate files."
         )
-    # ImageJ and tifffile write masks so, and count on the values as they are.
+    # ImageJ and tifffile write masks this way and expect values to be read as stored.
     by_value = tiff.is_imagej or tiff.is_shaped
     if series.keyframe.photometric == _WHITE_IS_ZERO and not by_value:
         warn_once(
-            f"{path} says that its 0 is white: values are taken as they are, so invert it if cells "
-            "and background, or light and dark, are exchanged."
+            f"{path} declares 0 to be white, but values are read as stored: invert it if cells and "
+            "background, or light and dark, are swapped."
         )
     return series
 
@@ -59,8 +59,8 @@ def _check_kind(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSe
     # tifffile falls back to this kind when a file is shorter than its description says.
     if series.kind == "generic" and (tiff.is_imagej or tiff.is_shaped):
         raise ImageError(
-            f"{path} is truncated, or was changed by a program that left its description as it "
-            "was: copy or export it again."
+            f"{path} is truncated, or was changed by a program that did not update its "
+            "description: copy or export it again."
         )
     if keyframe.dtype is None:
         raise ImageError(
@@ -68,7 +68,7 @@ def _check_kind(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSe
         )
     if keyframe.compression not in tifffile.TIFF.DECOMPRESSORS:
         raise ImageError(
-            f"{path} is compressed in a way that cannot be read (TIFF's {keyframe.compression:d}): "
+            f"{path} has an unsupported compression (TIFF's {keyframe.compression:d}): "
             "save it uncompressed, or with LZW, Deflate or Zstandard."
         )
 
@@ -76,7 +76,7 @@ def _check_kind(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSe
 def _check_layout(path: Path, series: tifffile.TiffPageSeries) -> None:
     keyframe = series.keyframe
     if keyframe.is_tiled and not (keyframe.tilelength and keyframe.tilewidth):
-        raise ImageError(f"{path} has tiles of no size: it is damaged, so copy it again.")
+        raise ImageError(f"{path} has tiles of size 0: it is damaged, so copy it again.")
     tile, page = keyframe.tilelength * keyframe.tilewidth, prod(keyframe.shape)
     if keyframe.is_tiled and tile > max(_LARGEST_TILE, page):
         raise ImageError(
@@ -96,7 +96,7 @@ def _check_layout(path: Path, series: tifffile.TiffPageSeries) -> None:
 
 
 def squeezed(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
-    """Drop axes of length 1 but Y and X, which only some kinds of files name."""
+    """Drop axes of length 1 other than Y and X, since only some kinds of files list them."""
     kept = [
         (axis, length)
         for axis, length in zip(series.axes, series.shape, strict=True)
@@ -106,7 +106,7 @@ def squeezed(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
 
 
 def truncated(path: Path) -> ImageError:
-    """Say that a file ends too soon."""
+    """Make the error for a file that ends too soon."""
     return ImageError(
         f"{path} is truncated: it ends before its pixels do, so copy or export it again."
     )

@@ -1,4 +1,4 @@
-"""Small results written whole, and what every output path must satisfy."""
+"""Write small results whole, and check output paths."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .source import Image, PixelSize
 
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 SOFTWARE = "unet2015"
-"""The tag of TIFFs that says what wrote them."""
+"""Value of the tag Software in TIFFs written here."""
 LONGEST_NAME = 240
-"""Bytes of a name, so that a disk that takes 255 has room for `.NAME.unet2015`, too."""
+"""Bytes; leaves room for ``.NAME.unet2015`` where a name may have 255."""
 OUTPUT_SUFFIXES = (".tif", ".tiff", ".png", ".zarr")
 
 
 def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
-    """Raise now what would stop a result from being written later.
+    """Check in advance that a result can be written.
 
     Parameters
     ----------
@@ -46,21 +46,21 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
     Raises
     ------
     InputError
-        If the name is too long, the suffix is unknown, the folder, which may be missing, cannot be
-        written to, the path is a folder other than a Zarr, lies in a Zarr, or is one of the inputs
-        or holds it.
+        If the name is too long, the suffix is unknown, the parent folder (which need not exist)
+        cannot be written to, or the path is a folder other than a Zarr, lies in a Zarr, or is or
+        contains an input.
     """
     path = Path(path)
     if len(os.fsencode(path.name)) > LONGEST_NAME:
         raise InputError(
-            f"{path.name}: names of results have at most {LONGEST_NAME} bytes, so rename the image "
-            "or give its result a name."
+            f"{path.name} has more than {LONGEST_NAME} bytes: rename the image, or give its result "
+            "a shorter name."
         )
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
-        raise InputError(f"{path} has no suffix of an image: use {', '.join(OUTPUT_SUFFIXES)}.")
+        raise InputError(f"{path} has no image suffix: use {', '.join(OUTPUT_SUFFIXES)}.")
     if path.suffix.lower() == ".zarr" and path.exists():
         if not is_zarr(path):
-            raise InputError(f"{path} exists and is no Zarr: give another name.")
+            raise InputError(f"{path} exists and is not a Zarr: give another name.")
         check_place(path)
     else:
         check_writable(path)
@@ -68,7 +68,7 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
         if path.exists() and source.exists() and path.samefile(source):
             raise InputError(f"{path} is the input: give the output another name.")
         if path.resolve() in source.resolve().parents:
-            raise InputError(f"{path} holds the input {source}: give the output another name.")
+            raise InputError(f"{path} contains the input {source}: give the output another name.")
     for parent in path.resolve().parents:
         if is_zarr(parent):
             raise InputError(f"{path} lies in the Zarr {parent}: write the output beside it.")
@@ -76,7 +76,7 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
 
 
 def check_own(path: Path) -> None:
-    """Refuse to replace a file whose name nobody gave, unless it is a TIFF that we wrote.
+    """Refuse to replace a file that the user did not name, unless it is a TIFF of unet2015.
 
     Raises
     ------
@@ -89,36 +89,36 @@ def check_own(path: Path) -> None:
         if tiff.pages.first.software == SOFTWARE:
             return
     raise InputError(
-        f"{path} is there already and no result of unet2015, which may replace its own: move it "
-        "away, or give another name or folder by --out."
+        f"{path} exists and was not written by unet2015, which replaces only its own results: "
+        "move it away, or give another name or folder with --out."
     )
 
 
 def check_planes(image: Image) -> None:
-    """Refuse an image with planes along other axes than T and Z: no result could have them."""
+    """Refuse an image with plane axes other than T and Z, which results cannot have."""
     if not set(image.plane_axes) <= set("TZ"):
         raise ImageError(
-            f"{image.path} has the axes {image.axes}: planes are numbered by T and Z at most, so "
-            "split it first."
+            f"{image.path} has the axes {image.axes}: split it first, since planes can have only "
+            "the axes T and Z."
         )
 
 
 def check_axes(axes: str, shape: Sequence[int]) -> None:
-    """Raise unless image files can have these axes, and an array of this shape has them.
+    """Raise unless image files can have these axes and they fit an array of this shape.
 
     Parameters
     ----------
     axes : str
-        One letter for each dimension.
+        One letter per dimension.
     shape : sequence of int
-        The array's.
+        Shape of the array.
 
     Raises
     ------
     InputError
-        If there are other axes than T, Z, C, Y and X, or in another order.
+        Unless the axes are some of T, Z, C in this order, then ``YX``.
     ValueError
-        If there are not as many as dimensions.
+        If the numbers of axes and dimensions differ.
     """
     if not re.fullmatch("T?Z?C?YX", axes):
         raise InputError(f"Axes {axes} cannot be written: images have T, Z, C, Y, X in this order.")
@@ -135,19 +135,19 @@ def write_image(
 ) -> None:
     """Write a result that fits in memory.
 
-    A TIFF is compressed with Deflate and carries what Fiji, QuPath and napari read: ImageJ's
-    description where that holds everything (uint8, uint16, float32, no channel names), OME-XML
+    A TIFF is compressed with Deflate and carries metadata for Fiji, QuPath and napari: ImageJ's
+    description if that can hold everything (uint8, uint16, float32, no channel names), OME-XML
     otherwise and for names that end in ``.ome.tif``.
 
     Parameters
     ----------
     path : Path or str
-        Ends in ``.tif``, ``.tiff`` or ``.png``. The file appears when it is complete; its folder
-        is made if need be.
+        Ends in ``.tif``, ``.tiff`` or ``.png``. The file appears once it is complete; its folder
+        is created if needed.
     array : ndarray
         Pixels; bool is written as 0 and 1.
     axes : str
-        Some of T, Z, C in this order, then ``YX``; one letter a dimension.
+        Some of T, Z, C in this order, then ``YX``; one letter per dimension.
     pixel_size, channel_names
         As in `Image`; both may be empty.
 
@@ -182,7 +182,7 @@ def write_image(
 
 
 def tiff_resolution(pixel_size: PixelSize) -> dict[str, Any]:
-    """Express the size of pixels, if both sides are known, in the tags of TIFF.
+    """Convert a pixel size to the resolution tags of TIFF.
 
     Parameters
     ----------
@@ -192,8 +192,8 @@ def tiff_resolution(pixel_size: PixelSize) -> dict[str, Any]:
     Returns
     -------
     dict
-        Arguments of ``tifffile.TiffWriter.write``: pixels a centimetre along X and Y, or none if
-        the tags cannot hold that many.
+        Arguments of ``tifffile.TiffWriter.write``: pixels per centimetre along X and Y. Empty if
+        one is unknown or too large for the tags.
     """
     if not {"X", "Y"} <= pixel_size.keys():
         return {}
@@ -204,10 +204,10 @@ def tiff_resolution(pixel_size: PixelSize) -> dict[str, Any]:
 
 
 def _imagej_can(array: NDArray[Any], sizes: PixelSize) -> bool:
-    # It has one resolution for X and Y, whose unit is that of Z too.
+    # ImageJ has one unit for X, Y and Z, which is written only with the resolution of X and Y.
     if {"X", "Y", "Z"} & sizes.keys() and not {"X", "Y"} <= sizes.keys():
         return False
-    # tifffile takes a stack that is one pixel wide for one page.
+    # tifffile takes a stack one pixel wide for a single page.
     return array.dtype.name in _IMAGEJ_TYPES and array.nbytes < 1 << 32 and array.shape[-1] > 1
 
 
@@ -215,7 +215,7 @@ def _write_imagej(path: Path, array: NDArray[Any], axes: str, sizes: PixelSize) 
     metadata: dict[str, Any] = {"axes": axes}
     resolution = tiff_resolution(sizes)
     if resolution:
-        # ImageJ has one unit for X, Y and Z, and its resolution tags count pixels of that unit.
+        # ImageJ has one unit for X, Y and Z, and its resolution tags count pixels per unit.
         metadata["unit"] = "um"
         resolution = {"resolution": tuple(n / 1e4 for n in resolution["resolution"])}
         if "Z" in sizes:
