@@ -58,7 +58,7 @@ def test_ctrl_c_ends_a_prediction_with_one_line_and_leaves_it_to_be_resumed(tmp_
         _, shown = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in shown
-    assert shown.rstrip().endswith("interrupted: the same command goes on where it stopped.")
+    assert shown.rstrip().endswith("interrupted: the same command resumes where it stopped.")
     assert not out.exists()
     chunks = scratch.glob("pixels-*.zarr/c/**/*")
     done = {path: path.stat().st_mtime_ns for path in chunks if path.is_file()}

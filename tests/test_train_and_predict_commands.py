@@ -245,7 +245,7 @@ def test_the_folder_of_a_result_is_made(model, tmp_path):
 def test_several_images_need_a_folder(model, tmp_path, capsys):
     write_image(tmp_path / "a.tif", np.eye(25, dtype=np.uint8))
     words = ("predict", tmp_path / "a.tif", tmp_path / "a.tif", "-m", model)
-    assert "name a folder by --out" in refused(capsys, *words)
+    assert "give a folder with --out" in refused(capsys, *words)
 
 
 def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, capsys):
@@ -270,11 +270,11 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
         ([image], out, ("--fill-holes",), "give --labels too"),
         ([image], out, ("--neck-depth", 7), "give --labels too"),
         ([image], out, ("--labels", "--dtype", "uint8"), "applies to probabilities, not to cells"),
-        ([image], out.with_suffix(".jpg"), (), "no suffix of an image"),
+        ([image], out.with_suffix(".jpg"), (), "no image suffix"),
         ([image], out, ("--labels", "--neck-depth", -1), "at least 0 pixels"),
         ([image], image, (), "is the input"),
         ([image, image], tmp_path / "two", (), "is given twice"),
-        ([pngs], pngs, (), "pngs is where a.png is, and may hold another a.tif"),
+        ([pngs], pngs, (), "pngs is the folder of a.png and may hold another a.tif"),
         ([pngs / "a.png"], pngs, (), "give another folder for the results"),
         ([image, cut], out, (), "cannot become one file"),
         ([image], image / "new" / "out.tif", (), "is not a writable folder"),

@@ -200,10 +200,10 @@ def test_workers_that_come_after_the_start_get_work_too(monkeypatch):
 @pytest.mark.parametrize(
     ("result", "threads", "status", "told"),
     [
-        (CancelledError, [{}], "running", "the Dask scheduler has gone"),
-        (None, [OSError("timed out")], "connecting", "the Dask scheduler has gone"),
-        (None, [{}, ConnectionError("closed")], "running", "the Dask scheduler has gone"),
-        (None, [{}, AttributeError("ncores")], "closed", "the Dask scheduler has gone"),
+        (CancelledError, [{}], "running", "the Dask scheduler is gone"),
+        (None, [OSError("timed out")], "connecting", "the Dask scheduler is gone"),
+        (None, [{}, ConnectionError("closed")], "running", "the Dask scheduler is gone"),
+        (None, [{}, AttributeError("ncores")], "closed", "the Dask scheduler is gone"),
         (None, [{}, ZeroDivisionError("ours")], "running", "ours"),
         (InputError("of a worker"), [{}], "connecting", "of a worker"),
     ],
@@ -273,5 +273,5 @@ def test_a_worker_that_does_not_answer_is_not_waited_for_without_end(monkeypatch
     work, ledger = Work((), next(iter(GRID))), {statistics_key(()): []}
     with pytest.raises(KeyboardInterrupt):
         cluster.compute(Mock(), "", [work], Mock(path=Path("here")), ledger, lambda _: None)
-    assert "a Dask worker has not ended what it began and may still write to here" in caplog.text
+    assert "a Dask worker has not finished its tiles and may still write to here" in caplog.text
     answers.set()

@@ -260,7 +260,7 @@ def interrupted(request, model, image, monkeypatch):
 def test_what_changed_since_is_told(interrupted, model, image, capsys, what):
     words, message = list(interrupted), f"another {what}"
     if what == "input":
-        message = "image.tif is another than the one of which"
+        message = "image.tif is not the image whose unfinished"
         write_image(image, blobs((301, 217), 7))
     elif what == "model":
         save_model(model, Model(UNet(base_channels=3, depth=2), "minmax"))
@@ -286,7 +286,7 @@ def test_another_image_with_its_channels_in_another_order_is_told_as_another(
         with pytest.raises(InputError, match="is full"):
             predict_file(image, tmp_path / "out.tif", *how)
     write_image(image, pixels, "CYX", channel_names=("GFP", "DAPI"))
-    with pytest.raises(ImageError, match="is another than the one of which"):
+    with pytest.raises(ImageError, match="is not the image whose unfinished"):
         predict_file(image, tmp_path / "out.tif", *how)
 
 

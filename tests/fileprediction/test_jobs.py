@@ -211,7 +211,7 @@ def test_an_earlier_result_of_an_image_that_fails_is_told(model, images, tmp_pat
     assert cli(*words) == 0
     DAMAGES["NaN"](images / "b.tif")
     refused(capsys, *words)
-    assert f"{tmp_path / 'out' / 'b.tif'} stays as it was." in caplog.text
+    assert f"{tmp_path / 'out' / 'b.tif'} is left unchanged." in caplog.text
 
 
 def test_a_result_that_was_replaced_meanwhile_is_made_again(model, images, tmp_path):

@@ -238,7 +238,7 @@ def test_work_that_cannot_be_removed_is_told_and_not_gone_on_with(tmp_path, monk
         scratch.pixels((9, 9), np.dtype(np.uint8), (4, 4))
         patched.setattr("shutil.rmtree", rmtree)
         scratch.remove()
-    assert "no longer needed but stays" in caplog.text
+    assert "not needed but could not be removed" in caplog.text
     with Scratch(tmp_path / "s", PURPOSE) as scratch:
         assert not scratch.ledger
 

@@ -1,6 +1,6 @@
-"""From image files to result files, of any size, without ever starting over.
+"""Resumable prediction of image files of any size.
 
-`inputs` says which images a path means, `jobs` what of them is done already, `imagefile` predicts
-one: its tiles are `tasks`, done here or on a `cluster`, and kept in `scratch`; `results` is what
-becomes of them.
+`inputs` finds the images under a path, `jobs` records which are finished, `imagefile` predicts one:
+its tiles are `tasks`, computed here or on a `cluster` and kept in `scratch`, from which `results`
+makes the result file.
 """

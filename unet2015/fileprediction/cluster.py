@@ -1,18 +1,18 @@
-"""Tiles computed by the workers of a Dask cluster, which share a file system.
+"""Compute tiles on the workers of a Dask cluster that share a file system.
 
 Each worker loads the model once, reads its own tiles of the image and writes its own chunks of the
-scratch store. Only this process writes the ledger, so a worker that dies costs the tiles it had.
+scratch store. Only this process writes the ledger, so a worker that dies costs only its own tiles.
 
-On a SLURM cluster, a program of a few lines starts workers with dask-jobqueue (pip install it) and
-prints the address for ``unet2015 predict --scheduler``::
+On a SLURM cluster, a short script starts workers with dask-jobqueue (pip install it) and prints the
+address for ``unet2015 predict --scheduler``::
 
     from dask_jobqueue import SLURMCluster
     cluster = SLURMCluster(cores=8, processes=1, memory="16GB", walltime="04:00:00")
     cluster.scale(jobs=10)
     print(cluster.scheduler_address)
-    input("Enter ends the cluster")
+    input("Press Enter to stop the cluster")
 
-Image, model and result must lie in folders that all machines see under the same paths.
+Image, model and result must be in folders that have the same path on all machines.
 """
 
 from __future__ import annotations
@@ -46,24 +46,24 @@ from .tasks import Task, Work, compute, plane_statistics, statistics_key, unfini
 logger = logging.getLogger(__name__)
 
 BATCH = 4
-"""Tiles that a worker gets at once: enough to overlap reading, network and writing."""
+"""Tiles sent to a worker at once: enough to overlap reading, network and writing."""
 
 ONE_AT_A_TIME = threading.Lock()
-"""A worker with several threads computes one batch at a time: the network takes all its cores."""
+"""A worker with several threads computes one batch at a time: the network uses all its cores."""
 
 PATIENCE = "10s"
-"""How long a scheduler may take to answer."""
+"""Timeout for the scheduler to answer."""
 
 PARTING = 60.0
-"""Seconds in which a worker may finish the tiles that it has begun when a run ends early."""
+"""Seconds that workers have to finish their current tiles when a run ends early."""
 
 
 class Recipe(NamedTuple):
-    """A `Task` and its store as a worker needs them: by path."""
+    """A `Task` and its store in the form sent to workers: by path."""
 
     image: Path
     state: str
-    """The image's fingerprint: workers outlive a command, and the image may be another by then."""
+    """The image's fingerprint: workers outlive a command, and the image may change between two."""
     channels: tuple[int, ...]
     model: Path
     digest: str
@@ -84,7 +84,7 @@ class Cluster:
     scheduler : str, optional
         Address of a running cluster's scheduler.
     workers : int, optional
-        How many workers to start on this machine, if there is no `scheduler`.
+        Number of workers to start on this machine if no `scheduler` is given; 1 by default.
 
     Raises
     ------
@@ -102,7 +102,7 @@ class Cluster:
         self._threads = None
         self.processes = 1  # that share this machine's memory, as far as is known
         if scheduler is None:
-            # By default Dask gives each worker one thread for arithmetic.
+            # Dask's default is one compute thread per worker.
             workers = workers or 1
             self._threads = max(1, torch.get_num_threads() // workers)
             self._local = distributed.LocalCluster(
@@ -125,10 +125,10 @@ class Cluster:
         ledger: MutableMapping[str, Any],
         progress: Callable[[int], object],
     ) -> None:
-        """Do what `tasks.compute` does, on the workers; `state` is the image's fingerprint."""
+        """Like `tasks.compute`, on the workers; `state` is the image's fingerprint."""
         path = task.image.path
         recipe = Recipe(
-            path.parent.resolve().joinpath(path.name),  # may be a link to one without suffix
+            path.parent.resolve().joinpath(path.name),  # the target of a link may lack the suffix
             state,
             task.channels,
             self._model,
@@ -144,8 +144,8 @@ class Cluster:
         finished = self._distributed.as_completed()
 
         def submit() -> None:
-            # Some more than are computed at once, so that no worker waits; not all, there may be
-            # many. Workers come and go.
+            # Enough that no worker waits, but not all, since there may be many. The number of
+            # workers may change.
             wanted = 4 * max(1, sum(self._client.nthreads().values()))
             for batch in islice(batches, max(0, wanted - len(futures))):
                 known = {}
@@ -166,36 +166,37 @@ class Cluster:
                 submit()
         except self._distributed.KilledWorker as error:
             raise InputError(
-                "the workers died again and again, perhaps for want of memory: give them more, or "
-                "take a smaller --tile, and repeat the command, which goes on where it stopped."
+                "the workers died repeatedly, perhaps for lack of memory: give them more and "
+                "repeat the command, which resumes where it stopped, or start afresh with a "
+                "smaller --tile and --overwrite."
             ) from error
         except InputError:
             raise
-        except Exception as error:  # of many kinds, by what the client was about
+        except Exception as error:  # its type depends on what the client was doing
             gone = isinstance(error, (CancelledError, self._distributed.comm.CommClosedError))
             if self._client.status == "running" and not gone:
                 raise
             raise InputError(
-                "the Dask scheduler has gone: start another and repeat the command, which goes on "
+                "the Dask scheduler is gone: start another and repeat the command, which resumes "
                 "where it stopped."
             ) from error
         finally:
             if futures:
-                logger.info("waiting for tiles that workers have begun.")
-                # In a thread, since workers that do not answer are waited for without end. What
-                # comes later goes into an array that no other run has.
+                logger.info("waiting for workers to finish their current tiles.")
+                # In a thread, since waiting for an unresponsive worker never ends. Its late writes
+                # go into an array that no new work uses.
                 end = threading.Thread(target=self._end, args=(list(futures),), daemon=True)
                 end.start()
                 end.join(PARTING)
                 if end.is_alive():
                     logger.warning(
-                        "a Dask worker has not ended what it began and may still write to %s.",
+                        "a Dask worker has not finished its tiles and may still write to %s.",
                         pixels.path,
                     )
 
     def _end(self, futures: list[Any]) -> None:
-        """Cancel batches, and wait for those that workers have begun."""
-        with suppress(Exception):  # also a scheduler that has gone
+        """Cancel batches, and wait for those being computed."""
+        with suppress(Exception):  # the scheduler may be gone
             self._client.cancel(futures)
             self._client.run(end_of, {future.key for future in futures})
 
@@ -216,16 +217,16 @@ def compute_batch(recipe: Recipe, statistics: dict[str, Any], works: list[Work])
 
 
 async def end_of(keys: set[str], dask_worker: Any) -> None:
-    """Wait until a worker computes none of these batches, which are cancelled but write on.
+    """Wait until a worker computes none of these batches: cancelling does not stop running ones.
 
-    Dask gives it the worker, by the parameter's name.
+    Dask passes the worker because of the parameter's name.
     """
     while any(task.key in keys for task in dask_worker.state.all_running_tasks):
         await asyncio.sleep(0.1)
 
 
 def _import_distributed() -> Any:
-    """Dask's package, which tells every step of its workers unless its settings say otherwise."""
+    """Import Dask's package, with only its warnings logged unless its configuration differs."""
     try:
         config = importlib.import_module("dask.config")
         told = {"logging", "logging-file-config"} & config.config.keys()
@@ -237,9 +238,9 @@ def _import_distributed() -> Any:
 
 @lru_cache(maxsize=1)
 def _opened(recipe: Recipe) -> tuple[Task, ScratchPixels]:
-    """Load and open what a recipe names, once in each worker."""
+    """Load the model and open the files of a recipe, once in each worker."""
     if recipe.engine.device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("a worker has no GPU, but this machine has: give --device cpu.")
+        raise InputError("a worker has no GPU, but this machine does: give --device cpu.")
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     model = load_model(recipe.model)
@@ -248,7 +249,7 @@ def _opened(recipe: Recipe) -> tuple[Task, ScratchPixels]:
     if image_state(recipe.image) != recipe.state:
         raise UnreachableError(
             f"{recipe.image} is not the same on all machines, or has just changed: repeat the "
-            "command when all see the same file."
+            "command once all see the same file."
         )
     task = Task(
         open_image(recipe.image),

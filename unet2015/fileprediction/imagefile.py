@@ -1,8 +1,8 @@
-"""From an image file to a result file, of any size, without ever starting over.
+"""Resumable prediction of an image file of any size.
 
-The network's result goes tile by tile into an array, from which the result file is made at the end.
+The network's output goes tile by tile into an array, from which the result file is made at the end.
 For a small image the array is in memory. For others it is a Zarr in a hidden folder beside the
-result, ``.NAME.unet2015``, with a ledger of what is done: a run that was killed goes on there.
+result, ``.NAME.unet2015``, with a ledger of finished tiles, from which a killed run is resumed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .cluster import Cluster
 
 RESUMABLE_FROM = 2**22
-"""Pixels of a result for which the work is kept on the disk; below, a run takes seconds."""
+"""Pixels of a result from which the work is kept on disk; smaller ones take seconds."""
 
 
 def predict_file(
@@ -50,12 +50,12 @@ def predict_file(
     progress: Callable[[int], object] = lambda _: None,
     cluster: Cluster | None = None,
 ) -> str:
-    """Predict an image file; see the module for how.
+    """Predict an image file; see the module's docstring for how.
 
     Parameters
     ----------
     source, target : Path
-        The image and the result, which appears when it is complete.
+        The image and the result, which appears once it is complete.
     model : Model
         The network.
     engine : Engine
@@ -65,15 +65,16 @@ def predict_file(
     channels : tuple of str
         Channels of the image by number or name; empty for all.
     tile : int, optional
-        Height and width that the network sees; by default what pays and fits into memory.
+        Height and width of the network's input in pixels; by default as large as is worthwhile and
+        fits into memory.
     overwrite : bool
-        Whether to throw away what an interrupted run left.
+        Whether to discard the leftovers of an interrupted run.
     keep_scratch : bool
-        Whether to leave the scratch folder with its Zarr.
+        Whether to keep the scratch folder with its Zarr.
     progress : callable
-        Called with the number of pixels done, also for what an earlier run had done.
+        Called with the number of pixels of each finished tile, including those of an earlier run.
     cluster : Cluster, optional
-        Computes the tiles of images that are not small, instead of this process.
+        Computes the tiles instead of this process, unless the image is small.
 
     Returns
     -------
@@ -83,8 +84,8 @@ def predict_file(
     Raises
     ------
     InputError
-        If the image cannot be used, goes or changes while it is read (`ImageError`); if it has
-        changed since the run that is gone on with, or model or settings have, or the disk is full.
+        If the image cannot be used, disappears or changes while it is read, or has changed since
+        the run being resumed (`ImageError`); if model or settings have, or the disk is full.
     """
     state = image_state(source)
     with open_image(source) as image:
@@ -107,7 +108,7 @@ def predict_file(
             explained_full_disk(target),
             Scratch(scratch_folder(target), needed, overwrite) as scratch,
         ):
-            # What fits into memory may be different in a second run.
+            # Keep the tile size of the run being resumed: the memory available may differ now.
             height, width = scratch.ledger.setdefault("output", grid.output)
             task = task._replace(grid=replace(grid, output=(height, width)))
             stored = scratch.pixels(shape, result.stored, task.grid.stride)
@@ -117,9 +118,9 @@ def predict_file(
                 else:
                     cluster.compute(task, state, all_work(task), stored, scratch.ledger, progress)
                 check_unchanged(source, state)
-            except UnreachableError:  # it may come back as it was
+            except UnreachableError:  # it may come back unchanged
                 raise
-            except ImageError:  # of what is damaged no part is to be trusted
+            except ImageError:  # no part of a damaged image can be trusted
                 scratch.remove()
                 raise
             write_result(target, stored, image, result)
@@ -128,34 +129,34 @@ def predict_file(
 
 
 def scratch_folder(target: Path) -> Path:
-    """Where the work for a result is kept until it is written."""
+    """Folder that holds the work for a result until it is written."""
     return target.with_name(f".{target.name}.unet2015")
 
 
 def _check_begun(source: Path, folder: Path, needed: dict[str, Any]) -> None:
-    """Refuse to go on with work of which nothing but the image has changed; other images may.
+    """Raise `ImageError`, which does not stop other images, if only the image has changed.
 
-    With the image the numbers of channels may change that were asked for by name.
+    Channels requested by name may then have other numbers.
     """
     changed = differences(folder, needed)
     if "input" in changed and {"input", "channels"}.issuperset(changed):
         raise ImageError(
-            f"{source} is another than the one of which {folder} holds an unfinished prediction: "
-            "put that one back, or delete the folder."
+            f"{source} is not the image whose unfinished prediction is in {folder}: put that image "
+            "back, or delete the folder."
         )
 
 
 def purpose(task: Task, state: str, tile: int | None) -> dict[str, Any]:
-    """Everything that the stored pixels depend on; cells are made of them later.
+    """Everything that the stored pixels depend on; cells are made from them later.
 
     Parameters
     ----------
     task : Task
-        What is to be done.
+        The prediction.
     state : str
         The image's fingerprint.
     tile : int, optional
-        What the user asked for.
+        The tile size that the user asked for.
     """
     kept = task.result.dtype if task.result.kind == "probability" else ""
     return {
@@ -170,7 +171,7 @@ def purpose(task: Task, state: str, tile: int | None) -> dict[str, Any]:
 
 
 def digest(model: Model) -> str:
-    """Identify a network and how its input is normalised: 64 hexadecimal digits."""
+    """Identify a network and its input normalisation: SHA-256 in 64 hexadecimal digits."""
     described = [asdict(model.network.config), model.normalisation]
     found = hashlib.sha256(json.dumps(described).encode())
     for name, tensor in model.network.state_dict().items():
@@ -181,13 +182,13 @@ def digest(model: Model) -> str:
 
 @contextmanager
 def explained_full_disk(target: Path) -> Iterator[None]:
-    """Say what a full disk means for the work."""
+    """Turn a full disk into an error that says how to resume."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(
-            f"the disk of {target} is full: free some space and repeat the command, which goes on "
+            f"the disk of {target} is full: free some space and repeat the command, which resumes "
             "where it stopped."
         ) from error

@@ -1,4 +1,4 @@
-"""Which images a path means, and what their results are called."""
+"""Find the images under a path and name their results."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ logger = logging.getLogger(__name__)
 
 
 def plan_results(paths: Sequence[Path], out: Path | None) -> list[tuple[Path, Path, bool]]:
-    """Decide which image becomes which file.
+    """Assign a result file to each image.
 
     Parameters
     ----------
     paths : sequence of Path
-        Images, folders of images, sequences of the challenge and, on Windows, patterns.
+        Images, folders of images, CTC sequences and, on Windows, wildcard patterns.
     out : Path, optional
-        The result, of one image, or a folder for all results.
+        The result of one image, or a folder for all results; by default a file beside the image,
+        of which there must be only one.
 
     Returns
     -------
     list of (Path, Path, bool)
-        Image, file for its result, and whether it is a frame of a sequence of the challenge.
+        Image, file for its result, and whether it is a frame of a CTC sequence.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def plan_results(paths: Sequence[Path], out: Path | None) -> list[tuple[Path, Pa
         raise InputError("no image given: name at least one file or folder.")
     if out is None:
         if len(found) > 1:
-            raise InputError(f"{len(found)} images give as many results: name a folder by --out.")
+            raise InputError(f"{len(found)} images give as many results: give a folder with --out.")
         out = result_beside(*found[0][:2])
     is_file = out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
     if is_file or out.suffix.lower() == ".zarr":
@@ -55,8 +56,8 @@ def plan_results(paths: Sequence[Path], out: Path | None) -> list[tuple[Path, Pa
     to_file = len(paths) == 1 and paths[0].is_file() and not out.is_dir()
     if to_file and out.suffix and not re.fullmatch(r"\.v?\d+", out.suffix):  # results.v2
         raise InputError(
-            f"{out} has no suffix of an image: use .tif, .png or .zarr, or make the folder first, "
-            "if it is to be one."
+            f"{out} has no image suffix: use .tif, .png or .zarr, or create the folder first if it "
+            "is meant to be one."
         )
     planned = [(source, out / name, is_frame) for source, name, is_frame in found]
     _refuse_home(planned, out)
@@ -65,11 +66,11 @@ def plan_results(paths: Sequence[Path], out: Path | None) -> list[tuple[Path, Pa
 
 
 def _refuse_home(planned: Sequence[tuple[Path, Path, bool]], out: Path) -> None:
-    """Refuse to write results among the images, where they may replace others."""
+    """Refuse to write results among the images, where they may replace other images."""
     for source, target, is_frame in planned:
         if out.exists() and out.samefile(source.parent) and not is_frame:
             raise InputError(
-                f"{out} is where {source.name} is, and may hold another {target.name}: give "
+                f"{out} is the folder of {source.name} and may hold another {target.name}: give "
                 "another folder for the results."
             )
 
@@ -95,16 +96,16 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
     Parameters
     ----------
     path : Path
-        An image, a folder of images, a sequence of the challenge, or, on Windows, a pattern.
+        An image, a folder of images, a CTC sequence or, on Windows, a wildcard pattern.
 
     Yields
     ------
     source : Path
         The image.
     name : str
-        Of the file for its result.
+        File name for its result.
     is_frame : bool
-        Whether it belongs to a sequence of the challenge.
+        Whether it belongs to a CTC sequence.
 
     Raises
     ------
@@ -127,9 +128,9 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
             names = ", ".join(sorted(file.name for file in found))
             logger.info("left out as results of other images: %s.", names)
         if others := images_beside(path, files):
-            logger.warning("left out, to be named one by one: %s.", ", ".join(others))
+            logger.warning("left out unless named one by one: %s.", ", ".join(others))
         if others := other_files(path):
-            logger.info("left out, no TIFF or PNG: %s.", ", ".join(others))
+            logger.info("left out, not TIFF or PNG: %s.", ", ".join(others))
         files = [file for file in files if file not in found]
         if not files:
             raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
@@ -143,8 +144,8 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
 
 
 def _whole_images(found: list[tuple[Path, str, bool]]) -> list[tuple[Path, str, bool]]:
-    """Keep one of the files of each image that lies in several: it stands for all of them."""
-    if len(found) < 2:  # to look takes a while where an image has many planes
+    """Keep one file of each multi-file image, to stand for all of them."""
+    if len(found) < 2:  # looking takes a while if an image has many planes
         return found
     others = {source: companions(source) for source, _, _ in found}
     taken: set[Path] = set()
@@ -158,15 +159,15 @@ def _whole_images(found: list[tuple[Path, str, bool]]) -> list[tuple[Path, str, 
 
 
 def _matches(pattern: Path) -> list[Path]:
-    """Files of a pattern, which the shells of Windows leave to the program."""
+    """Expand a wildcard pattern, which Windows shells leave to the program."""
     if platform.system() != "Windows" or pattern.exists():
         return []
-    found = map(Path, glob.glob(str(pattern).replace("[", "[[]")))  # brackets may be in names
+    found = map(Path, glob.glob(str(pattern).replace("[", "[[]")))  # names may contain brackets
     return sorted(path for path in found if path.exists())
 
 
 def result_beside(image: Path, name: str) -> Path:
-    """Where the result of an image, of a given name, goes if nothing else is said."""
+    """Default path of an image's result: beside it, ``a-predicted.tif`` for the name ``a.tif``."""
     stem, dot, suffix = name.partition(".ome.") if ".ome." in name else name.rpartition(".")
     return image.with_name(f"{stem}-predicted{dot}{suffix}")
 

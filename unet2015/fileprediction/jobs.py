@@ -1,4 +1,4 @@
-"""Many images in one command: what is done stays done, and one that is damaged stops no other."""
+"""Many images in one command: results are kept, and a damaged image does not stop the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .scratch import Scratch
 logger = logging.getLogger(__name__)
 
 Finished = MutableMapping[str, Any]
-"""Names of results, with the fingerprints of the image and of the result."""
+"""Maps names of results to the fingerprints of image and result."""
 
 
 class Job(NamedTuple):
@@ -32,12 +32,12 @@ class Job(NamedTuple):
 
 
 class Failures:
-    """Images that cannot be used: each is told at once, and the others go on.
+    """Images that cannot be used: each is reported at once, without stopping the others.
 
     Parameters
     ----------
     images : int
-        How many the command has; the failure of a single one is not caught.
+        Number of images of the command; the failure of a single one is not caught.
     """
 
     def __init__(self, images: int) -> None:
@@ -45,25 +45,25 @@ class Failures:
 
     @contextmanager
     def caught(self, job: Job) -> Iterator[None]:
-        """Tell and count it if the image of a job turns out not to be usable."""
+        """Log and count the failure of a job whose image turns out to be unusable."""
         try:
             yield
         except ImageError as error:
             if self._images == 1:
                 raise
             self._failed += 1
-            old = f" {job.target} stays as it was." if job.target.exists() else ""
+            old = f" {job.target} is left unchanged." if job.target.exists() else ""
             logger.error("%s%s", error, old)
 
     def __bool__(self) -> bool:
         return self._failed > 0
 
     def answer(self) -> None:
-        """Raise if there were any, when the other images are done."""
+        """Raise if any image failed; call it when the others are done."""
         if self:
             raise ImageError(
-                f"{self._failed} of {self._images} images could not be predicted: mend them and "
-                "repeat the command, which does what is missing."
+                f"{self._failed} of {self._images} images could not be predicted: fix them and "
+                "repeat the command, which predicts only what is missing."
             )
 
 
@@ -71,20 +71,25 @@ class Failures:
 def finished_jobs(
     jobs: Sequence[Job], purpose: Mapping[str, Any], overwrite: bool, failures: Failures
 ) -> Iterator[Finished]:
-    """Keep in the folder of the results what is done, until all is.
+    """Record finished jobs in the folder of the results until all are done.
 
-    Nothing is kept of a single image, so that commands with one each may run at the same time.
+    A single image is not recorded, so that commands with one image each may run at the same time.
 
     Parameters
     ----------
     jobs : sequence of Job
-        All, also of images that have failed already.
+        All jobs, including those of images that have already failed.
     purpose : mapping
-        Everything that they depend on except the images; see `Scratch`.
+        Everything that the results depend on except the images; see `Scratch`.
     overwrite : bool
-        Whether to forget what an interrupted run has done.
+        Whether to discard the record of an interrupted run.
     failures : Failures
-        Of this run: while there are any, the results that are done stay known.
+        Failures of this run; if there are any, the record is kept.
+
+    Yields
+    ------
+    Finished
+        The record.
     """
     if len(jobs) == 1:
         yield {}
@@ -98,26 +103,26 @@ def finished_jobs(
 
 @contextmanager
 def telling_how_to_go_on(goes_on: bool, overwrite: bool) -> Iterator[None]:
-    """Say at Ctrl-C that the command may be repeated, if it `goes_on`."""
+    """Say at Ctrl-C that repeating the command resumes it, if it does (`goes_on`)."""
     try:
         yield
     except KeyboardInterrupt:
         if not goes_on:
             raise
         without = " without --overwrite" if overwrite else ""
-        how = f"the same command{without} goes on where it stopped"
+        how = f"the same command{without} resumes where it stopped"
         raise KeyboardInterrupt(how) from None
 
 
 def is_done(job: Job, finished: Finished) -> bool:
-    """Whether a result is there, of the image as it is now, and nothing has replaced it since."""
+    """Whether the result of an image exists, and neither has changed since it was recorded."""
     if job.target.name not in finished or not job.target.exists():
         return False
     return bool(finished[job.target.name] == _states(job, image_state(job.source)))
 
 
 def set_done(job: Job, state: str, finished: Finished) -> None:
-    """Take down that a result is on the disk, of the image in a `state`."""
+    """Record that the result of an image with fingerprint `state` is on disk."""
     finished[job.target.name] = _states(job, state)
 
 
@@ -126,7 +131,7 @@ def _states(job: Job, state: str) -> list[str]:
 
 
 def tell_other_masks(jobs: Sequence[Job]) -> None:
-    """Warn of masks beside those of a sequence that are of other frames."""
+    """Warn of masks of other frames beside those of a sequence."""
     new = {job.target for job in jobs if job.is_frame}
     for folder in {mask.parent for mask in new}:
         others = [path for path in image_files(folder) if is_numbered(path) and path not in new]

@@ -1,4 +1,4 @@
-"""What becomes of the probabilities: a probability image, a class map or numbered cells."""
+"""Turn probabilities into a probability image, a class map or numbered cells."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ProbabilityType = Literal["float32", "float16", "uint8"]
 
 @dataclass(frozen=True)
 class Result:
-    """What is made of the probabilities.
+    """The result to make from the probabilities.
 
     Attributes
     ----------
@@ -34,11 +34,11 @@ class Result:
     dtype : {"float32", "float16", "uint8"}
         Of the probability; uint8 means 0...255 for 0...1.
     min_size : int
-        Cells of fewer pixels are left out.
+        Cells with fewer pixels are dropped.
     fill_holes : bool
         Whether holes in cells are filled.
     neck_depth : float, optional
-        If given, cells are parted at their necks.
+        Depth in pixels from which cells are parted at necks; by default they are not.
     """
 
     kind: Literal["probability", "classes", "labels"] = "probability"
@@ -49,11 +49,11 @@ class Result:
 
     @property
     def stored(self) -> np.dtype[Any]:
-        """The type of what is kept of each pixel until the result is written."""
+        """Type of the pixels kept until the result is written."""
         return np.dtype(self.dtype if self.kind == "probability" else np.uint8)
 
     def encode(self, probabilities: NDArray[np.float32]) -> NDArray[Any]:
-        """Keep of the probabilities, shape (classes, height, width), what the result needs."""
+        """Reduce probabilities, shape (classes, height, width), to the pixels to keep."""
         if self.kind == "labels":
             return foreground(probabilities).astype(self.stored)
         if self.kind == "classes":
@@ -64,7 +64,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Stack:
-    """Planes that are made when they are read, as one array."""
+    """Planes computed on access, as one array."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -76,16 +76,16 @@ class Stack:
 
 
 def number_stack(pixels: Sliceable, image: Image, result: Result) -> Stack:
-    """Number the cells of each plane from 1, in 16 bits where they fit, which every program reads.
+    """Number the cells of each plane from 1, as uint16, which every program reads, if they fit.
 
     Parameters
     ----------
     pixels : Sliceable
-        Above 0 in the foreground, shape (..., height, width).
+        Positive in the foreground, shape (..., height, width).
     image : Image
-        Tells the planes.
+        Determines the planes.
     result : Result
-        Minimum size, filling of holes and parting.
+        Determines minimum size, hole filling and parting at necks.
     """
 
     def foreground_of(plane: tuple[int, ...]) -> Plane:
@@ -107,16 +107,16 @@ def number_stack(pixels: Sliceable, image: Image, result: Result) -> Stack:
 
 
 def write_result(target: Path, pixels: Sliceable, image: Image, result: Result) -> None:
-    """Write a result file that lies exactly over its image; then it is on the disk.
+    """Write a result file with the axes and pixel size of its image, and sync it to disk.
 
     Parameters
     ----------
     target : Path
         The file; a large one, or a Zarr, is streamed and gets pyramid levels.
     pixels : Sliceable
-        What `Result.encode` kept, shape (..., height, width).
+        From `Result.encode`, shape (..., height, width).
     image : Image
-        Tells axes and pixel size.
+        Determines axes and pixel size.
     result : Result
         What to write.
     """

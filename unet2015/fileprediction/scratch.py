@@ -1,7 +1,7 @@
-"""Unfinished work beside its result, so that a killed run goes on where it stopped.
+"""Unfinished work beside its result, from which a killed run is resumed.
 
-The order of writing makes it safe: pixels are on the disk before the ledger names them, and the
-folder says what it is for only when it is ready.
+The order of writes makes it safe: pixels are on disk before the ledger lists them, and the purpose
+of a folder is written only when it is ready.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _FINISHED = "finished"
 
 
 class Ledger(UserDict[str, Any]):
-    """What has been done: a dictionary whose entries survive a power cut once they are set.
+    """A record of finished work: a dictionary whose entries survive a power cut once set.
 
-    A file to which one line of JSON, ``[key, value]``, is added for each entry. A line that was cut
-    off, by a full disk for instance, is dropped when the ledger is opened again.
+    Each entry is appended to a file as one line of JSON, ``[key, value]``. A truncated line, left
+    by a full disk for instance, is dropped when the ledger is reopened.
 
     Parameters
     ----------
     path : Path
-        The file; made if it does not exist.
+        The file; created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,32 +54,32 @@ class Ledger(UserDict[str, Any]):
         super().__setitem__(key, value)
 
     def close(self) -> None:
-        """Close the file, whose last line may not fit on a full disk."""
+        """Close the file; a last line that does not fit on a full disk is lost."""
         with suppress(OSError):
             self._file.close()
 
 
 class Scratch:
-    """A hidden folder for one unfinished work. A context manager; only one process has it.
+    """A hidden folder for unfinished work, locked to one process. A context manager.
 
     Parameters
     ----------
     folder : Path
-        Made if it does not exist.
+        Created if it does not exist.
     purpose : mapping
-        Everything that the work depends on, by names that a user understands, as JSON values.
+        Everything that the work depends on, as JSON values under names that users understand.
     overwrite : bool
-        Whether to throw away what another run left, instead of going on with it.
+        Whether to discard the leftovers of another run instead of resuming it.
 
     Attributes
     ----------
     ledger : Ledger
-        What has been done.
+        Record of finished work.
 
     Raises
     ------
     InputError
-        On entering, if the folder holds work for another purpose or belongs to a running process.
+        On entering, if the folder holds work for another purpose or another process has it.
     """
 
     def __init__(self, folder: Path, purpose: Mapping[str, Any], overwrite: bool = False) -> None:
@@ -123,22 +123,21 @@ class Scratch:
     def pixels(
         self, shape: Sequence[int], dtype: np.dtype[Any], chunk: tuple[int, int]
     ) -> ScratchPixels:
-        """Open the array of the result, which is made if it is not there.
+        """Open the array of the result, creating it if needed.
 
         Parameters
         ----------
         shape : sequence of int
             Ends in height and width.
         dtype : numpy.dtype
-            Of the pixels.
+            Pixel type.
         chunk : (int, int)
             Height and width of the chunks.
         """
-        import zarr  # takes half a second
+        import zarr  # importing it takes half a second
 
         if _PIXELS not in self.ledger:
-            # With a name that none had before, so that workers of an earlier run, which may write
-            # on, spoil nothing.
+            # A new name, so that workers of an earlier run that still write do no harm.
             path = self.folder / f"{_PIXELS}-{secrets.token_hex(4)}.zarr"
             zarr.create_array(
                 str(path),
@@ -153,22 +152,22 @@ class Scratch:
         return ScratchPixels(self.folder / self.ledger[_PIXELS])
 
     def keep(self) -> None:
-        """Leave the folder; from now on it may go when a run for another purpose comes."""
+        """Keep the folder, but let a run for another purpose replace it."""
         self.ledger[_FINISHED] = None
 
     def remove(self) -> None:
-        """Delete the folder, when the result is complete and on the disk."""
-        # First what makes it count as work that can be gone on with.
+        """Delete the folder, when the result is complete and on disk."""
+        # The purpose first: without it, the folder does not count as work to resume.
         (self.folder / _PURPOSE).unlink()
         self.ledger.close()
         try:
             remove_locked(self.folder, self._lock)
-        except OSError as error:  # another program looks at it, or another process has it now
-            logger.warning("%s is no longer needed but stays (%s).", self.folder, error)
+        except OSError as error:  # another program has it open, or another process has taken it
+            logger.warning("%s is not needed but could not be removed (%s).", self.folder, error)
 
 
 class ScratchPixels:
-    """A Zarr array whose regions are on the disk when they have been set."""
+    """A Zarr array whose regions are synced to disk when they are set."""
 
     def __init__(self, path: Path) -> None:
         import zarr
@@ -191,12 +190,12 @@ class ScratchPixels:
         )
         for chunk in product(*touched):
             file = self.path / self._array.metadata.encode_chunk_key(chunk)
-            if file.exists():  # Zarr leaves out what is all zero
+            if file.exists():  # Zarr leaves out chunks of zeros
                 sync(file)
                 self._sync_name(file)
 
     def _sync_name(self, file: Path) -> None:
-        """Bring the name of a file to the disk, and once those of the new folders above it."""
+        """Sync the directory entry of a file and, once, those of the new folders above it."""
         home, *above = file.relative_to(self.path).parents
         for folder in [home] if home in self._named else [home, *above]:
             sync(self.path / folder)
@@ -204,7 +203,7 @@ class ScratchPixels:
 
 
 def _entries(file: IO[bytes]) -> tuple[dict[str, Any], int]:
-    """Entries of a ledger's file, and how many of its bytes they take."""
+    """Read the entries of a ledger's file, and how many of its bytes they take."""
     entries: dict[str, Any] = {}
     end = 0
     for line in file:
@@ -220,7 +219,7 @@ def _entries(file: IO[bytes]) -> tuple[dict[str, Any], int]:
 
 
 def begun_purpose(folder: Path) -> dict[str, Any]:
-    """What the unfinished work in a scratch folder is for; nothing if there is none."""
+    """Purpose of the unfinished work in a scratch folder; empty if there is none."""
     with suppress(FileNotFoundError, NotADirectoryError), open(folder / _LEDGER, "rb") as file:
         if _FINISHED in _entries(file)[0]:
             return {}
@@ -228,13 +227,13 @@ def begun_purpose(folder: Path) -> dict[str, Any]:
 
 
 def differences(folder: Path, purpose: Mapping[str, Any]) -> list[str]:
-    """In what the purpose of the unfinished work in a scratch folder is another than this one."""
+    """Names of the entries in which the purpose of a folder's unfinished work differs from this."""
     begun = begun_purpose(folder)
     return _differing(begun, json.loads(json.dumps(purpose))) if begun else []
 
 
 def _read_purpose(folder: Path) -> dict[str, Any]:
-    """What a folder is for; nothing if that is not to be read, and so nothing was begun."""
+    """Purpose of a folder; empty if it cannot be read, so that no work was begun."""
     try:
         return dict(json.loads((folder / _PURPOSE).read_bytes()))
     except (FileNotFoundError, NotADirectoryError, TypeError, ValueError):
@@ -246,7 +245,7 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _told(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say in words what differs; digests say nothing to a reader."""
+    """Describe a difference in words; digests mean nothing to a reader."""
     if len(f"{before.get(name)}") == 64:
         return f"another {name}"
     return f"{name} {before.get(name)} instead of {now.get(name)}"

@@ -1,4 +1,4 @@
-"""The tiles of an image file: what there is to do, and doing it, with everything overlapped."""
+"""List and compute the tiles of an image file, with reading, network and writing overlapped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Work(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Its name in the ledger."""
+        """Its key in the ledger."""
         return f"tile {' '.join(map(str, (*self.plane, self.tile.top, self.tile.left)))}"
 
 
@@ -64,7 +64,7 @@ class PlaneSource(NamedTuple):
 
 
 def all_work(task: Task) -> Iterator[Work]:
-    """All tiles of all planes, in the order of planes."""
+    """All tiles of all planes, plane by plane."""
     return (Work(plane, tile) for plane in task.image.planes for tile in task.grid)
 
 
@@ -75,21 +75,21 @@ def compute(
     ledger: MutableMapping[str, Any],
     progress: Callable[[int], object] = lambda _: None,
 ) -> None:
-    """Predict tiles, leaving out those in the ledger. Reading, network and writing overlap.
+    """Predict tiles, skipping those in the ledger. Reading, network and writing overlap.
 
     Parameters
     ----------
     task : Task
-        What to do.
+        The prediction.
     works : iterable of Work
         The tiles.
     pixels : Writable
-        Receives them, shape (..., height, width).
+        Receives the result, shape (..., height, width).
     ledger : mutable mapping
-        Receives the statistics of each plane, by which it is normalised, when they are gathered,
-        and the key of each tile when its pixels are written.
+        Receives the statistics that each plane is normalised by, when they are gathered, and the
+        key of each tile, when its pixels are written.
     progress : callable
-        Called with the number of pixels of each tile.
+        Called with the number of pixels of each tile, skipped ones included.
     """
 
     @cache
@@ -138,12 +138,12 @@ def plane_statistics(
     if key not in ledger:
         source = PlaneSource(task.image, plane, task.channels)
         found = normalisation.gather_statistics(source, name=task.image.plane_name(plane))
-        # Through JSON numbers come back the same to the last bit.
+        # JSON preserves numbers to the last bit.
         ledger[key] = [found.pixels, *(values.tolist() for values in found[1:])]
     pixels, *values = ledger[key]
     return Statistics(pixels, *map(np.asarray, values))
 
 
 def statistics_key(plane: tuple[int, ...]) -> str:
-    """Name of a plane's statistics in the ledger."""
+    """Key of a plane's statistics in the ledger."""
     return f"statistics {' '.join(map(str, plane))}"
