@@ -473,7 +473,7 @@ def test_bad_results_get_one_sentence(truth, result, tmp_path, capsys):
     tracks = result / "res_track.txt"
     for text, message in (
         ("", "res_track.txt is empty"),
-        ("1 0 3\n", "line 1: '1 0 3' is no track"),
+        ("1 0 3\n", "line 1: '1 0 3' is not a track"),
         ("1 0 3 0\n", "mask of frame 0 holds the label 2, which has no track there"),
         ("1 0 9 0\n", "track 1 ends in frame 9, but the last frame is 3"),
     ):

@@ -1,1 +1,1 @@
-"""Numbered cells in files: label images, folders of them, and the tracks of their numbers."""
+"""Files of numbered cells: label images, folders of them, and track files."""

@@ -1,4 +1,4 @@
-"""Signs that an image is none of labels, though it is taken for them."""
+"""Detect images that are given as labels but do not look like labels."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 logger = logging.getLogger(__name__)
 
 FEW_PAIRS = 100
-"""Of neighbouring pixels in cells, from which nothing can be told."""
+"""Pairs of neighbouring pixels within cells that are too few to judge by."""
 NOT_LABELS = (
-    "most pixels differ from the pixel beside them, as in a microscope's image; labels are 0 in "
+    "most pixels differ from the pixel beside them, as in a microscope image; labels are 0 in "
     "the background and have one number throughout each cell."
 )
 SOFT_EDGES = (
     "most pixels that are neither 0 nor 255 differ from all beside them, as in a mask with soft "
-    "edges; each number means a cell, so make it hard first: labels > 127."
+    "edges; each number means a cell, so threshold it first: labels > 127."
 )
 
 
 def looks_like_a_picture(labels: NDArray[Any]) -> bool:
-    """Tell a microscope's image from labels: most pixels there are unlike their neighbours.
+    """Whether labels look like a microscope image, in which most pixels differ from the next.
 
-    Few pixels, such as those of cells marked by single ones, are too little to tell.
+    False if there are too few pixels to judge by, as when cells are marked by single pixels.
     """
     left, right = labels[:, :-1], labels[:, 1:]
     inside = (left > 0) & (right > 0)
@@ -36,9 +36,9 @@ def looks_like_a_picture(labels: NDArray[Any]) -> bool:
 
 
 def has_soft_edges(labels: NDArray[Any]) -> bool:
-    """Tell a mask of 0 and 255 with grey values between, as drawing programs and scaling leave.
+    """Whether labels look like a mask of 0 and 255 with grey edges, as left by drawing or scaling.
 
-    Between, most pixels differ from the four beside them, as those of numbered cells do not.
+    Most grey pixels of such a mask differ from their four neighbours, unlike those of cells.
     """
     between = (labels > 0) & (labels < 255)
     full = np.count_nonzero(labels == 255)
@@ -51,7 +51,7 @@ def has_soft_edges(labels: NDArray[Any]) -> bool:
 
 
 def doubt(labels: NDArray[Any]) -> str | None:
-    """Say why an image may not be the labels that it is taken for; None if it looks like some."""
+    """Return why an array may not be a label image; None if it looks like one."""
     if looks_like_a_picture(labels):
         return NOT_LABELS
     return SOFT_EDGES if has_soft_edges(labels) else None

@@ -1,4 +1,4 @@
-"""Which label image of a result belongs to which label image of the reference."""
+"""Match the label images of a result to those of a reference."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FramePair(NamedTuple):
     Attributes
     ----------
     name : str
-        The number of the frame, with its zeros, or the stem of the files.
+        The frame number with leading zeros, or the stem of the files.
     reference, result : Path
         Label images.
     """
@@ -54,7 +54,8 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
     Raises
     ------
     InputError
-        If one is an image and the other a folder, nothing is there, or a frame has no result.
+        If one is an image and the other a folder, a path does not exist or holds no label images,
+        or a frame has no result.
     """
     reference, result = Path(reference), Path(result)
     for path in (reference, result):
@@ -79,15 +80,15 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
 
 
 def is_one_image(path: Path) -> bool:
-    """Whether a path is an image, a Zarr folder too, and not a folder of images."""
+    """Whether a path is one image (a file or a Zarr folder) rather than a folder of images."""
     return path.is_file() or is_zarr(path)
 
 
 def label_images(folder: Path) -> dict[str, Path]:
     """List the label images of a folder, or of its ``SEG`` folder, by frame number or stem.
 
-    ``mask007.tif`` and ``man_seg0007.tif`` are both frame ``007``; where no name is like these,
-    every image counts, by its stem.
+    ``mask007.tif`` and ``man_seg0007.tif`` are both frame ``007``. If no file is named like these,
+    all images are listed by stem.
 
     Raises
     ------
@@ -114,7 +115,7 @@ def label_images(folder: Path) -> dict[str, Path]:
 
 
 def labels_home(folder: Path) -> Path:
-    """Where the masks of a folder are: in ``SEG`` for truth of the challenge, else in itself."""
+    """Folder of the masks: ``SEG`` if there is one, as in CTC ground truth, else the folder."""
     return folder / "SEG" if (folder / "SEG").is_dir() else folder
 
 
@@ -129,29 +130,29 @@ def numbered_images(folder: Path) -> dict[int, Path]:
 
 
 def is_numbered(path: Path) -> bool:
-    """Whether a name is one of those that `numbered_images` lists."""
+    """Whether `numbered_images` lists files of this name."""
     return _NUMBERED.fullmatch(path.stem) is not None
 
 
 def frame_digits(path: Path) -> str:
-    """Digits in a name that `numbered_images` finds, with their zeros."""
+    """Digits in a name that `numbered_images` lists, with leading zeros."""
     match = _NUMBERED.fullmatch(path.stem)
     assert match is not None
     return match[1]
 
 
 def folder_of_images(reference: Path, images: Path | None) -> Path | None:
-    """Find the microscope's images: `images`, or a folder beside the reference.
+    """Find the folder of the microscope images: `images`, or one beside the reference, or None.
 
-    That is ``NN`` for ``NN_GT`` and ``images`` for ``labels``.
+    The one beside it is ``NN`` for ``NN_GT`` or ``NN_ST`` and ``images`` for ``labels``.
 
     Raises
     ------
     InputError
-        If `images` is no folder.
+        If `images` is not a folder.
     """
     if images is not None and not images.is_dir():
-        raise InputError(f"{images} is no folder: give the folder of the microscope's images.")
+        raise InputError(f"{images} is not a folder: give the folder of the microscope images.")
     name = reference.resolve().name
     match = re.fullmatch(r"(\d\d)_(GT|ST)", name)
     if images is None and (match or name == "labels"):
@@ -161,7 +162,7 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
 
 
 def find_image(folder: Path, name: str) -> Path | None:
-    """Find the image of a frame: ``tNNN`` for a number, or the file with the reference's name."""
+    """Find the image of a frame: ``tNNN`` for a number, or a file with that stem."""
     stems = [name]
     if name.isdecimal():
         stems = [f"t{name}", f"t{int(name):03d}", f"t{int(name):04d}", name]
@@ -171,7 +172,7 @@ def find_image(folder: Path, name: str) -> Path | None:
 
 
 def planes(pair: FramePair) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
-    """Read the planes of a pair: name, reference (H, W), result (H, W), one after the other."""
+    """Read the planes of a pair one by one: name, reference (H, W), result (H, W)."""
     with open_labels(pair.reference) as reference, open_labels(pair.result) as result:
         check_shapes(pair, reference.shape, result.shape)
         for number, plane in enumerate(reference.planes):
@@ -180,7 +181,7 @@ def planes(pair: FramePair) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
 
 
 def check_shapes(pair: FramePair, reference: Sequence[int], result: Sequence[int]) -> None:
-    """Refuse a result whose shape is not that of its reference."""
+    """Refuse a result whose shape differs from its reference's."""
     if tuple(reference) != tuple(result):
         raise InputError(
             f"{pair.result} has the shape {by(result)}, but its reference {pair.reference} "
@@ -189,7 +190,7 @@ def check_shapes(pair: FramePair, reference: Sequence[int], result: Sequence[int
 
 
 def one_each(folder: Path, found: Iterable[tuple[_Key, Path]]) -> dict[_Key, Path]:
-    """Map frames to their images; refuse a folder that has two for one."""
+    """Map frames to their images; refuse a folder with two images of a frame."""
     images: dict[_Key, Path] = {}
     for key, path in found:
         if key in images:

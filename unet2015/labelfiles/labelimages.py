@@ -1,4 +1,4 @@
-"""Reading of label images: one plane or several, each pixel with the number of its cell."""
+"""Read label images of one or several planes; each pixel has the number of its cell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..weightmap import as_labels
 
 
 def open_labels(path: Path) -> Image:
-    """Open a label image and check that it can be one; its planes are for `read_plane`.
+    """Open a label image and check that it has one channel; read its planes with `read_plane`.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def open_labels(path: Path) -> Image:
 def integer_labels(
     name: Path | str, labels: NDArray[Any], ignore: int | None = None
 ) -> NDArray[Any]:
-    """Check that an array is one plane of labels; as `as_labels`, but with a name for messages."""
+    """Check that an array is one plane of labels; like `as_labels`, with a name for messages."""
     try:
         labels = as_labels(labels, ignore)
     except InputError as error:
@@ -55,18 +55,18 @@ def read_plane(
     Parameters
     ----------
     image : Image
-        As `open_labels` gives it.
+        From `open_labels`.
     plane : sequence of int
         One of its planes.
     rows : slice
         Bounds in pixels, without a step; all rows by default.
     ignore : int, optional
-        A value that is no cell; it is replaced by 0.
+        A value that is not a cell; it is replaced by 0.
 
     Returns
     -------
     array of int, shape (rows, width)
-        Whole numbers in floats become integers.
+        Floats that are whole numbers are converted.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""The challenge's track files, ``res_track.txt`` and ``man_track.txt``: read, check, write.
+"""Read, check and write CTC track files, ``res_track.txt`` and ``man_track.txt``.
 
-One line per track holds four whole numbers: the label L of the track, the first frame B and the
-last frame E in which it is seen, and the label P of its parent track or 0.
+Each line describes a track by four whole numbers: its label L, its first frame B and last frame E,
+and the label P of its parent track or 0.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from .labelfolder import is_numbered
 logger = logging.getLogger(__name__)
 
 TRACK_FILE = "res_track.txt"
-"""Name of the file beside the masks of a result."""
+"""Name of the track file beside the masks of a result."""
 _NUMBER = re.compile("[0-9]{1,9}")
 
 
 def forget_tracks(mask: Path) -> None:
-    """Remove the track file beside a mask that has been replaced, if the image is a mask at all."""
+    """Remove the track file beside a result that was replaced, if that is named like a mask."""
     if is_numbered(mask):
         tracks = mask.with_name(TRACK_FILE)
-        with suppress(FileNotFoundError):  # another command may be as far
+        with suppress(FileNotFoundError):  # another command may have removed it
             tracks.unlink()
-            logger.info("%s was about masks that have been replaced and is removed.", tracks)
+            logger.info("%s described masks that have been replaced and was removed.", tracks)
 
 
 def read_tracks(path: Path | str) -> NDArray[np.int64]:
-    """Read a track file and check that its tracks make sense by themselves.
+    """Read a track file and check that its tracks are consistent.
 
     Parameters
     ----------
@@ -62,12 +62,12 @@ def read_tracks(path: Path | str) -> NDArray[np.int64]:
         words = line.split()
         if len(words) != 4 or not all(_NUMBER.fullmatch(word) for word in words):
             raise InputError(
-                f"{path}, line {number}: {line.strip()!r} is no track: give four whole numbers "
-                "below a thousand million, label, first frame, last frame, and parent or 0."
+                f"{path}, line {number}: {line.strip()!r} is not a track: give four whole numbers "
+                "below 1,000,000,000: label, first frame, last frame, and parent or 0."
             )
         rows.append([int(word) for word in words])
     if not rows:
-        raise InputError(f"{path} is empty: a result needs at least one track, one line for each.")
+        raise InputError(f"{path} is empty: a result needs at least one track, one per line.")
     tracks = np.array(rows, np.int64)
     _check_order(path, tracks)
     return tracks
@@ -77,7 +77,7 @@ def _check_order(path: Path, tracks: NDArray[np.int64]) -> None:
     last_frame: dict[int, int] = {}
     for label, begin, end, _ in tracks.tolist():
         if label == 0 or label in last_frame:
-            what = "is background" if label == 0 else "stands on two lines"
+            what = "is background" if label == 0 else "is on two lines"
             raise InputError(f"{path}: track {label} {what}: give each track a label of its own.")
         if end < begin:
             raise InputError(
@@ -87,13 +87,13 @@ def _check_order(path: Path, tracks: NDArray[np.int64]) -> None:
     for label, begin, _, parent in tracks.tolist():
         if parent and parent not in last_frame:
             raise InputError(
-                f"{path}: track {label} has the parent {parent}, which is no track: "
-                "write 0 where there is no parent."
+                f"{path}: track {label} has the parent {parent}, which is not a track: "
+                "write 0 if there is no parent."
             )
         if parent and last_frame[parent] >= begin:
             raise InputError(
-                f"{path}: track {label} begins in frame {begin}, but its parent {parent} is there "
-                f"until frame {last_frame[parent]}: a parent must end before its daughters begin."
+                f"{path}: track {label} begins in frame {begin}, but its parent {parent} ends in "
+                f"frame {last_frame[parent]}: a parent must end before its daughters begin."
             )
 
 
@@ -114,7 +114,7 @@ def check_masks(
     Raises
     ------
     InputError
-        If a track lies outside the sequence, is missing in one of its frames, or a mask holds a
+        If a track ends after the sequence or is missing in one of its frames, or a mask holds a
         label without a track.
     """
     announced: list[set[int]] = [set() for _ in labels]
