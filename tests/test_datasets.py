@@ -191,7 +191,7 @@ def test_pages_of_an_image_are_no_channels(tmp_path):
         (np.zeros((4, 4, 3), np.uint8), "colour"),
         (np.zeros((2, 4, 5), np.uint8), "one plane"),
         (np.full((4, 4), -1), "negative"),
-        (np.zeros((5, 4), np.uint8), "one size"),
+        (np.zeros((5, 4), np.uint8), "same size"),
     ],
 )
 def test_labels_that_are_none_are_refused(labels, message):

@@ -142,7 +142,7 @@ def test_what_is_there_is_not_fetched_again(server, tmp_path):
 def test_a_cut_download_goes_on(server, tmp_path, capsys, plain):
     server.cut, server.plain = 100, plain
     assert fetched(tmp_path) == 2
-    assert "goes on from here" in capsys.readouterr().err
+    assert "resumes from here" in capsys.readouterr().err
     assert left(tmp_path) == ["data.zip.part", "data.zip.part.tag"]
     server.cut = None
     assert fetched(tmp_path) == 0
@@ -238,7 +238,7 @@ def test_a_missing_file_and_a_dead_server_are_told_in_one_sentence(server, tmp_p
     server.content = None
     assert fetched(tmp_path) == 2
     assert "404" in capsys.readouterr().err
-    with pytest.raises(InputError, match="goes on from here"):
+    with pytest.raises(InputError, match="resumes from here"):
         download("http://127.0.0.1:9/a.zip", tmp_path / "a.zip", 10**6)
 
 
@@ -249,7 +249,7 @@ def test_a_python_without_certificates_is_told_where_they_are(tmp_path, monkeypa
         raise urllib.error.URLError(reason)
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    for code, told in ((20, 'run the "Install Certificates'), (10, "goes on from here")):  # expired
+    for code, told in ((20, 'run "Install Certificates'), (10, "resumes from here")):  # expired
         reason.verify_code = code
         with pytest.raises(InputError, match=f"VERIFY_FAILED.*{told}"):
             download("https://somewhere/a.zip", tmp_path / "a.zip", 10**6)
@@ -261,7 +261,7 @@ def test_more_bytes_than_expected_are_refused(server, tmp_path, monkeypatch, cap
     server.length = announced
     assert fetched(tmp_path) == 2
     message = capsys.readouterr().err
-    assert ("50 at most" if announced is None else "damaged") in message
+    assert ("at most 50" if announced is None else "damaged") in message
 
 
 def broken(compression):

@@ -1,4 +1,4 @@
-"""A data set of any of the known layouts."""
+"""Read a data set of any known layout."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ def load_frames(
     Parameters
     ----------
     data : Path or str
-        The folder of a data set of the Cell Tracking Challenge, of the ISBI 2012 EM challenge, or
-        of ``images/`` and ``labels/``.
+        The folder of a data set of the Cell Tracking Challenge (CTC), of the ISBI 2012 EM
+        challenge, or of ``images/`` and ``labels/``.
     sequences : sequence of str
-        Those of the Cell Tracking Challenge that are wanted, such as ``01``.
+        CTC sequences to read, such as ``01``; empty for the other layouts.
     silver : bool
-        Whether their frames without gold truth are read with their silver truth.
+        Whether frames of these without gold truth are read with their silver truth.
 
     Raises
     ------
     InputError
-        If the folder is none of these, sequences are wanted or missing, or files cannot be read.
+        If the layout is unknown, `sequences` is empty for a CTC data set or names one that is
+        missing, or files cannot be read.
     """
     data = Path(data)
     if not data.is_dir():
@@ -41,7 +42,9 @@ def load_frames(
         found = [load_sequence(data, sequence, silver) for sequence in sequences]
         return [frame for frames in found for frame in frames]
     if silver:
-        raise InputError("--silver is about CTC sequences: say which by --sequences 01.")
+        raise InputError("--silver is for CTC sequences: choose them, as in --sequences 01.")
     if (data / "01_GT").is_dir() or (data / "02_GT").is_dir():
-        raise InputError(f"{data} is a CTC data set: say what to train on by --sequences 01.")
+        raise InputError(
+            f"{data} is a CTC data set: choose what to train on, as in --sequences 01."
+        )
     return em.load_slices(data) if em.is_challenge(data) else load_pairs(data)

@@ -3,7 +3,7 @@
 A data set folder holds, for sequence 01: the images ``01/tNNN.tif``; the gold truth
 ``01_GT/SEG/man_segNNN.tif``, cell masks of *some* cells in *some* frames; and the tracking markers
 ``01_GT/TRA/man_trackNNN.tif``, a small disc in *every* cell of every frame. The silver truth
-``01_ST/SEG`` has masks of every frame, made by computers; they differ between releases.
+``01_ST/SEG`` has computer-generated masks of every frame, which differ between releases.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def is_sequence(folder: Path) -> bool:
 
 
 def frame_digits(path: Path) -> str:
-    """Digits in the name of a sequence's image, ``017`` for ``t017.tif``."""
+    """Digits in the name of a frame, ``017`` for ``t017.tif``."""
     match = _FRAME.match(path.name)
     if match is None:
         raise InputError(f"{path} is not named like a frame of a CTC sequence (t000.tif).")
@@ -42,13 +42,13 @@ def frame_digits(path: Path) -> str:
 
 
 def sequence_frames(folder: Path) -> dict[int, Path]:
-    """Images of a CTC sequence by number, in the order of time."""
+    """Images of a CTC sequence by frame number, in temporal order."""
     frames = [path for path in folder.iterdir() if _FRAME.match(path.name)]
     return one_each(folder, sorted((int(frame_digits(path)), path) for path in frames))
 
 
 def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list[AnnotatedFrame]:
-    """Read the frames of a sequence that have gold truth, or silver truth if that is wanted.
+    """Read the frames of a sequence that have gold truth or, if requested, silver truth.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list
     Returns
     -------
     list of AnnotatedFrame
-        Gold masks are partial in places. A cell that only its tracking marker knows must not be
-        learned as background: the surroundings of its marker are in `ignore`.
+        Gold masks may be incomplete. A cell that has only a tracking marker must not be learned as
+        background, so the surroundings of its marker are in `ignore`.
 
     Raises
     ------
@@ -80,10 +80,10 @@ def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list
                 "and 01_ST/SEG for silver truth."
             )
     found: dict[int, Path] = {}
-    for folder in reversed(masks_in):  # gold masks take the place of silver ones
+    for folder in reversed(masks_in):  # gold masks replace silver ones
         found |= numbered_images(folder)
     if not found:
-        raise InputError(f"{truth / 'SEG'} holds no man_segNNN.tif: there is nothing to learn.")
+        raise InputError(f"{truth / 'SEG'} holds no man_segNNN.tif: add masks to learn from.")
     images = sequence_frames(data / sequence)
     markers = numbered_images(truth / "TRA") if (truth / "TRA").is_dir() else {}
     masks = {number: read_labels(found[number]) for number in sorted(found)}
@@ -93,7 +93,7 @@ def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list
         if number not in images:
             raise InputError(
                 f"{data / sequence} holds no image t{number:03d}.tif for {found[number]}: add it, "
-                "or take the mask away."
+                "or remove the mask."
             )
         ignore = None
         if number in markers:
@@ -112,14 +112,19 @@ def unannotated(labels: NDArray[Any], markers: NDArray[Any], reach: float) -> ND
     labels : ndarray
         Gold masks, shape (height, width).
     markers : ndarray
-        Tracking markers of the same shape. Their numbers need not be those of the masks.
+        Tracking markers of the same shape. Their numbers need not match those of the masks.
     reach : float
         How far such a cell may extend from its marker, in pixels.
 
     Returns
     -------
     ndarray of bool
-        Background pixels within `reach` of a marker of which less than half is under any mask.
+        Background pixels within `reach` of a marker that masks cover by less than half.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
     """
     if markers.shape != labels.shape:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Download a file: resumed where it was cut, checked, and never larger than it may be."""
+"""Download a file with resumption, a checksum and a size limit."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 2**18
 NO_ISSUER = 20
-"""What OpenSSL answers where the certificates of the authorities are not installed."""
+"""OpenSSL's error code if the root certificates are not installed."""
 TIMEOUT = 30.0
-"""Seconds without an answer after which a download counts as cut."""
+"""Seconds without an answer after which a download counts as interrupted."""
 
 
 def download(url: str, target: Path, largest: int, sha256: str | None = None) -> None:
-    """Download a file, going on where an earlier call was cut.
+    """Download a file, resuming an earlier, interrupted call.
 
     Parameters
     ----------
     url : str
         ``http`` or ``https``.
     target : Path
-        The file, whose folder is made if need be; while it is incomplete, it is called
-        ``NAME.part``. Beside it, ``NAME.part.tag``
-        has the mark of its version, by which the server knows whether the file has changed since.
+        The file; its folder is created if needed. While incomplete, it is called ``NAME.part``;
+        ``NAME.part.tag`` beside it tells the server which version was begun.
     largest : int
-        Bytes that it may have.
+        Maximum size in bytes.
     sha256 : str, optional
-        Its checksum; without one the checksum is logged, for the record.
+        Expected checksum in hexadecimal; without one any is accepted. The actual one is logged.
 
     Raises
     ------
     InputError
-        If the server does not have it, the connection breaks, or the file is not what it should be.
-        What came through is kept, unless it is wrong.
+        If the server does not have the file, the connection breaks, or the file is too large or
+        has another checksum. What was received is kept, unless its checksum is wrong.
+    OSError
+        If the file cannot be written.
     """
     part = target.with_name(f"{target.name}.part")
     tag = target.with_name(f"{part.name}.tag")
@@ -58,21 +59,21 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
         reason = getattr(error, "reason", None)
         if isinstance(reason, ssl.SSLCertVerificationError) and reason.verify_code == NO_ISSUER:
             raise InputError(
-                f"{url}: {error}. Python has no certificates that vouch for the server: on macOS "
-                'run the "Install Certificates.command" in Python\'s folder of Applications.'
+                f"{url}: {error}. Python lacks the root certificates to verify the server: on "
+                'macOS run "Install Certificates.command" in Python\'s folder in Applications.'
             ) from error
         raise InputError(
-            f"{url}: {reason or error}. Check the connection; the same command goes on from here."
+            f"{url}: {reason or error}. Check the connection; the same command resumes from here."
         ) from error
     tag.unlink(missing_ok=True)
     found = sha256_of(part)
     if sha256 is not None and found != sha256:
         part.unlink()
         raise InputError(
-            f"{url}: the checksum is {found} instead of {sha256}. It was damaged on its way, or "
-            "the file was changed: try once more, and if it stays so, ask where you got the link."
+            f"{url}: the checksum is {found} instead of {sha256}. The download was damaged, or "
+            "the file was changed: try again and, if that fails, too, ask where you got the link."
         )
-    logger.info("%s: sha256 %s%s.", target.name, found, "" if sha256 else " (not known before)")
+    logger.info("%s: sha256 %s%s.", target.name, found, "" if sha256 else " (not verified)")
     put(part, target)
 
 
@@ -83,7 +84,7 @@ def _fetch(url: str, part: Path, tag: Path, largest: int) -> None:
         if not resumed:
             have = 0
             part.parent.mkdir(parents=True, exist_ok=True)
-            part.unlink(missing_ok=True)  # before its tag speaks of another version
+            part.unlink(missing_ok=True)  # before its tag is that of another version
             tag.write_text(_version(answer))
         total = _total(answer, have)
         if total is not None and total > largest:
@@ -101,21 +102,21 @@ def _fetch(url: str, part: Path, tag: Path, largest: int) -> None:
     if total is not None and have < total:
         raise InputError(
             f"{url}: the connection was cut after {have:,} of {total:,} bytes. "
-            "The same command goes on from here."
+            "The same command resumes from here."
         )
 
 
 def _open(url: str, have: int, version: str | None) -> http.client.HTTPResponse:
-    """Ask for what is missing, or for everything if what we have is of no known version."""
+    """Request the missing bytes, or the whole file if the version of the part is unknown."""
     request = urllib.request.Request(url, headers={"User-Agent": f"unet2015/{__version__}"})
     if version:
         request.add_header("Range", f"bytes={have}-")
-        request.add_header("If-Range", version)  # whatever has changed since comes as a whole
+        request.add_header("If-Range", version)  # a file that has changed since is sent whole
     try:
         answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and version:
-            return _open(url, 0, None)  # what we have is not a part of what there is now
+            return _open(url, 0, None)  # the part does not belong to the present file
         raise
     if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
         start = answer.headers.get("Content-Range", "")
@@ -126,7 +127,7 @@ def _open(url: str, have: int, version: str | None) -> http.client.HTTPResponse:
 
 
 def _version(answer: http.client.HTTPResponse) -> str:
-    """What tells this version of the file from others; weak tags may not be used for ranges."""
+    """ETag or, if that is weak and thus invalid for ranges, modification date of the file."""
     tag = answer.headers.get("ETag", "")
     return tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
 
@@ -137,7 +138,7 @@ def _total(answer: http.client.HTTPResponse, have: int) -> int | None:
 
 
 def _too_large(url: str, size: int, largest: int) -> str:
-    return f"{url} has {size:,} bytes or more: {largest:,} at most were expected, so it was left."
+    return f"{url} has {size:,} bytes or more, but at most {largest:,} were expected: refused."
 
 
 def sha256_of(path: Path) -> str:

@@ -30,19 +30,19 @@ def load_slices(data: Path | str) -> list[AnnotatedFrame]:
     Returns
     -------
     list of AnnotatedFrame
-        Each 4-connected piece between membranes is a cell.
+        Each 4-connected component between membranes is a cell.
 
     Raises
     ------
     InputError
-        If a file is missing or unreadable, or the two do not fit.
+        If a file is missing or unreadable, or their shapes differ.
     """
     data = Path(data)
     images, masks = (read_image(data / name) for name in (IMAGES, LABELS))
     if images.shape != masks.shape or images.ndim != 3:
         raise InputError(
             f"{data / IMAGES} has the shape {images.shape} and {data / LABELS} {masks.shape}: "
-            "two stacks (slices, height, width) of the same size are wanted."
+            "give two stacks (slices, height, width) of the same size."
         )
     return [
         annotated_frame(f"{data.name}/{number:02}", image, ndimage.label(mask > 0)[0])

@@ -1,4 +1,4 @@
-"""An annotated frame, whatever data set it comes from."""
+"""Annotated frames of any data set."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ..metrics.overlap import check_margin
 logger = logging.getLogger(__name__)
 
 SURROUNDINGS = 8
-"""Pixels around an annotated cell that are taken for background outside the field of interest, so
-that cells are learned to their edges."""
+"""Outside the field of interest, pixels within this distance of an annotated cell count as
+background, so that cells are learned to their edges."""
 
 
 class AnnotatedFrame(NamedTuple):
@@ -34,7 +34,7 @@ class AnnotatedFrame(NamedTuple):
     labels: NDArray[Any]
     """Cell numbers, 0 for the background, shape (height, width), integer."""
     ignore: NDArray[np.bool_]
-    """Where the annotation says nothing: these pixels get weight 0. Shape (height, width)."""
+    """Pixels without annotation, which get weight 0, shape (height, width)."""
 
 
 def annotated_frame(
@@ -48,36 +48,36 @@ def annotated_frame(
     Parameters
     ----------
     name : str
-        Named in messages.
+        For messages and pictures.
     image : ndarray
         Integers or floating-point numbers, shape (height, width) or (channels, height, width).
     labels : ndarray
         Shape (height, width).
     ignore : ndarray of bool, optional
-        Pixels about which the annotation says nothing, shape (height, width).
+        Pixels without annotation, shape (height, width); by default there are none.
 
     Raises
     ------
     InputError
-        If the shapes differ, the image holds no real numbers or the labels are not integers in two
-        dimensions.
+        If the shapes differ, the image is not of real numbers, the labels are not whole numbers in
+        two dimensions, or `ignore` is not bool.
     """
     image, labels = np.asarray(image), integer_labels(name, np.asarray(labels))
     if image.dtype.kind not in "buif":
-        raise InputError(f"{name}: the image is of {image.dtype}: it must be of real numbers.")
+        raise InputError(f"{name}: the image is {image.dtype}: it must be of real numbers.")
     if image.ndim == 2:
         image = image[None]
     if image.ndim != 3 or image.shape[1:] != labels.shape:
         shape = image.shape[1:] if len(image) == 1 else image.shape
         raise InputError(
             f"{name}: the image is {by(shape)} and its labels are {by(labels.shape)} pixels: they "
-            "must be of one size, with the channels of the image, if it has some, first."
+            "must have the same size, with any channels of the image first."
         )
     if ignore is None:
         ignore = np.zeros(labels.shape, dtype=bool)
     if ignore.shape != labels.shape or ignore.dtype != bool:
         raise InputError(
-            f"{name}: ignore is {by(ignore.shape)} of {ignore.dtype}: it must be bool and of the "
+            f"{name}: ignore is {by(ignore.shape)} of {ignore.dtype}: it must be bool and have the "
             f"labels' size, {by(labels.shape)}."
         )
     return AnnotatedFrame(name, image, labels, ignore)
@@ -90,16 +90,16 @@ def read_frame(path: Path) -> NDArray[Any]:
 
 
 def in_field(frame: AnnotatedFrame, margin: int) -> AnnotatedFrame:
-    """Do not take what lies outside the field of interest for background.
+    """Ignore pixels outside the field of interest, except in and around annotated cells.
 
-    The Cell Tracking Challenge annotates only cells of which some pixel lies in the field. So
-    outside of it, background is known only within some pixels of annotated cells, and even there a
-    neighbour that lies wholly outside may touch.
+    The Cell Tracking Challenge annotates only cells with some pixel in the field. Outside it,
+    background is therefore known only close to annotated cells, and even there a neighbour wholly
+    outside the field may touch.
 
     Parameters
     ----------
     frame : AnnotatedFrame
-        Left as it is.
+        The frame, which is not modified.
     margin : int
         Width in pixels of the border outside the field of interest.
 
@@ -119,7 +119,7 @@ def in_field(frame: AnnotatedFrame, margin: int) -> AnnotatedFrame:
 
 
 def smallest_cell(frames: Sequence[AnnotatedFrame]) -> int:
-    """Pixels of the smallest annotated cell, 0 if there is none."""
+    """Size of the smallest annotated cell in pixels, 0 if there is none."""
     sizes = [np.unique(f.labels[f.labels > 0], return_counts=True)[1] for f in frames]
     return int(min((size.min() for size in sizes if size.size), default=0))
 
@@ -127,16 +127,16 @@ def smallest_cell(frames: Sequence[AnnotatedFrame]) -> int:
 def require_cells(frames: Sequence[AnnotatedFrame], where: Path | str) -> None:
     """Refuse annotations that contain no cell at all."""
     if not frames:
-        raise InputError(f"{where} has no frames: give some that are annotated.")
+        raise InputError(f"{where} has no frames: give annotated ones.")
     if not any(frame.labels.any() for frame in frames):
         raise InputError(
             f"{where}: none of the {len(frames)} label images contains a cell: "
-            "a network that sees background alone learns nothing else."
+            "a network cannot learn cells from background alone."
         )
 
 
 def warn_of_masks(frames: Sequence[AnnotatedFrame]) -> None:
-    """Point out frames whose labels look like a mask, of one number but in several pieces."""
+    """Warn of frames whose labels look like a mask: one number in several pieces."""
     masks = [
         frame.name
         for frame in frames
@@ -145,7 +145,7 @@ def warn_of_masks(frames: Sequence[AnnotatedFrame]) -> None:
     ]
     if masks:
         logger.warning(
-            "%s: all cells have one number, so they count as one cell: number them, by "
-            "`label_cells` where they do not touch.",
+            "%s: all cells have one number, so they count as one cell: number them, with "
+            "`label_cells` if they do not touch.",
             masks[0] + f" and {len(masks) - 1} more" * (len(masks) > 1),
         )

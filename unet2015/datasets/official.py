@@ -1,4 +1,4 @@
-"""Where the data sets of the paper come from, and on which terms."""
+"""Sources and terms of the paper's data sets."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import NamedTuple
 
 
 class Official(NamedTuple):
-    """A data set as its makers publish it."""
+    """A data set as published."""
 
     folder: str
-    """The folder that it becomes."""
+    """Name of the folder to unpack it to."""
     url: str
     """A zip archive whose only top folder holds the data."""
     sha256: str | None
-    """Checksum of the archive, None if nobody published one."""
+    """Checksum of the archive, None if none is published."""
     holds: tuple[str, ...]
-    """Some of the paths that belong to it."""
+    """Some of the paths in it."""
     terms: str
-    """What one may do with it."""
+    """Terms of use."""
     citation: str
     """What to cite."""
 

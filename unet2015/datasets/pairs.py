@@ -25,13 +25,14 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
     ----------
     data : Path or str
         Folder with the two folders; TIFF or PNG, 8 or 16 bit, ``images/a.tif`` belongs to
-        ``labels/a.png``. Where all labels are masks, of one number a frame, each piece is a cell.
+        ``labels/a.png``. If all labels are masks (one number per frame), each connected component
+        is a cell.
 
     Raises
     ------
     InputError
-        If an image has no labels or the other way round, shapes differ, labels look like an image
-        or a mask with soft edges, or there is no cell.
+        If an image has no labels or vice versa, shapes differ, labels look like an image or a mask
+        with soft edges, or there is no cell.
     """
     data = Path(data)
     images, labels = _by_stem(data / "images"), _by_stem(data / "labels")
@@ -43,7 +44,7 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
             more = ", ..." if len(names) > 5 else ""
             raise InputError(
                 f"{data}: {', '.join(sorted(names)[:5])}{more} in {here}/ but not in {there}/: "
-                "give each image labels of the same name."
+                "give each image and its labels the same name."
             )
     frames = []
     for stem in sorted(images):
@@ -56,15 +57,15 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
 
 
 def _numbered(frames: list[AnnotatedFrame], data: Path) -> list[AnnotatedFrame]:
-    """Number the cells if the labels are masks: of one number a frame, but in several pieces."""
+    """Number the cells if the labels are masks: one number per frame, but in several pieces."""
     if any(np.unique(frame.labels[frame.labels > 0]).size > 1 for frame in frames):
         return frames
     numbered = [frame._replace(labels=label_cells(frame.labels > 0)) for frame in frames]
     if max(frame.labels.max() for frame in numbered) < 2:
         return frames
     logger.warning(
-        "%s holds masks: each of their 8-connected pieces is taken for a cell, the smallest has %d "
-        "pixels; where cells touch, give each a number.",
+        "%s holds masks: each 8-connected component is taken for a cell, the smallest has %d "
+        "pixels; if cells touch, give each a number.",
         *(data / "labels", smallest_cell(numbered)),
     )
     return numbered

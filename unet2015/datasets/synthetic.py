@@ -2,8 +2,8 @@
 
 Cells are blobs that push each other apart, drift and change their outline from frame to frame. A
 pixel belongs to the cell that it lies deepest in, so that cells touch without overlapping. They are
-drawn with what makes real images hard: a bright halo, a dim and uneven interior, cells that
-differ little from the background and thin seams where they touch.
+drawn with the difficulties of real images: a bright halo, a dim and uneven interior, little
+contrast to the background and thin seams where cells touch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SyntheticFrame(NamedTuple):
     image: NDArray[np.uint8]
     """Shape (height, width)."""
     labels: NDArray[np.uint16]
-    """Cell numbers that stay the same over time, 0 for the background."""
+    """Cell numbers, constant over time, 0 for the background, shape (height, width)."""
 
 
 @dataclass
@@ -54,14 +54,14 @@ def simulate(
     shape : (int, int)
         Height and width in pixels.
     cells : int
-        Number of cells; with radii of about 18 pixels, one for 1,500 pixels makes a crowd.
+        Number of cells; with radii of about 18 pixels, one per 1,500 pixels makes them crowded.
     generator : numpy.random.Generator
         The only source of randomness.
 
     Yields
     ------
     SyntheticFrame
-        In the order of time.
+        In temporal order.
     """
     height, width = shape
     crowd = _Cells(
@@ -111,10 +111,10 @@ def _random_outline(cells: int, generator: np.random.Generator) -> NDArray[np.co
 
 
 def _push_apart(crowd: _Cells, shape: tuple[int, int]) -> None:
-    """Move overlapping cells away from each other, and all into the image."""
+    """Move overlapping cells away from each other, and all centres into the image."""
     away = crowd.centre[:, None] - crowd.centre[None]
     distance = np.hypot(away[..., 0], away[..., 1]) + 1e-9
-    # 0.9: cells that touch stay pressed against each other.
+    # 0.9 keeps touching cells pressed against each other.
     overlap = np.clip(0.9 * (crowd.radius[:, None] + crowd.radius[None]) - distance, 0, None)
     np.fill_diagonal(overlap, 0)
     crowd.centre += 0.25 * (away / distance[..., None] * overlap[..., None]).sum(axis=1)
@@ -131,7 +131,7 @@ def _move(crowd: _Cells, shape: tuple[int, int], generator: np.random.Generator)
 
 
 def _draw_labels(crowd: _Cells, shape: tuple[int, int]) -> NDArray[np.uint16]:
-    """Give every pixel to the cell that it lies deepest in."""
+    """Assign every pixel to the cell that it lies deepest in."""
     labels = np.zeros(shape, np.uint16)
     depth = np.ones(shape)  # distance from the centre, 1 at the outline
     for cell, (centre, radius) in enumerate(zip(crowd.centre, crowd.radius, strict=True)):

@@ -1,4 +1,4 @@
-"""Unpack a zip archive that nobody has looked at."""
+"""Unpack an untrusted zip archive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..progress import Progress
 
 MOST_FILES = 20_000
 LARGEST = 4 * 2**30
-"""Bytes that the files may have together, a few times what the largest data set has."""
+"""Maximum total size of the files in bytes, a few times that of the largest data set."""
 CHUNK = 2**20
 
 _DAMAGED = (
@@ -32,22 +32,22 @@ _DAMAGED = (
 
 
 def unpack(archive: Path, folder: Path, holds: Sequence[str]) -> None:
-    """Unpack an archive into a new folder, which appears when it is complete.
+    """Unpack an archive into a new folder, which appears once it is complete.
 
     Parameters
     ----------
     archive : Path
         A zip file.
     folder : Path
-        Gets the contents; a single top folder of the archive is left out.
+        Receives the contents, without the archive's top folder if there is only one.
     holds : sequence of str
-        Paths that must be among them.
+        Paths that the contents must include.
 
     Raises
     ------
     InputError
         If the archive is damaged, has a path that leaves the folder, a link, too many files or too
-        many bytes, or does not hold what it should. Nothing is left behind then.
+        many bytes, or lacks a path of `holds`. Nothing is left behind.
     """
     with temporary_folder(folder.parent) as temporary:
         draft = temporary / "data"
@@ -57,15 +57,15 @@ def unpack(archive: Path, folder: Path, holds: Sequence[str]) -> None:
                 _extract(opened, archive, draft)
         except (*_DAMAGED, OSError) as error:
             if not isinstance(error, _DAMAGED) and error.errno is not None:
-                raise  # of the disk; what bzip2 cannot read has no number
+                raise  # a disk error; errors of bzip2 have no errno
             raise InputError(
-                f"{archive} is damaged or no zip archive ({error}): delete it and fetch it again."
+                f"{archive} is damaged or not a zip archive ({error}): delete and fetch it again."
             ) from error
         home = _home(draft)
         missing = [path for path in holds if not (home / path).exists()]
         if missing:
             raise InputError(
-                f"{archive} does not hold {missing[0]}: it is not the data set that was expected."
+                f"{archive} does not hold {missing[0]}: it is not the expected data set."
             )
         put(home, folder)
 
@@ -79,7 +79,7 @@ def _extract(opened: zipfile.ZipFile, archive: Path, draft: Path) -> None:
         target = draft / _safe(archive, member)
         target.parent.mkdir(parents=True, exist_ok=True)
         with opened.open(member) as source, target.open("xb") as file:
-            while chunk := source.read(CHUNK):  # what a header says of the size may be a lie
+            while chunk := source.read(CHUNK):  # the size in the header may be wrong
                 left -= len(chunk)
                 if left < 0:
                     raise InputError(f"{archive} unpacks to more than {LARGEST:,} bytes: refused.")
@@ -87,7 +87,7 @@ def _extract(opened: zipfile.ZipFile, archive: Path, draft: Path) -> None:
 
 
 def _safe(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
-    """Relative path of a member, if it is one that stays in the folder."""
+    """Relative path of a member; refuse links and paths that leave the folder."""
     path = PurePosixPath(member.filename)
     unsafe = path.is_absolute() or ".." in path.parts or "\\" in member.filename
     if unsafe or ":" in member.filename or stat.S_ISLNK(member.external_attr >> 16):
@@ -99,7 +99,7 @@ def _safe(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _home(draft: Path) -> Path:
-    """Descend into a single top folder; what macOS adds does not count."""
+    """Descend into a single top folder, after removing the one that macOS adds."""
     shutil.rmtree(draft / "__MACOSX", ignore_errors=True)
     inside = list(draft.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else draft
