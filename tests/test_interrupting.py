@@ -54,8 +54,10 @@ def test_ctrl_c_ends_a_prediction_with_one_line_and_leaves_it_to_be_resumed(tmp_
         deadline = time.monotonic() + 60
         while files() < 6 and time.monotonic() < deadline:
             time.sleep(0.02)
+        begun = files() >= 6
         os.killpg(process.pid, signal.SIGINT)
         _, shown = process.communicate(timeout=60)
+    assert begun, "no tile within a minute"
     assert process.returncode == 130
     assert "Traceback" not in shown
     assert shown.rstrip().endswith("interrupted: the same command resumes where it stopped.")

@@ -43,11 +43,11 @@ from ..fileprediction.jobs import (
     Failures,
     Finished,
     Job,
+    explaining_resumption,
     finished_jobs,
     is_done,
     set_done,
-    tell_other_masks,
-    telling_how_to_go_on,
+    warn_of_other_masks,
 )
 from ..fileprediction.results import ProbabilityType, Result
 from ..fileprediction.scratch import begun_purpose
@@ -138,11 +138,11 @@ def run(options: Options) -> None:
         engines = [_as_begun(*each) for each in zip(engines, usable, strict=True)]
     _prepare_outputs(usable, options.out)
     _announce(usable, engines, options)
-    tell_other_masks(jobs)
+    warn_of_other_masks(jobs)
     purpose = _purpose(model, engine, options)
-    goes_on = len(jobs) > 1 or sum(pixels) >= RESUMABLE_FROM or options.keep_scratch
+    resumes = len(jobs) > 1 or sum(pixels) >= RESUMABLE_FROM or options.keep_scratch
     with (
-        telling_how_to_go_on(goes_on, options.overwrite),
+        explaining_resumption(resumes, options.overwrite),
         _cluster(options) as cluster,
         finished_jobs(jobs, purpose, options.overwrite, failures) as finished,
         Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,

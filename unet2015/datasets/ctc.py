@@ -25,7 +25,7 @@ from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells
 REACH_OF_MISSING_CELL = 2.0
 """An unannotated cell is assumed to lie within this many typical radii of its marker."""
 
-_FRAME = re.compile(r"t(\d{3,4})\.tiff?$", re.IGNORECASE)
+_FRAME = re.compile(r"t(\d{3,})\.tiff?$", re.IGNORECASE)
 
 
 def is_sequence(folder: Path) -> bool:

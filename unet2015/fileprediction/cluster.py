@@ -233,7 +233,10 @@ def _import_distributed() -> Any:
         with nullcontext() if told else config.set({"logging": {"distributed": "warning"}}):
             return importlib.import_module("distributed")
     except ImportError as error:
-        raise InputError("Dask is not installed: install the package distributed.") from error
+        raise InputError(
+            "Dask is not installed: install unet2015 with the extra [dask], in a clone of its "
+            'repository with `pip install ".[dask]"`.'
+        ) from error
 
 
 @lru_cache(maxsize=1)

@@ -102,12 +102,12 @@ def finished_jobs(
 
 
 @contextmanager
-def telling_how_to_go_on(goes_on: bool, overwrite: bool) -> Iterator[None]:
-    """Say at Ctrl-C that repeating the command resumes it, if it does (`goes_on`)."""
+def explaining_resumption(resumes: bool, overwrite: bool) -> Iterator[None]:
+    """Say at Ctrl-C that repeating the command resumes it, if it does (`resumes`)."""
     try:
         yield
     except KeyboardInterrupt:
-        if not goes_on:
+        if not resumes:
             raise
         without = " without --overwrite" if overwrite else ""
         how = f"the same command{without} resumes where it stopped"
@@ -130,7 +130,7 @@ def _states(job: Job, state: str) -> list[str]:
     return [state, fingerprint(job.target)]
 
 
-def tell_other_masks(jobs: Sequence[Job]) -> None:
+def warn_of_other_masks(jobs: Sequence[Job]) -> None:
     """Warn of masks of other frames beside those of a sequence."""
     new = {job.target for job in jobs if job.is_frame}
     for folder in {mask.parent for mask in new}:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import ImageError
 from .blocks import BlockCache, assemble
 from .metadata import known_sizes
-from .source import Image, PixelSize, canonical_axes, plane_order, telling_damage, warn_once
+from .source import Image, PixelSize, as_image_error, canonical_axes, plane_order, warn_once
 
 # Pixels; smaller chunks are read several at once, since each read has a fixed cost.
 _BLOCK = 512
@@ -41,7 +41,7 @@ def open_zarr(path: Path) -> Image:
     InputError
         If it is damaged, or holds several images.
     """
-    with telling_damage(path):
+    with as_image_error(path):
         node = zarr.open(str(path), mode="r")
         attributes = _ome_attributes(node)
         if "bioformats2raw.layout" in attributes and "multiscales" not in attributes:
@@ -56,9 +56,11 @@ def open_zarr(path: Path) -> Image:
         members = sorted(name for name, _ in node.members())
     if len(members) == 1:
         return open_zarr(path / members[0])
+    if not members:
+        raise ImageError(f"{path} is an empty Zarr group: give the path of an image.")
     raise ImageError(
         f"{path} is a Zarr group with {len(members)} members and no image of its own: give the "
-        f"path of one of them{': ' if members else ''}{', '.join(members[:5])}."
+        f"path of one of them: {', '.join(members[:5])}."
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import ImageError
 from .folder import FolderImage
 from .png import PngImage
-from .source import TIFF_SUFFIXES, Image, telling_damage
+from .source import TIFF_SUFFIXES, Image, as_image_error
 from .tiff import TiffImage
 
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png")
@@ -52,7 +52,7 @@ def open_image(path: Path | str, indices: bool = False) -> Image:
     ...         tile = image.read(plane, slice(0, 572), slice(0, 572), channels=[0])
     """
     path = Path(path)
-    with telling_damage(path):
+    with as_image_error(path):
         return _open(path, indices)
 
 

@@ -145,7 +145,7 @@ class Image(ABC):
             for k, channel in enumerate(wanted):
                 if not 0 <= channel < self.channels:
                     raise IndexError(f"channel {channel} is not in 0...{self.channels - 1}")
-                with telling_damage(self.path):
+                with as_image_error(self.path):
                     region[k] = self._read(tuple(plane), channel, rows, columns)
         return region
 
@@ -189,7 +189,7 @@ class Image(ABC):
 
 
 @contextmanager
-def telling_damage(path: Path) -> Iterator[None]:
+def as_image_error(path: Path) -> Iterator[None]:
     """Turn any error of a library or the system while reading a file into an `ImageError`."""
     try:
         yield

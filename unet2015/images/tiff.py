@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .blocks import BlockCache, assemble
 from .ifd import check_directories
 from .metadata import read_tiff_metadata
-from .source import Image, canonical_axes, plane_order, telling_damage
+from .source import Image, as_image_error, canonical_axes, plane_order
 from .tiffchecks import main_series, squeezed, truncated
 
 # tifffile logs defects and continues with zeros or fewer pages. Here such files are refused with a
@@ -202,7 +202,7 @@ class TiffImage(Image):
         tables = {}
         if keyframe.compression in (6, 7, 34892, 33007):  # the JPEG family
             tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
-        with telling_damage(Path(where)):
+        with as_image_error(Path(where)):
             pixels, _, shape = keyframe.decode(data, segment, **tables)
         if pixels is None:
             # A tile that was never written, as in sparse files.
