@@ -333,7 +333,7 @@ def test_a_picture_of_the_worst_frames(truth, result, tmp_path, capsys):
     evaluate(capsys, truth, result, "--picture", tmp_path / "m.pdf", "--images", tmp_path)
     assert (tmp_path / "m.pdf").read_bytes().startswith(b"%PDF")
     assert "no suffix of a picture" in fails(capsys, truth, result, "--picture", tmp_path / "m.doc")
-    assert "is no folder" in fails(
+    assert "is not a folder" in fails(
         capsys, truth, result, "--picture", tmp_path / "m.png", "--images", tmp_path / "absent"
     )
 

@@ -192,7 +192,7 @@ def test_mistakes_are_answered_in_one_sentence(data, trained, result, tmp_path, 
         ((trained, "--reference", truth), "are for a result"),
         ((result, "--reference", truth, "--data", data), "training run"),
         ((trained, "--data", tmp_path), "does not exist"),
-        ((result, "--reference", truth, "--images", tmp_path / "no"), "no folder"),
+        ((result, "--reference", truth, "--images", tmp_path / "no"), "is not a folder"),
         ((result, "--reference", truth, "-o", tmp_path / "page.pdf"), "report.html"),
     ]:
         assert cli("report", *words, *(() if "-o" in words else ("-o", page))) == 2

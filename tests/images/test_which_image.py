@@ -90,7 +90,7 @@ def test_files_of_one_image_are_one_image_of_a_folder(
     planned = plan_results([tmp_path], tmp_path / "out")
     assert [source.name for source, _, _ in planned] == ["other.tif", "t&0.ome.tif"]
     assert "t&1.ome.tif, t&2.ome.tif" in caplog.text
-    assert "no TIFF or PNG: photo.jpg" in caplog.text
+    assert "not TIFF or PNG: photo.jpg" in caplog.text
 
 
 def test_files_whose_description_is_out_of_date_are_images_of_their_own(tmp_path: Path) -> None:

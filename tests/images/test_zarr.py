@@ -150,7 +150,7 @@ def test_old_ome_zarr_without_axes(tmp_path: Path) -> None:
 
 def test_group_of_images(tmp_path: Path) -> None:
     group = zarr.create_group(str(tmp_path / "group.zarr"))
-    with pytest.raises(InputError, match="0 members"):
+    with pytest.raises(InputError, match="empty Zarr group"):
         open_image(tmp_path / "group.zarr")
     group.create_array("raw", data=np.ones((5, 6), np.uint8))
     assert read_image(tmp_path / "group.zarr").shape == (5, 6)

@@ -176,8 +176,8 @@ def require(package: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         raise InputError(
-            f"{package} is not installed: install unet2015 with the extra [bioimageio], in a clone of "
-            'its repository with `pip install ".[bioimageio]"`.'
+            f"{package} is not installed: install unet2015 with the extra [bioimageio], in a clone "
+            'of its repository with `pip install ".[bioimageio]"`.'
         ) from error
 
 
