@@ -36,7 +36,7 @@ def test_names_may_be_as_long_as_the_disk_allows(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_failed_write_leaves_only_the_old_file(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
     with pytest.raises(ZeroDivisionError), atomic_path(target) as temporary:
@@ -45,28 +45,28 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_errors_name_the_file_that_was_asked_for(tmp_path):
+def test_errors_name_the_requested_file(tmp_path):
     target = tmp_path / "a.txt"
     with pytest.raises(FileNotFoundError) as error, atomic_path(target):
         pass  # nothing is written, so nothing can be renamed
     assert error.value.filename == str(target)
 
 
-def test_a_missing_folder_is_made(tmp_path):
+def test_a_missing_folder_is_created(tmp_path):
     target = tmp_path / "new" / "folder" / "a.txt"
     with atomic_path(target) as temporary:
         temporary.write_text("new")
     assert target.read_text() == "new"
 
 
-def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path):
+def test_a_full_disk_error_names_the_file(tmp_path):
     told = pytest.raises(OSError, match=r"No space left on device: '.*a.txt'")
     with told, atomic_path(tmp_path / "a.txt"):
         raise OSError(28, "No space left on device")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+def test_a_file_is_synced_before_it_is_renamed(tmp_path, monkeypatch):
     target, there = tmp_path / "a.txt", []
     monkeypatch.setattr(os, "fsync", lambda _: there.append(target.exists()))
     with atomic_path(target) as temporary:
@@ -75,7 +75,7 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("knows", [True, False])
-def test_on_macos_the_drive_s_cache_is_emptied_too(monkeypatch, knows):
+def test_the_drive_cache_is_flushed_on_macos(monkeypatch, knows):
     done = []
 
     def fcntl(file, command):
@@ -91,7 +91,7 @@ def test_on_macos_the_drive_s_cache_is_emptied_too(monkeypatch, knows):
 
 
 @pytest.mark.parametrize("attempts", [3, 99])
-def test_on_windows_a_file_that_others_have_open_is_waited_for(tmp_path, monkeypatch, attempts):
+def test_replacing_an_open_file_is_retried_on_windows(tmp_path, monkeypatch, attempts):
     real, slept, tried = os.replace, [], []
 
     def replace(source, target):
@@ -119,13 +119,13 @@ def test_on_windows_a_file_that_others_have_open_is_waited_for(tmp_path, monkeyp
         assert slept == list(atomic.WAITS[:2])
 
 
-def test_a_link_to_a_folder_that_is_not_there_is_refused_at_once(tmp_path):
+def test_a_broken_link_to_a_folder_is_refused(tmp_path):
     (tmp_path / "drive").symlink_to(tmp_path / "unmounted")
     with pytest.raises(InputError, match="drive is not a writable folder"):
         check_writable(tmp_path / "drive" / "results" / "a.tif")
 
 
-def test_whether_a_folder_can_be_written_to_is_tried(tmp_path):
+def test_is_writable_tries_to_write(tmp_path):
     (tmp_path / "file").touch()
     assert is_writable(tmp_path)
     assert not is_writable(tmp_path / "file")
@@ -135,7 +135,7 @@ def test_whether_a_folder_can_be_written_to_is_tried(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_temporary_folder_is_hidden_and_does_not_stay(tmp_path):
+def test_a_temporary_folder_is_hidden_and_removed(tmp_path):
     with temporary_folder(tmp_path) as folder:
         (tmp_path / "plain").mkdir()
         assert folder.name.startswith(".")
@@ -146,7 +146,7 @@ def test_a_temporary_folder_is_hidden_and_does_not_stay(tmp_path):
 
 
 @pytest.mark.parametrize(("system", "same"), [("Linux", 6), ("Darwin", 4), ("Windows", 5)])
-def test_names_are_compared_as_the_disk_does(monkeypatch, system, same):
+def test_names_are_compared_as_by_the_file_system(monkeypatch, system, same):
     monkeypatch.setattr(atomic.platform, "system", lambda: system)
     names = [
         "a/Cell.tif",

@@ -51,7 +51,7 @@ def arrays(seed, shape=(23, 31)):
 
 @given(st.integers(0, 10**6), st.floats(0, 12))
 @settings(max_examples=15)
-def test_deforming_equals_the_definition(seed, sigma):
+def test_deformation_equals_the_definition(seed, sigma):
     displacement = np.random.default_rng(seed).normal(0, sigma, (2, 3, 3))
     image = arrays(seed)[0]
     expected = deform_in_plain_python(image, displacement)
@@ -60,7 +60,7 @@ def test_deforming_equals_the_definition(seed, sigma):
 
 @given(st.integers(0, 10**6), st.integers(2, 5), st.integers(2, 5))
 @settings(max_examples=25)
-def test_the_scipy_twin_gives_what_elasticdeform_gives(seed, down, across):
+def test_the_scipy_fallback_matches_elasticdeform(seed, down, across):
     pytest.importorskip("elasticdeform")
     displacement = np.random.default_rng(seed).normal(0, 4, (2, down, across))
     inputs, orders = arrays(seed), [3, 0, 1]
@@ -76,7 +76,7 @@ def test_the_scipy_twin_gives_what_elasticdeform_gives(seed, down, across):
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
 @pytest.mark.parametrize("dtype", ["?", "u1", "i2", "<u2", ">u2", "i8", "f2", "<f4", ">f4", "f8"])
 @pytest.mark.parametrize("shape", [(23, 31), (1, 9), (9, 1), (1, 1)])
-def test_no_displacement_changes_nothing_whatever_the_type(monkeypatch, dtype, order, shape, twin):
+def test_zero_displacement_changes_nothing_for_any_dtype(monkeypatch, dtype, order, shape, twin):
     if twin:
         monkeypatch.setattr(augment, "_deformer", lambda: augment.deform_with_scipy)
     noise = np.random.default_rng(0).integers(0, 120, shape).astype(dtype)
@@ -85,7 +85,7 @@ def test_no_displacement_changes_nothing_whatever_the_type(monkeypatch, dtype, o
     assert np.allclose(found.astype(float), noise.astype(float), atol=1e-3)
 
 
-def test_a_cubic_spline_of_an_image_of_integers_stays_in_their_range():
+def test_cubic_interpolation_of_integers_stays_in_their_range():
     image = np.zeros((20, 20), np.uint8)
     image[:, 10:] = 255
     half = np.full((2, 3, 3), 0.5)
@@ -93,7 +93,7 @@ def test_a_cubic_spline_of_an_image_of_integers_stays_in_their_range():
     assert np.abs(deform([image], half, [3])[0] - expected).max() <= 0.5 + 1e-4
 
 
-def test_a_constant_displacement_shifts():
+def test_a_constant_displacement_shifts_the_image():
     image = arrays(1)[0]
     shift = np.stack([np.full((3, 3), 2.0), np.full((3, 3), -3.0)])
     assert np.allclose(deform([image], shift, [1])[0][:-2, 3:], image[2:, :-3])
@@ -104,7 +104,7 @@ def test_lists_are_deformed_like_arrays():
     assert np.array_equal(deform([image.tolist()], field.tolist(), [1])[0], image)
 
 
-def test_without_elasticdeform_it_warns_once_and_works(monkeypatch, caplog):
+def test_without_elasticdeform_scipy_is_used_with_one_warning(monkeypatch, caplog):
     real_import = builtins.__import__
 
     def refuse(name, *args, **kwargs):
@@ -134,17 +134,17 @@ def test_without_elasticdeform_it_warns_once_and_works(monkeypatch, caplog):
         ([np.zeros((4, 4))], (2, 3, 3), [6]),
     ],
 )
-def test_what_does_not_fit_together_is_refused(images, nodes, orders):
+def test_mismatched_arguments_are_refused(images, nodes, orders):
     with pytest.raises(InputError):
         deform(images, np.zeros(nodes), orders)
 
 
-def test_a_displacement_that_is_not_finite_is_refused():
+def test_a_non_finite_displacement_is_refused():
     with pytest.raises(InputError, match="NaN or infinity"):
         deform([np.zeros((4, 4))], np.full((2, 3, 3), np.nan), [1])
 
 
-def test_a_tile_without_rotation_is_deformed_like_an_array_of_its_size():
+def test_an_unrotated_tile_is_deformed_like_an_array():
     image = arrays(2, (41, 41))[0]
     displacement = np.random.default_rng(3).normal(0, 3, (2, 3, 3))
     seen = tile_coordinates(Variation(displacement, 0.0, 1.0, 0.0), (20.0, 20.0), 41)
@@ -152,14 +152,14 @@ def test_a_tile_without_rotation_is_deformed_like_an_array_of_its_size():
     assert np.allclose(ours, deform([image], displacement, [1])[0])
 
 
-def test_a_quarter_turn_turns_the_tile():
+def test_a_quarter_turn_rotates_the_tile():
     image = arrays(4, (21, 21))[0]
     seen = tile_coordinates(Variation(np.zeros((2, 3, 3)), 90.0, 1.0, 0.0), (10.0, 10.0), 21)
     turned = ndimage.map_coordinates(image, seen, order=1, mode="mirror")
     assert np.allclose(turned, np.rot90(image, -1)) or np.allclose(turned, np.rot90(image))
 
 
-def test_variations_follow_the_generator_and_the_amounts():
+def test_variations_follow_the_generator_and_the_config():
     config = AugmentationConfig()
     first, again = (draw(config, np.random.default_rng(5)) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))

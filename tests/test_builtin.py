@@ -29,14 +29,14 @@ def tiny(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_built_in_model_is_loaded_by_its_name_and_computes_in_float32():
+def test_a_built_in_model_is_loaded_by_name_in_float32():
     model = load_model("tiny")
     assert {parameter.dtype for parameter in model.network.parameters()} == {torch.float32}
     assert predict(np.ones((20, 30), np.uint8), model).shape == (2, 20, 30)
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_run_or_file_of_that_name_comes_first_but_no_other_folder(tiny, tmp_path, monkeypatch):
+def test_runs_and_files_take_precedence_but_other_folders_do_not(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
     assert find_model("tiny") == tiny.path
@@ -49,18 +49,18 @@ def test_a_run_or_file_of_that_name_comes_first_but_no_other_folder(tiny, tmp_pa
 
 
 @pytest.mark.usefixtures("tiny")
-def test_an_unknown_name_is_answered_with_the_known_ones():
+def test_the_error_for_an_unknown_name_lists_the_known_ones():
     with pytest.raises(InputError, match="or one of tiny"):
         load_model("tyni")
 
 
-def test_models_lists_what_is_known(tiny, capsys):
+def test_models_lists_the_details_of_each_model(tiny, capsys):
     assert main(["models"]) == 0
     printed = capsys.readouterr().out
     assert all(text in printed for text in (*tiny[:-2], "nobody, doi:10.1000/1", tiny.terms))
 
 
-def test_the_models_of_the_readme_come_with_the_package():
+def test_the_models_in_the_readme_are_built_in():
     assert set(built_in_models()) == {"u373", "hela", "em"}
 
 

@@ -20,7 +20,7 @@ def small_model():
     )
 
 
-def test_a_model_comes_back_as_it_was(tmp_path):
+def test_a_model_survives_a_round_trip(tmp_path):
     model = small_model()
     save_model(tmp_path / MODEL_FILE, model)
     for path in (tmp_path / MODEL_FILE, tmp_path):
@@ -35,7 +35,7 @@ def test_a_model_comes_back_as_it_was(tmp_path):
             assert torch.equal(tensor, loaded.network.state_dict()[name])
 
 
-def test_what_is_not_a_model_is_refused(tmp_path):
+def test_files_that_are_not_models_are_refused(tmp_path):
     other = tmp_path / "other.safetensors"
     save_file({"a": torch.zeros(1)}, other)
     junk = tmp_path / "junk.safetensors"
@@ -54,7 +54,7 @@ def test_what_is_not_a_model_is_refused(tmp_path):
             load_model(path)
 
 
-def test_a_model_that_may_not_be_read_is_not_said_to_be_missing(tmp_path, monkeypatch):
+def test_an_unreadable_model_is_not_reported_as_missing(tmp_path, monkeypatch):
     path = tmp_path / "model.safetensors"
     save_model(path, small_model())
     forbidden = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
@@ -73,7 +73,7 @@ def test_a_model_that_may_not_be_read_is_not_said_to_be_missing(tmp_path, monkey
         {"architecture": {"base_channels": 7}},
     ],
 )
-def test_a_model_of_another_kind_is_refused_in_one_line(tmp_path, change):
+def test_an_unknown_kind_of_model_is_refused_in_one_line(tmp_path, change):
     path = tmp_path / MODEL_FILE
     save_model(path, small_model())
     tensors, metadata = read_tensors(path)
@@ -83,7 +83,7 @@ def test_a_model_of_another_kind_is_refused_in_one_line(tmp_path, change):
     assert "\n" not in str(refused.value)
 
 
-def test_a_model_that_could_not_be_loaded_is_not_made():
+def test_a_model_that_could_not_be_loaded_cannot_be_created():
     network = UNet(base_channels=1, depth=1)
     with pytest.raises(InputError, match="unknown normalisation 'zscore'"):
         Model(network, "zscore")
@@ -91,7 +91,7 @@ def test_a_model_that_could_not_be_loaded_is_not_made():
         Model(network, "standard", ("only",))
 
 
-def test_weights_of_another_network_are_not_taken_for_a_u_net_s(tmp_path):
+def test_weights_of_another_network_class_are_refused(tmp_path):
     class Padded(UNet):
         pass
 
@@ -100,7 +100,7 @@ def test_weights_of_another_network_are_not_taken_for_a_u_net_s(tmp_path):
         load_model(tmp_path)
 
 
-def test_a_model_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+def test_a_failed_save_leaves_the_old_model(tmp_path, monkeypatch):
     path = tmp_path / MODEL_FILE
     save_model(path, small_model())
     before = path.read_bytes()
@@ -117,7 +117,7 @@ def test_a_model_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_others_may_read_a_model_as_the_umask_says(tmp_path):
+def test_the_permissions_of_a_model_follow_the_umask(tmp_path):
     save_model(tmp_path / "a.safetensors", small_model())
     (tmp_path / "b").touch()
     modes = [(tmp_path / name).stat().st_mode for name in ("a.safetensors", "b")]

@@ -20,12 +20,12 @@ def test_the_overview_names_every_command(capsys):
         assert all(name in shown for name in COMMANDS)
 
 
-def test_the_version(capsys):
+def test_the_version_is_printed(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip() == f"unet2015 {__version__}"
 
 
-def test_an_unknown_command_is_answered_with_the_known_ones(capsys):
+def test_an_unknown_command_is_reported(capsys):
     assert main(["segment"]) == 2
     assert "unknown command 'segment'" in capsys.readouterr().err
 
@@ -40,7 +40,7 @@ def test_every_command_has_a_help_page(command, capsys):
     assert "{None}" not in page
 
 
-def test_ctrl_c_ends_with_one_line_and_its_own_status(monkeypatch, capsys):
+def test_ctrl_c_prints_one_line_and_has_its_own_status(monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -58,7 +58,7 @@ def failing(monkeypatch):
 
 
 @pytest.mark.usefixtures("failing")
-def test_a_mistake_of_ours_is_told_in_one_line(capsys):
+def test_an_internal_error_gets_one_line(capsys):
     assert main(["demo"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -74,7 +74,7 @@ def test_a_mistake_of_ours_is_told_in_one_line(capsys):
         RuntimeError("CUDA out of memory. Tried to allocate 3.00 GiB."),
     ],
 )
-def test_too_little_memory_is_no_mistake_of_ours(error, monkeypatch, capsys):
+def test_lack_of_memory_is_not_an_internal_error(error, monkeypatch, capsys):
     def fail(*_):
         raise error
 
@@ -85,7 +85,7 @@ def test_too_little_memory_is_no_mistake_of_ours(error, monkeypatch, capsys):
     assert capsys.readouterr().err.endswith("use a smaller image.\n")
 
 
-def test_what_another_program_has_open_is_told_by_its_own_name(monkeypatch, capsys):
+def test_the_error_for_an_open_file_names_that_file(monkeypatch, capsys):
     def fail(*_):
         error = PermissionError(13, "Access is denied", ".hidden/draft.tif", None, "mask000.tif")
         error.winerror = 5
@@ -98,7 +98,7 @@ def test_what_another_program_has_open_is_told_by_its_own_name(monkeypatch, caps
 
 
 @pytest.mark.usefixtures("failing")
-def test_verbose_shows_where_an_error_comes_from(capsys, caplog):
+def test_verbose_shows_the_traceback(capsys, caplog):
     assert main(["demo", "--verbose"]) == 1
     assert "it broke" in capsys.readouterr().err
     assert "in fail" in caplog.text
@@ -107,7 +107,7 @@ def test_verbose_shows_where_an_error_comes_from(capsys, caplog):
     assert not caplog.text
 
 
-def test_quiet_hides_the_bars_that_ask_for_a_screen_and_only_while_it_runs(monkeypatch, capsys):
+def test_quiet_hides_progress_bars_for_one_run_only(monkeypatch, capsys):
     def show(*_):
         sys.stderr.isatty = lambda: True
         for _ in Progress(range(3), disable=None):
@@ -120,7 +120,7 @@ def test_quiet_hides_the_bars_that_ask_for_a_screen_and_only_while_it_runs(monke
     assert "3/3" in capsys.readouterr().err
 
 
-def test_verbose_does_not_let_other_packages_talk(monkeypatch, caplog):
+def test_verbose_does_not_show_messages_of_other_packages(monkeypatch, caplog):
     monkeypatch.setattr("unet2015.cli._run", lambda *_: logging.getLogger("other").debug("hello"))
     assert main(["demo", "--verbose"]) == 0
     assert "hello" not in caplog.text
@@ -135,7 +135,7 @@ def test_the_weight_map_command_does_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
-def test_help_needs_no_heavy_imports():
+def test_help_does_not_import_heavy_packages():
     code = (
         "import sys; from unet2015.cli import main; main(['--help']); "
         "sys.exit(bool({'torch', 'numpy', 'tyro'} & set(sys.modules)))"
@@ -156,7 +156,7 @@ def unet2015(words, output):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 @pytest.mark.parametrize("words", [["--help"], ["models"], ["track", "--help"]])
-def test_output_that_cannot_be_written_is_told_in_one_line(words):
+def test_unwritable_output_gets_one_line(words):
     with open("/dev/full", "w") as full:
         ended = unet2015(words, full)
     assert ended.returncode == 2
@@ -164,7 +164,7 @@ def test_output_that_cannot_be_written_is_told_in_one_line(words):
 
 
 @pytest.mark.parametrize("words", [["--help"], ["models"], ["track", "--help"]])
-def test_a_reader_that_has_gone_is_no_mistake(words):
+def test_a_closed_pipe_is_not_an_error(words):
     reading, writing = os.pipe()
     os.close(reading)
     ended = unet2015(words, writing)
@@ -172,7 +172,7 @@ def test_a_reader_that_has_gone_is_no_mistake(words):
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
-def test_a_name_that_does_not_fit_the_encoding_of_the_output_is_shown_all_the_same(tmp_path):
+def test_names_outside_the_output_encoding_are_escaped(tmp_path):
     image = tmp_path / "\u7d30\u80de.tif"
     tifffile.imwrite(image, np.eye(9, dtype=np.uint8))
     words = [sys.executable, "-m", "unet2015", "evaluate", image, image]
@@ -186,7 +186,7 @@ def test_a_name_that_does_not_fit_the_encoding_of_the_output_is_shown_all_the_sa
     ("given", "spins"),
     [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
 )
-def test_threads_do_not_wait_actively_for_long_unless_they_are_told_to(given, spins):
+def test_openmp_threads_spin_briefly_unless_configured(given, spins):
     code = (
         "import os, sys; from unet2015 import cli\n"
         "sys.argv = ['unet2015', '--version']\n"
@@ -198,12 +198,12 @@ def test_threads_do_not_wait_actively_for_long_unless_they_are_told_to(given, sp
     assert ended.stdout.split()[-2:] == [b"False", spins.encode()]
 
 
-def test_without_a_terminal_there_is_no_output_and_no_mistake(monkeypatch):
+def test_a_missing_stdout_is_not_an_error(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     assert main(["--version"]) == 0
 
 
-def test_a_mistake_is_told_also_when_the_output_cannot_be_written(monkeypatch, capsys):
+def test_an_error_is_reported_even_if_output_is_unwritable(monkeypatch, capsys):
     def fail(*_):
         raise InputError("the mistake")
 

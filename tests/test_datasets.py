@@ -22,7 +22,7 @@ def write_ctc(data, labels, markers):
     write_image(data / "01_GT/TRA/man_track003.tif", markers)
 
 
-def test_a_cell_that_only_its_marker_knows_is_ignored_around_the_marker():
+def test_the_surroundings_of_a_marker_without_a_mask_are_ignored():
     labels = np.zeros((40, 60), np.uint16)
     labels[5:15, 5:15] = 4
     markers = np.zeros_like(labels)
@@ -36,7 +36,7 @@ def test_a_cell_that_only_its_marker_knows_is_ignored_around_the_marker():
     assert np.array_equal(ignore, distance <= 8)
 
 
-def test_what_is_annotated_is_never_ignored_and_complete_frames_ignore_nothing():
+def test_annotated_pixels_and_complete_frames_are_never_ignored():
     labels = np.zeros((20, 20), np.uint16)
     labels[:, :8] = 1
     markers = np.zeros_like(labels)
@@ -63,7 +63,7 @@ def test_a_sequence_gives_its_annotated_frames(tmp_path):
     assert np.array_equal(frame.ignore, near & (labels == 0))
 
 
-def test_names_of_a_sequence_may_differ_in_zeros_and_suffix(tmp_path):
+def test_sequence_files_may_differ_in_zero_padding_and_suffix(tmp_path):
     labels = np.zeros((30, 40), np.uint16)
     labels[4:16, 4:16] = 7
     markers = np.zeros_like(labels)
@@ -85,7 +85,7 @@ def test_names_of_a_sequence_may_differ_in_zeros_and_suffix(tmp_path):
         load_sequence(tmp_path, "01")
 
 
-def test_a_broken_sequence_is_refused_in_one_sentence(tmp_path):
+def test_a_broken_sequence_gets_one_sentence(tmp_path):
     labels = np.zeros((30, 40), np.uint16)
     with pytest.raises(InputError, match="does not exist"):
         load_sequence(tmp_path / "nowhere", "01")
@@ -128,7 +128,7 @@ def write_pairs(data, *labels):
             write_image(data / folder / f"{number}.tif", np.asarray(found, np.uint8))
 
 
-def test_exchanged_images_and_labels_are_noticed(tmp_path):
+def test_swapped_images_and_labels_are_detected(tmp_path):
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
     cells = np.kron(np.arange(12).reshape(3, 4), np.ones((10, 10), int)).astype(np.uint8)
@@ -143,7 +143,7 @@ def test_exchanged_images_and_labels_are_noticed(tmp_path):
         load_pairs(tmp_path)
 
 
-def test_pieces_of_masks_become_cells_with_a_warning(tmp_path, caplog):
+def test_components_of_masks_become_cells_with_a_warning(tmp_path, caplog):
     masks = [[255, 0, 255, 255], [0, 0, 255, 0]], [[0, 0, 0, 0], [0, 0, 255, 0]]
     write_pairs(tmp_path / "masks", *masks)
     first, second = load_pairs(tmp_path / "masks")
@@ -156,7 +156,7 @@ def test_pieces_of_masks_become_cells_with_a_warning(tmp_path, caplog):
 @pytest.mark.parametrize(
     "labels", [([[1, 0, 1, 2]], [[0, 0, 0, 0]]), ([[5, 5, 0, 0]], [[0, 0, 5, 0]])]
 )
-def test_numbers_of_cells_stay(tmp_path, caplog, labels):
+def test_cell_numbers_are_kept(tmp_path, caplog, labels):
     write_pairs(tmp_path / "numbered", *labels)
     assert [frame.labels.tolist() for frame in load_pairs(tmp_path / "numbered")] == list(labels)
     assert not caplog.messages
@@ -170,7 +170,7 @@ def test_the_smallest_cell_of_all_frames_is_found():
     assert [smallest_cell(frames[:n]) for n in (1, 2, 3)] == [0, 25, 6]
 
 
-def test_pages_of_an_image_are_no_channels(tmp_path):
+def test_pages_of_an_image_are_not_channels(tmp_path):
     labels = np.eye(8, dtype=np.uint16)
     for folder, image, axes in (
         ("images", np.stack([labels] * 3), "ZYX"),
@@ -194,7 +194,7 @@ def test_pages_of_an_image_are_no_channels(tmp_path):
         (np.zeros((5, 4), np.uint8), "same size"),
     ],
 )
-def test_labels_that_are_none_are_refused(labels, message):
+def test_invalid_labels_are_refused(labels, message):
     with pytest.raises(InputError, match=message):
         annotated_frame("frame", np.zeros((4, 4)), labels)
 
@@ -207,16 +207,16 @@ def test_labels_that_are_none_are_refused(labels, message):
         (np.zeros((4, 4)), np.zeros((4, 4)), "must be bool"),
     ],
 )
-def test_what_does_not_go_with_labels_is_refused(image, ignore, message):
+def test_images_and_masks_that_do_not_fit_the_labels_are_refused(image, ignore, message):
     with pytest.raises(InputError, match=message):
         annotated_frame("frame", image, np.eye(4, dtype=int), ignore)
 
 
-def test_lists_are_arrays():
+def test_lists_are_accepted_as_arrays():
     assert annotated_frame("frame", [[0, 1]], [[0, 1]]).image.shape == (1, 1, 2)
 
 
-def test_simulated_cells_touch_are_whole_and_keep_their_numbers(tmp_path):
+def test_simulated_cells_touch_stay_whole_and_keep_their_numbers(tmp_path):
     frames = list(simulate(3, (120, 150), 14, np.random.default_rng(1)))
     again = list(simulate(3, (120, 150), 14, np.random.default_rng(1)))
     assert all(np.array_equal(a.image, b.image) for a, b in zip(frames, again, strict=True))
@@ -237,7 +237,7 @@ def test_simulated_cells_touch_are_whole_and_keep_their_numbers(tmp_path):
     assert not any(frame.ignore.any() for frame in loaded)
 
 
-def test_partial_gold_truth_of_real_sequences_is_found(real_data):
+def test_partial_gold_truth_of_real_sequences_is_detected(real_data):
     frames = {frame.name[-3:]: frame for frame in load_sequence(real_data / "DIC-C2DH-HeLa", "01")}
     partial = {name for name, frame in frames.items() if frame.ignore.any()}
     assert partial == {"034", "039", "067"}
@@ -248,7 +248,7 @@ def test_partial_gold_truth_of_real_sequences_is_found(real_data):
     assert not any(frame.ignore.any() for frame in complete)
 
 
-def test_silver_truth_fills_in_the_frames_without_gold(tmp_path):
+def test_silver_truth_fills_in_frames_without_gold_truth(tmp_path):
     gold = np.zeros((30, 40), np.uint16)
     gold[4:16, 4:16] = 7
     silver = np.full_like(gold, 9)
@@ -264,7 +264,7 @@ def test_silver_truth_fills_in_the_frames_without_gold(tmp_path):
     assert len(load_sequence(tmp_path, "01")) == 1
 
 
-def test_em_cells_are_the_pieces_between_membranes(tmp_path):
+def test_em_cells_are_the_regions_between_membranes(tmp_path):
     cells = np.full((2, 20, 30), 255, np.uint8)
     cells[:, :, 15] = 0
     cells[1, 10] = 0
@@ -276,7 +276,7 @@ def test_em_cells_are_the_pieces_between_membranes(tmp_path):
     assert np.array_equal(first.image[0], cells[0] // 2)
 
 
-def test_em_stacks_that_do_not_fit_are_refused(tmp_path):
+def test_em_stacks_of_different_sizes_are_refused(tmp_path):
     write_image(tmp_path / "train-volume.tif", np.zeros((2, 20, 30), np.uint8), "ZYX")
     write_image(tmp_path / "train-labels.tif", np.zeros((3, 20, 30), np.uint8), "ZYX")
     with pytest.raises(InputError, match="same size"):

@@ -5,7 +5,7 @@ from unet2015.commands import demo
 from unet2015.schedule import TrainingConfig
 
 
-def test_the_demo_leaves_data_run_results_and_table(tmp_path, monkeypatch, capsys):
+def test_the_demo_writes_data_run_results_and_table(tmp_path, monkeypatch, capsys):
     quick = TrainingConfig(tile=108, iterations=2, interval=1)
     monkeypatch.setattr(demo, "SETTINGS", dataclasses.replace(demo.SETTINGS, training=quick))
     monkeypatch.setattr(demo, "UNSEEN_SHAPE", (60, 70))
@@ -26,7 +26,7 @@ def test_the_demo_leaves_data_run_results_and_table(tmp_path, monkeypatch, capsy
     assert "already holds files" in capsys.readouterr().err
 
 
-def test_a_seed_that_is_none_is_refused_before_anything_is_made(tmp_path, capsys):
+def test_an_invalid_seed_is_refused_before_anything_is_written(tmp_path, capsys):
     assert main(["demo", "-o", str(tmp_path / "demo"), "--seed", "-1"]) == 2
     assert "seed is -1" in capsys.readouterr().err
     assert not (tmp_path / "demo").exists()

@@ -46,7 +46,7 @@ def write_result(folder, frames):
     return folder
 
 
-def test_pictures_instead_of_labels_are_noticed(tmp_path, caplog):
+def test_pictures_instead_of_labels_are_warned_about(tmp_path, caplog):
     noise = np.random.default_rng(0).integers(1, 9, CELLS.shape, dtype=np.uint16)
     write_result(tmp_path / "labels", [CELLS, CELLS])
     write_result(tmp_path / "images", [noise, noise])
@@ -56,7 +56,7 @@ def test_pictures_instead_of_labels_are_noticed(tmp_path, caplog):
     assert "most pixels differ" in record.message
 
 
-def test_a_folder_of_a_data_set_is_answered_with_those_to_choose(tmp_path):
+def test_a_data_set_folder_is_refused_with_the_choices(tmp_path):
     for name in ("01", "01_GT", "02_GT", "02_ST"):
         (tmp_path / name).mkdir()
     with pytest.raises(InputError, match="choose 01_GT or 02_GT or 02_ST in it"):
@@ -105,7 +105,7 @@ def fails(capsys, *arguments):
 # --- What is printed -----------------------------------------------------------------------------
 
 
-def test_a_perfect_result_has_full_marks(truth, result, capsys):
+def test_a_perfect_result_has_perfect_scores(truth, result, capsys):
     found = evaluate_json(capsys, truth, result)
     for name in (
         "SEG",
@@ -126,14 +126,14 @@ def test_a_perfect_result_has_full_marks(truth, result, capsys):
     ]
 
 
-def test_whole_numbers_in_floats_are_labels(truth, result, capsys):
+def test_whole_floats_are_accepted_as_labels(truth, result, capsys):
     expected = evaluate(capsys, truth, result)
     for path in (truth / "SEG" / "man_seg001.tif", result / "mask001.tif", result / "mask003.tif"):
         write(path, tifffile.imread(path).astype(np.float32))
     assert evaluate(capsys, truth, result) == expected
 
 
-def test_the_table_for_people(truth, result, capsys):
+def test_the_printed_table(truth, result, capsys):
     text = evaluate(capsys, truth, result, "--cells")
     lines = text.splitlines()
     assert " ".join(lines[0].split()) == (
@@ -153,7 +153,7 @@ def test_an_empty_result_scores_zero(truth, tmp_path, capsys):
     assert [frame["missed"] for frame in found["frames"]] == [4, 3]
 
 
-def test_known_damage_has_known_values(truth, tmp_path, capsys):
+def test_known_damage_has_known_scores(truth, tmp_path, capsys):
     # In frame 001 cells 1 and 2 are merged (IoU 1/2 each), cell 3 is dropped, cell 4 shifted by a
     # pixel (9 of 11 rows shared), and a spot is added.
     damaged = np.where(CELLS == 2, 1, np.where(CELLS >= 3, 0, CELLS))
@@ -188,7 +188,7 @@ def test_known_damage_has_known_values(truth, tmp_path, capsys):
         (("--csv", "frames.csv"), "leave the .csv out"),
     ],
 )
-def test_what_cannot_be_written_is_refused_before_the_scoring(
+def test_bad_options_are_refused_before_scoring(
     arguments, sentence, truth, result, capsys, monkeypatch
 ):
     monkeypatch.setattr(evaluate_command, "score_sequence", None)
@@ -203,7 +203,7 @@ def test_a_reference_track_beyond_the_last_frame_is_refused(truth, result, capsy
     assert f"until frame {end}, but the last frame with markers is 3" in message
 
 
-def test_a_frame_without_markers_is_told(truth, result, capsys):
+def test_a_frame_without_markers_is_reported(truth, result, capsys):
     (truth / "TRA" / "man_track002.tif").unlink()
     found = evaluate(capsys, truth, result)
     assert "SEG      1.0000" in found
@@ -211,7 +211,7 @@ def test_a_frame_without_markers_is_told(truth, result, capsys):
     assert "DET  " not in found
 
 
-def test_a_mask_as_reference_or_result_is_told(tmp_path, capsys):
+def test_an_unnumbered_mask_is_reported(tmp_path, capsys):
     for name, cells in (("mask", (CELLS > 0).astype(np.uint8)), ("cells", CELLS)):
         write(tmp_path / name / "a.tif", cells)
     words = "No {} image has more than one cell: if these are masks, number the cells first"
@@ -222,7 +222,7 @@ def test_a_mask_as_reference_or_result_is_told(tmp_path, capsys):
     assert "more than one cell" not in evaluate(capsys, tmp_path / "cells", tmp_path / "cells")
 
 
-def test_without_the_lineage_of_the_reference_all_but_tra_is_scored(truth, result, capsys):
+def test_without_a_reference_lineage_all_but_tra_is_scored(truth, result, capsys):
     expected = score_sequence(truth, result)
     (truth / "TRA" / "man_track.txt").unlink()
     score = score_sequence(truth, result)
@@ -240,7 +240,7 @@ def test_csv_holds_the_tables(truth, result, tmp_path, capsys):
         assert len(list(csv.DictReader(file))) == 7
 
 
-def test_tables_of_others_are_not_replaced(truth, result, tmp_path, capsys):
+def test_foreign_tables_are_not_replaced(truth, result, tmp_path, capsys):
     (tmp_path / "cells.csv").write_text("mine\n")
     assert cli.main(["evaluate", str(truth), str(result), "--csv", str(tmp_path)]) == 2
     assert "cells.csv exists and is not a table" in capsys.readouterr().err
@@ -249,7 +249,7 @@ def test_tables_of_others_are_not_replaced(truth, result, tmp_path, capsys):
         evaluate(capsys, truth, result, "--csv", tmp_path)
 
 
-def test_a_table_that_another_program_has_open_does_not_cost_the_scores(
+def test_scores_are_printed_even_if_a_table_is_unwritable(
     truth, result, tmp_path, capsys, monkeypatch
 ):
     def write_csv(*_):
@@ -262,7 +262,7 @@ def test_a_table_that_another_program_has_open_does_not_cost_the_scores(
     assert shown.err == "unet2015: frames.csv: Permission denied.\n"
 
 
-def test_a_reader_of_the_scores_that_has_gone_does_not_cost_the_tables(truth, result, tmp_path):
+def test_tables_are_written_even_if_stdout_is_closed(truth, result, tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
     words = ("evaluate", truth, result, "--csv", tmp_path / "csv")
@@ -281,7 +281,7 @@ def test_the_margin_drops_cells_at_the_edge(truth, result, capsys):
     assert "no field of interest" in fails(capsys, truth, result, "--margin", "20")
 
 
-def test_objects_in_the_margin_are_no_detections(truth, tmp_path, capsys):
+def test_objects_in_the_margin_are_not_detections(truth, tmp_path, capsys):
     spotted = CELLS.copy()
     spotted[:3, :3] = 9
     result = write_result(tmp_path / "RES", [spotted] * 4)
@@ -290,7 +290,7 @@ def test_objects_in_the_margin_are_no_detections(truth, tmp_path, capsys):
     assert found["DET"] == found["panoptic_quality"] == 1
 
 
-def test_a_marker_in_the_margin_of_a_cell_that_reaches_in_is_found(truth, tmp_path, capsys):
+def test_a_marker_in_the_margin_counts_if_its_cell_reaches_the_field(truth, tmp_path, capsys):
     markers = np.zeros_like(CELLS)
     markers[6:8, 6:8] = 1
     for path in (truth / "TRA").glob("*.tif"):
@@ -301,7 +301,7 @@ def test_a_marker_in_the_margin_of_a_cell_that_reaches_in_is_found(truth, tmp_pa
     assert evaluate_json(capsys, truth, result, "--margin", "16")["DET"] == 0
 
 
-def test_a_reference_without_cells_is_told(tmp_path, capsys):
+def test_a_reference_without_cells_is_reported(tmp_path, capsys):
     for folder in ("a", "b"):
         write_result(tmp_path / folder, [0 * CELLS])
     found = evaluate_json(capsys, tmp_path / "a", tmp_path / "b")
@@ -316,7 +316,7 @@ def test_a_frame_without_cells_is_null_in_json(tmp_path, capsys):
     assert "  -" in evaluate(capsys, tmp_path / "a.tif", tmp_path / "a.tif")
 
 
-def test_a_picture_tells_drawn_objects_from_judged_ones():
+def test_a_picture_distinguishes_drawn_from_judged_objects():
     reference, result = np.zeros((9, 20), np.uint8), np.zeros((9, 20), np.uint8)
     reference[2:6, 2:6] = result[2:6, 2:6] = 1
     result[2:6, 10:16] = 2
@@ -326,7 +326,7 @@ def test_a_picture_tells_drawn_objects_from_judged_ones():
         assert title in picture._panels(frame, reference, result, None)
 
 
-def test_a_picture_of_the_worst_frames(truth, result, tmp_path, capsys):
+def test_a_picture_of_the_worst_frames_is_drawn(truth, result, tmp_path, capsys):
     write(truth.parent / "01" / "t001.tif", (CELLS * 50).astype(np.uint8))
     evaluate(capsys, truth, result, "--picture", tmp_path / "mistakes.png")
     assert (tmp_path / "mistakes.png").read_bytes().startswith(b"\x89PNG")
@@ -350,7 +350,7 @@ def test_images_beside_labels_are_found(tmp_path, capsys):
     assert with_images.shape[-1] > without.shape[-1]
 
 
-def test_a_picture_replaces_no_input(truth, result, capsys):
+def test_a_picture_does_not_replace_input(truth, result, capsys):
     frame = truth.parent / "01" / "t001.tif"
     write(frame, (CELLS * 50).astype(np.uint8))
     for path in (frame, truth / "SEG" / "man_seg001.tif", result / "mask001.tif"):
@@ -359,7 +359,7 @@ def test_a_picture_replaces_no_input(truth, result, capsys):
         assert path.read_bytes() == before
 
 
-def test_a_strip_gives_no_endless_picture(tmp_path, capsys):
+def test_the_picture_of_a_long_strip_is_limited(tmp_path, capsys):
     labels = np.ones((900, 5), np.uint16)
     for name in ("a", "b"):
         write(tmp_path / f"{name}.tif", labels)
@@ -391,7 +391,7 @@ def test_mistakes_have_their_colours(truth, tmp_path):
 # --- Which files belong together -----------------------------------------------------------------
 
 
-def test_folders_of_equal_stems_single_files_and_stacks(tmp_path, capsys):
+def test_folders_single_files_and_stacks_are_scored(tmp_path, capsys):
     write(tmp_path / "truth" / "a.tif", CELLS)
     write(tmp_path / "truth" / "b.tif", CELLS)
     for name in "abc":
@@ -416,7 +416,7 @@ def test_a_zarr_folder_is_one_image(truth, tmp_path, capsys):
     assert "found.zarr one image" in fails(capsys, truth, tmp_path / "found.zarr")
 
 
-def test_four_digits_and_silver_truth_are_found(tmp_path):
+def test_four_digit_names_and_silver_truth_are_found(tmp_path):
     write(tmp_path / "01_GT" / "SEG" / "man_seg0012.tif", CELLS)
     write(tmp_path / "01_ST" / "SEG" / "man_seg012.tif", CELLS)
     write(tmp_path / "01_RES" / "mask0012.tif", CELLS)
@@ -510,7 +510,7 @@ def test_em_measures_of_a_probability_map(membranes, tmp_path, capsys):
     assert len(text.splitlines()) == 8
 
 
-def test_em_results_of_integers_and_without_grey_values(membranes, tmp_path, capsys):
+def test_em_results_may_be_integers_or_binary(membranes, tmp_path, capsys):
     found = evaluate_json(capsys, membranes, membranes, "--em")
     assert {best["value"] for best in found.values()} == {0, 1}
     assert found["rand_error"] == {"value": 0, "threshold": 0.1}
@@ -535,7 +535,7 @@ def test_em_probabilities_may_be_off_by_rounding(membranes, tmp_path, capsys):
     assert "to 1.00001" in fails(capsys, membranes, tmp_path / "p.tif", "--em")
 
 
-def test_em_mistakes_get_one_sentence(membranes, tmp_path, capsys):
+def test_bad_em_input_gets_one_sentence(membranes, tmp_path, capsys):
     numbered = np.array([0, 1, 2, 3], np.uint16)[np.arange(1200).reshape(2, 20, 30) % 4]
     write(tmp_path / "cells.tif", numbered)
     assert "numbers up to 3, as" in fails(capsys, membranes, tmp_path / "cells.tif", "--em")
@@ -566,7 +566,7 @@ def data_set(name):
 
 
 @pytest.mark.parametrize("name", ["PhC-C2DH-U373", "DIC-C2DH-HeLa"])
-def test_gold_against_silver_truth_as_py_ctcmetrics_scores_it(name):
+def test_scores_of_silver_truth_match_py_ctcmetrics(name):
     folder = data_set(name)
     representations = pytest.importorskip("ctc_metrics.utils.representations")
     seg = pytest.importorskip("ctc_metrics.metrics").seg
@@ -580,7 +580,7 @@ def test_gold_against_silver_truth_as_py_ctcmetrics_scores_it(name):
 
 
 @pytest.mark.parametrize(("name", "least"), [("PhC-C2DH-U373", 0.98), ("DIC-C2DH-HeLa", 0.95)])
-def test_tracking_shuffled_silver_truth(name, least, tmp_path):
+def test_shuffled_silver_truth_is_tracked_well(name, least, tmp_path):
     folder = data_set(name)
     rng = np.random.default_rng(0)
     for path in sorted((folder / "02_ST" / "SEG").iterdir()):
@@ -593,7 +593,7 @@ def test_tracking_shuffled_silver_truth(name, least, tmp_path):
     assert tra(score.graph) >= least
 
 
-def test_a_tracked_part_of_hela_as_py_ctcmetrics_scores_it(tmp_path):
+def test_scores_of_tracked_hela_frames_match_py_ctcmetrics(tmp_path):
     folder, frames = data_set("DIC-C2DH-HeLa"), range(20, 36)  # with divisions
     evaluate_sequence = pytest.importorskip("ctc_metrics.scripts.evaluate").evaluate_sequence
     truth, result = tmp_path / "02_GT", tmp_path / "02_RES"
@@ -623,7 +623,7 @@ def test_a_tracked_part_of_hela_as_py_ctcmetrics_scores_it(tmp_path):
     assert 0.9 < tra(score.graph) < 1
 
 
-def test_an_em_mask_of_zeros_and_ones_is_perfect_against_itself(tmp_path):
+def test_a_binary_em_mask_is_perfect_against_itself(tmp_path):
     stack = np.ones((2, 20, 20), np.uint8)
     stack[:, 9:11] = 0
     tifffile.imwrite(tmp_path / "a.tif", stack)
@@ -634,7 +634,7 @@ def test_an_em_mask_of_zeros_and_ones_is_perfect_against_itself(tmp_path):
         score_stack(tmp_path / "a.tif", tmp_path / "a.tif", (float("nan"),))
 
 
-def test_numbered_cells_are_not_taken_for_probabilities_of_em(tmp_path):
+def test_numbered_cells_are_not_taken_for_em_probabilities(tmp_path):
     stack = np.ones((2, 20, 20), np.uint16)
     stack[:, 9:11] = 0
     tifffile.imwrite(tmp_path / "a.tif", stack)
@@ -643,7 +643,7 @@ def test_numbered_cells_are_not_taken_for_probabilities_of_em(tmp_path):
         score_stack(tmp_path / "a.tif", tmp_path / "numbered.tif", (0.5,))
 
 
-def test_small_probabilities_of_em_in_bytes_are_scored_with_a_warning(tmp_path, caplog):
+def test_small_em_probabilities_in_bytes_are_scored_with_a_warning(tmp_path, caplog):
     stack = np.ones((20, 20), np.uint8)
     stack[9:11] = 0
     tifffile.imwrite(tmp_path / "a.tif", stack)
@@ -653,7 +653,7 @@ def test_small_probabilities_of_em_in_bytes_are_scored_with_a_warning(tmp_path, 
     assert "holds whole numbers up to 13, as numbered cells do: they are scored" in caplog.text
 
 
-def test_whether_em_slices_are_masks_is_seen_in_all_of_them(tmp_path):
+def test_em_masks_are_recognised_from_all_slices(tmp_path):
     for folder in ("truth", "found"):
         (tmp_path / folder).mkdir()
         for name in ("0.tif", "1.tif"):

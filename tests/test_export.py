@@ -58,7 +58,7 @@ def probabilities(model, image):
 
 
 @needs_extra
-def test_onnx_takes_every_valid_size(exported):
+def test_onnx_accepts_every_valid_size(exported):
     import onnxruntime
 
     model = make_model()
@@ -72,7 +72,7 @@ def test_onnx_takes_every_valid_size(exported):
         np.testing.assert_allclose(found, probabilities(model, image), atol=1e-5)
 
 
-def test_torchscript_takes_every_valid_size(tmp_path):
+def test_torchscript_accepts_every_valid_size(tmp_path):
     model = make_model(depth=1, in_channels=3, preset="release")
     write_torchscript(model, tmp_path / "a.pt")
     facts = {"border.txt": ""}
@@ -84,7 +84,7 @@ def test_torchscript_takes_every_valid_size(tmp_path):
         np.testing.assert_allclose(found, probabilities(model, image), atol=1e-6)
 
 
-def test_what_computes_something_else_is_not_written(tmp_path, monkeypatch):
+def test_torchscript_with_different_output_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.jit, "load", lambda _file: lambda image: image)
     with pytest.raises(InputError, match="does not compute what PyTorch does"):
         write_torchscript(make_model(), tmp_path / "a.pt")
@@ -92,7 +92,7 @@ def test_what_computes_something_else_is_not_written(tmp_path, monkeypatch):
 
 
 @needs_extra
-def test_onnx_that_computes_something_else_is_not_written(exported, tmp_path, monkeypatch):
+def test_onnx_with_different_output_is_not_written(exported, tmp_path, monkeypatch):
     import onnxruntime
 
     class Program:
@@ -136,7 +136,7 @@ def test_a_package_that_bioimageio_refuses_is_not_written(stored, tmp_path, caps
 @needs_extra
 @pytest.mark.usefixtures("quick_onnx")
 @pytest.mark.parametrize("scheme", ["standard", "minmax", "range"])
-def test_a_package_gives_our_result_from_raw_grey_values(scheme, tmp_path):
+def test_a_package_reproduces_the_prediction_from_raw_pixels(scheme, tmp_path):
     from bioimageio import core
     from bioimageio.core.digest_spec import create_sample_for_model
 
@@ -161,7 +161,7 @@ def test_a_package_gives_our_result_from_raw_grey_values(scheme, tmp_path):
 
 @needs_extra
 @pytest.mark.usefixtures("quick_onnx")
-def test_a_sample_of_small_deviation_gives_a_package(stored, tmp_path):
+def test_a_low_contrast_sample_can_be_packaged(stored, tmp_path):
     """bioimageio.core adds 1e-6 to the standard deviation, which is much at 0.0004."""
     image = np.random.default_rng(0).normal(1, 4e-4, (120, 148)).astype(np.float32)
     write_image(tmp_path / "sample.tif", image)
@@ -181,7 +181,7 @@ def test_a_package_documents_its_sizes(stored, tmp_path):
 
 @needs_extra
 @pytest.mark.usefixtures("quick_onnx")
-def test_a_package_of_a_built_in_model_tells_its_data(tmp_path, monkeypatch):
+def test_a_package_of_a_built_in_model_names_its_data(tmp_path, monkeypatch):
     from bioimageio import core
 
     facts = {"images": "dots", "data": "made-up cells", "score": "none", "terms": "be kind"}
@@ -206,7 +206,7 @@ def refusal(words, capsys):
     return capsys.readouterr().err
 
 
-def test_bad_requests_are_refused_in_a_sentence(stored, tmp_path, capsys):
+def test_bad_options_get_one_sentence(stored, tmp_path, capsys):
     assert ".zip, .onnx or .pt" in refusal([stored, "-o", str(tmp_path / "a.tif")], capsys)
     named = [stored, "-o", str(tmp_path / "a.pt"), "--author", "A"]
     assert "ends in .zip" in refusal(named, capsys)
@@ -224,7 +224,7 @@ def test_a_sample_that_is_too_small_is_refused(stored, tmp_path, capsys):
 
 @needs_extra
 @pytest.mark.usefixtures("quick_onnx")
-def test_a_name_that_the_format_forbids_is_refused(stored, tmp_path, capsys):
+def test_metadata_that_the_format_forbids_is_refused(stored, tmp_path, capsys):
     words = [stored, "-o", str(tmp_path / "a.zip")]
     assert "'a/b: c' is not allowed" in refusal([*words, "--name", "a/b: c"], capsys)
     assert "SPDX" in refusal([*words, "--license", "nonsense"], capsys)
@@ -234,13 +234,13 @@ def test_a_name_that_the_format_forbids_is_refused(stored, tmp_path, capsys):
 
 @needs_extra
 @pytest.mark.usefixtures("quick_onnx")
-def test_a_name_made_from_the_file_s_is_allowed(stored, tmp_path):
+def test_a_name_derived_from_the_file_name_is_valid(stored, tmp_path):
     assert main(["export", stored, "-o", str(tmp_path / "zäh.v2.zip")]) == 0
 
 
 @needs_extra
 @pytest.mark.usefixtures("quick_onnx")
-def test_samples_that_say_nothing_are_refused(tmp_path, capsys):
+def test_missing_or_constant_samples_are_refused(tmp_path, capsys):
     save_model(tmp_path / "model.safetensors", make_model("range"))
     words = [str(tmp_path / "model.safetensors"), "-o", str(tmp_path / "a.zip")]
     assert "type of the images" in refusal(words, capsys)
@@ -248,7 +248,7 @@ def test_samples_that_say_nothing_are_refused(tmp_path, capsys):
     assert "same everywhere" in refusal([*words, "--sample", str(tmp_path / "flat.tif")], capsys)
 
 
-def test_the_command_writes_torchscript_that_refuses_invalid_sizes(stored, tmp_path):
+def test_exported_torchscript_refuses_invalid_sizes(stored, tmp_path):
     out = tmp_path / "new" / "a.pt"
     assert main(["export", stored, "-o", str(out)]) == 0
     network = torch.jit.load(out)
@@ -257,19 +257,19 @@ def test_the_command_writes_torchscript_that_refuses_invalid_sizes(stored, tmp_p
         network(torch.zeros(1, 1, 45, 48))
 
 
-def test_the_network_that_is_exported_stays_as_it_is(tmp_path):
+def test_export_leaves_the_network_unchanged(tmp_path):
     network = UNet(base_channels=1, depth=1).train()
     write_torchscript(Model(network, "standard"), tmp_path / "a.pt")
     assert network.training
 
 
 @pytest.mark.parametrize("package", ["onnxscript", "bioimageio.core"])
-def test_a_missing_package_is_named(package, stored, tmp_path, capsys, monkeypatch):
+def test_a_missing_dependency_names_the_extra(package, stored, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     assert "extra [bioimageio]" in refusal([stored, "-o", str(tmp_path / "a.zip")], capsys)
 
 
-def test_the_exporters_noise_ends_with_the_export(tmp_path):
+def test_export_restores_the_log_level(tmp_path):
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.INFO)

@@ -105,7 +105,7 @@ def left(tmp_path):
 
 
 @pytest.mark.usefixtures("server")
-def test_a_data_set_is_fetched_unpacked_and_its_terms_are_told(tmp_path, caplog):
+def test_a_data_set_is_fetched_and_unpacked_and_its_terms_are_shown(tmp_path, caplog):
     caplog.set_level("INFO")
     assert fetched(tmp_path) == 0
     assert left(tmp_path) == ["ISBI-2012-EM"]
@@ -114,7 +114,7 @@ def test_a_data_set_is_fetched_unpacked_and_its_terms_are_told(tmp_path, caplog)
     assert "non-commercial" in caplog.text
 
 
-def test_an_archive_that_is_there_is_checked_and_kept(server, tmp_path, monkeypatch, capsys):
+def test_an_existing_archive_is_verified_and_kept(server, tmp_path, monkeypatch, capsys):
     archive = tmp_path / "data" / Path(OFFICIAL["em"].url).name
     archive.parent.mkdir()
     archive.write_bytes(GOOD)
@@ -130,7 +130,7 @@ def test_an_archive_that_is_there_is_checked_and_kept(server, tmp_path, monkeypa
     assert not server.asked
 
 
-def test_what_is_there_is_not_fetched_again(server, tmp_path):
+def test_an_existing_data_set_is_not_fetched_again(server, tmp_path):
     fetched(tmp_path)
     assert fetched(tmp_path) == 0
     assert len(server.asked) == 1
@@ -139,7 +139,7 @@ def test_what_is_there_is_not_fetched_again(server, tmp_path):
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_a_cut_download_goes_on(server, tmp_path, capsys, plain):
+def test_an_interrupted_download_resumes(server, tmp_path, capsys, plain):
     server.cut, server.plain = 100, plain
     assert fetched(tmp_path) == 2
     assert "resumes from here" in capsys.readouterr().err
@@ -150,7 +150,7 @@ def test_a_cut_download_goes_on(server, tmp_path, capsys, plain):
     assert left(tmp_path) == ["ISBI-2012-EM"]
 
 
-def test_a_file_that_changed_since_it_was_cut_is_fetched_as_a_whole(server, tmp_path):
+def test_a_file_that_changed_in_the_meantime_is_fetched_anew(server, tmp_path):
     server.cut, server.content = 100, zipped(("old", "old" * 1000))
     assert fetched(tmp_path) == 2
     server.cut, server.content, server.tag = None, GOOD, '"2"'
@@ -158,7 +158,7 @@ def test_a_file_that_changed_since_it_was_cut_is_fetched_as_a_whole(server, tmp_
     assert left(tmp_path) == ["ISBI-2012-EM"]
 
 
-def test_a_tag_never_speaks_of_the_bytes_of_another_version(server, tmp_path, monkeypatch):
+def test_a_tag_is_never_stored_with_bytes_of_another_version(server, tmp_path, monkeypatch):
     server.cut, server.content = 100, zipped(("old", "old" * 1000))
     assert fetched(tmp_path) == 2
     server.cut, server.content, server.tag = None, GOOD, '"2"'
@@ -174,7 +174,7 @@ def test_a_tag_never_speaks_of_the_bytes_of_another_version(server, tmp_path, mo
 
 
 @pytest.mark.parametrize("tag", [None, 'W/"1"'])
-def test_what_cannot_be_told_from_another_version_is_fetched_as_a_whole(server, tmp_path, tag):
+def test_a_file_without_a_strong_tag_is_fetched_anew(server, tmp_path, tag):
     server.cut, server.tag = 100, tag
     assert fetched(tmp_path) == 2
     server.cut = None
@@ -182,7 +182,7 @@ def test_what_cannot_be_told_from_another_version_is_fetched_as_a_whole(server, 
     assert server.asked == [None, None]
 
 
-def test_an_answer_from_elsewhere_in_the_file_is_not_appended(server, tmp_path):
+def test_a_response_at_a_wrong_offset_is_not_appended(server, tmp_path):
     server.cut = 100
     assert fetched(tmp_path) == 2
     server.cut, server.off = None, 7
@@ -190,7 +190,7 @@ def test_an_answer_from_elsewhere_in_the_file_is_not_appended(server, tmp_path):
     assert server.asked == [None, "bytes=100-", None]
 
 
-def test_ctrl_c_ends_a_download_with_one_line_and_leaves_it_to_be_resumed(server, tmp_path):
+def test_a_download_stopped_by_ctrl_c_can_be_resumed(server, tmp_path):
     noise = random.Random(0).randbytes(900_000)  # more than the 128 KiB that Python 3.14 buffers
     server.content, server.cut = zipped(("noise", noise), *((name, "") for name in HOLDS)), 600_000
     server.go_on.clear()
@@ -220,7 +220,7 @@ def test_ctrl_c_ends_a_download_with_one_line_and_leaves_it_to_be_resumed(server
     assert (tmp_path / "data/ISBI-2012-EM/noise").read_bytes() == noise
 
 
-def test_a_part_of_something_longer_is_thrown_away(server, tmp_path):
+def test_an_oversized_partial_file_is_discarded(server, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/data.zip.part").write_bytes(GOOD + b"more")
     (tmp_path / "data/data.zip.part.tag").write_text(server.tag)
@@ -228,13 +228,13 @@ def test_a_part_of_something_longer_is_thrown_away(server, tmp_path):
     assert server.asked == [f"bytes={len(GOOD) + 4}-", None]
 
 
-def test_a_wrong_checksum_is_refused_and_nothing_kept(server, tmp_path):
+def test_a_file_with_a_wrong_checksum_is_refused_and_deleted(server, tmp_path):
     with pytest.raises(InputError, match="checksum"):
         download(server.url, tmp_path / "a.zip", 10**6, "0" * 64)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_file_and_a_dead_server_are_told_in_one_sentence(server, tmp_path, capsys):
+def test_a_missing_file_and_an_unreachable_server_get_one_sentence(server, tmp_path, capsys):
     server.content = None
     assert fetched(tmp_path) == 2
     assert "404" in capsys.readouterr().err
@@ -242,7 +242,7 @@ def test_a_missing_file_and_a_dead_server_are_told_in_one_sentence(server, tmp_p
         download("http://127.0.0.1:9/a.zip", tmp_path / "a.zip", 10**6)
 
 
-def test_a_python_without_certificates_is_told_where_they_are(tmp_path, monkeypatch):
+def test_missing_certificates_are_explained(tmp_path, monkeypatch):
     reason = ssl.SSLCertVerificationError("CERTIFICATE_VERIFY_FAILED")
 
     def urlopen(*_, **__):

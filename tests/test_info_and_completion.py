@@ -53,7 +53,7 @@ def test_other_shells_get_a_script_too(shell, capsys):
     assert "base-channels" in script
 
 
-def test_info_tells_versions_and_device(capsys):
+def test_info_shows_versions_and_device(capsys):
     assert main(["info"]) == 0
     page = capsys.readouterr().out
     assert main(["info", "--json"]) == 0
@@ -64,7 +64,7 @@ def test_info_tells_versions_and_device(capsys):
 
 
 @pytest.mark.parametrize("words", [["--quiet", "weightmap"], ["weightmap", "--quiet"]])
-def test_quiet_leaves_warnings_only(words, tmp_path):
+def test_quiet_shows_only_warnings(words, tmp_path):
     write_image(tmp_path / "labels.tif", np.eye(20, dtype=np.uint8))
     environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
     command = [
@@ -86,7 +86,7 @@ def test_quiet_leaves_warnings_only(words, tmp_path):
     assert "all cells have the number" in shown[1]
 
 
-def test_info_tells_an_extra_that_is_broken_from_one_that_is_not_there(monkeypatch):
+def test_info_distinguishes_broken_from_missing_extras(monkeypatch):
     there = importlib.metadata.version
 
     def version(name):

@@ -22,7 +22,7 @@ def maps_of(network: UNet, images: torch.Tensor) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_after_adapting_every_feature_map_has_mean_0_and_variance_1() -> None:
+def test_adapted_feature_maps_have_mean_0_and_variance_1() -> None:
     torch.manual_seed(0)
     network, images = UNet(base_channels=4), 3 * torch.randn(2, 1, 188, 204) + 2
     adapt(network, images)
@@ -36,7 +36,7 @@ def test_after_adapting_every_feature_map_has_mean_0_and_variance_1() -> None:
         )
 
 
-def test_without_adapting_the_maps_drift_apart() -> None:
+def test_unadapted_feature_maps_drift_apart() -> None:
     torch.manual_seed(0)
     maps = maps_of(UNet(base_channels=4), torch.randn(2, 1, 188, 204))
     assert max(float(made.std(dim=(0, 2, 3)).max()) for made in maps.values()) > 2
@@ -48,7 +48,7 @@ def test_a_blank_image_leaves_finite_weights() -> None:
     assert all(part.isfinite().all() for part in network.parameters())
 
 
-def test_adapting_works_without_drop_out_and_leaves_the_network_in_its_mode() -> None:
+def test_adapting_ignores_dropout_and_keeps_the_training_mode() -> None:
     networks = [UNet(base_channels=2, depth=1, dropout=rate) for rate in (0.0, 0.9)]
     networks[1].load_state_dict(networks[0].state_dict())
     for network in networks:

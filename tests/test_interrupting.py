@@ -16,7 +16,7 @@ from unet2015.prediction import predict
 from unet2015.unet import UNet
 
 
-def test_a_second_ctrl_c_while_python_ends_shows_no_traceback():
+def test_a_second_ctrl_c_while_python_exits_shows_no_traceback():
     """Cleaning up takes a moment, in which many users press it again."""
     code = """
 import atexit, os, signal, time
@@ -34,7 +34,7 @@ cli.run()
     assert (done.returncode, done.stderr) == (130, "unet2015: interrupted.\n")
 
 
-def test_ctrl_c_ends_a_prediction_with_one_line_and_leaves_it_to_be_resumed(tmp_path):
+def test_a_prediction_stopped_by_ctrl_c_can_be_resumed(tmp_path):
     source, network, out = (tmp_path / name for name in ("i.tif", "m.safetensors", "out.tif"))
     write_image(source, np.random.default_rng(0).integers(0, 255, (700, 800), dtype=np.uint8))
     save_model(network, Model(UNet(base_channels=2, depth=2), "standard"))

@@ -15,19 +15,19 @@ def test_the_mean_is_weighted():
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 4, 4), (4, 4), ()])
-def test_targets_and_weights_that_would_be_spread_over_other_pixels_are_refused(shape):
+def test_targets_and_weights_that_would_broadcast_are_refused(shape):
     logits, ones = torch.zeros(2, 2, 4, 4), torch.ones(2, 4, 4)
     for target, weight in [(ones, torch.ones(shape)), (torch.ones(shape), ones)]:
         with pytest.raises(InputError, match=r"need a target and weights of shape \(2, 4, 4\)"):
             weighted_cross_entropy(logits, target, weight)
 
 
-def test_one_class_is_refused():
+def test_a_single_class_is_refused():
     with pytest.raises(InputError, match="add one for the background"):
         weighted_cross_entropy(torch.zeros(1, 1, 4, 4), torch.ones(1, 4, 4), torch.ones(1, 4, 4))
 
 
-def test_it_is_finite_with_a_zero_gradient_when_all_weights_are_zero():
+def test_zero_weights_give_zero_loss_and_gradient():
     logits = torch.randn(1, 2, 4, 4, requires_grad=True)
     loss = weighted_cross_entropy(logits, torch.ones(1, 4, 4), torch.zeros(1, 4, 4))
     loss.backward()
@@ -47,7 +47,7 @@ def test_pixels_of_weight_zero_do_not_matter():
     )
 
 
-def test_it_is_computed_in_float32_under_autocast():
+def test_the_loss_is_computed_in_float32_under_autocast():
     logits = torch.tensor([[[[20.0]], [[-3.0]]]], dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
         loss = weighted_cross_entropy(logits, torch.ones(1, 1, 1), torch.ones(1, 1, 1))

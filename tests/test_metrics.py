@@ -65,7 +65,7 @@ def literal_seg(reference, segmented):
 # --- SEG -----------------------------------------------------------------------------------------
 
 
-def test_truth_against_itself_scores_one():
+def test_the_reference_scores_one_against_itself():
     score = seg_score(CELLS, CELLS)
     assert score.mean == 1
     assert_array_equal(score.labels, [1, 2, 3])
@@ -78,7 +78,7 @@ def test_an_empty_result_scores_zero():
     assert_array_equal(score.matched, 0)
 
 
-def test_numbers_of_the_objects_do_not_matter():
+def test_object_numbers_do_not_matter():
     assert seg_score(CELLS, np.array([0, 9, 4, 7])[CELLS]).mean == 1
 
 
@@ -100,12 +100,12 @@ def test_a_shift_by_one_pixel_gives_the_hand_computed_value():
     assert_allclose(seg_score(CELLS, shifted).values, [4 / 8, 5 / 8, 0])
 
 
-def test_exactly_half_of_a_cell_is_not_found():
+def test_an_object_on_exactly_half_a_cell_does_not_match():
     assert seg_score([[1, 1, 1, 1]], [[2, 2, 0, 0]]).mean == 0
     assert seg_score([[1, 1, 1, 1]], [[2, 2, 2, 0]]).mean == 0.75
 
 
-def test_spurious_objects_cost_nothing():
+def test_spurious_objects_do_not_lower_seg():
     assert seg_score([[1, 1, 0, 0]], [[1, 1, 0, 5]]).mean == 1
 
 
@@ -115,7 +115,7 @@ def test_a_frame_without_cells_has_no_score():
     assert score.values.size == 0
 
 
-def test_a_sequence_weighs_cells_not_frames():
+def test_sequence_seg_is_the_mean_over_cells_not_frames():
     one = seg_score([[1, 0, 0]], [[1, 0, 0]])
     three = seg_score([[1, 2, 3]], [[0, 0, 0]])
     empty = seg_score([[0, 0, 0]], [[1, 0, 0]])
@@ -151,7 +151,7 @@ def test_seg_equals_py_ctcmetrics(reference, segmented):
 
 
 @given(label_images, label_images, st.integers(0, 2))
-def test_the_table_equals_counting_pixels(reference, segmented, margin):
+def test_the_overlap_table_equals_counting_pixels(reference, segmented, margin):
     table = overlap_table(reference, segmented, margin)
     height, width = reference.shape
     inside = np.s_[margin : height - margin, margin : width - margin]
@@ -184,7 +184,7 @@ def test_the_largest_labels_and_images_without_background():
     assert score.matched.tolist() == [2**32 - 2]
 
 
-def test_the_margin_drops_cells_that_lie_wholly_in_it():
+def test_the_margin_drops_cells_wholly_inside_it():
     cells = np.zeros((6, 6), int)
     cells[0, :3] = 1  # wholly in a margin of 1
     cells[3:, 3:] = 2  # reaches into it
@@ -207,7 +207,7 @@ def test_the_margin_drops_cells_that_lie_wholly_in_it():
         (50, "of 50 pixels leaves no field"),
     ],
 )
-def test_a_margin_without_a_field_is_refused(margin, why):
+def test_an_invalid_margin_is_refused(margin, why):
     with pytest.raises(InputError, match=f"margin {why}"):
         seg_score(np.ones((6, 9), int), np.ones((6, 9), int), margin=margin)
 
@@ -226,13 +226,13 @@ def test_bad_arrays_are_refused():
 # --- AP, panoptic quality, foreground IoU --------------------------------------------------------
 
 
-def test_a_perfect_result_has_full_marks():
+def test_a_perfect_result_has_perfect_scores():
     counts = count_matches(overlap_table(CELLS, CELLS))
     assert_array_equal(average_precision(counts), 1)
     assert panoptic_quality(counts) == foreground_iou(counts) == 1
 
 
-def test_ap_pq_and_iou_by_hand():
+def test_ap_pq_and_iou_match_hand_computed_values():
     # IoU of cell 1 is 3/5: counted up to the threshold 0.60. Cell 2 is missed, object 8 spurious.
     reference = np.array([[1, 1, 1, 1, 0, 0, 2, 2, 0, 0]])
     segmented = np.array([[0, 7, 7, 7, 7, 0, 0, 0, 8, 0]])
@@ -244,7 +244,7 @@ def test_ap_pq_and_iou_by_hand():
 
 
 @pytest.mark.parametrize("percent", range(50, 100, 5))
-def test_an_iou_at_a_threshold_counts(percent):
+def test_an_iou_equal_to_a_threshold_counts(percent):
     reference, segmented = np.ones((1, 100), int), np.zeros((1, 100), int)
     segmented[0, :percent] = 1
     counts = count_matches(overlap_table(reference, segmented))
@@ -259,7 +259,7 @@ def test_a_cell_cut_in_half_is_matched_once():
 
 
 @given(st.lists(st.tuples(label_images, label_images), max_size=3))
-def test_counts_of_frames_add_up_to_those_of_the_frames_side_by_side(frames):
+def test_added_counts_equal_those_of_the_frames_side_by_side(frames):
     added = add_counts(count_matches(overlap_table(*frame)) for frame in frames)
     wide = [
         np.hstack([np.where(frame[i] > 0, frame[i] + 10 * k, 0) for k, frame in enumerate(frames)])
@@ -281,7 +281,7 @@ def test_foreground_iou_equals_that_of_the_masks(reference, segmented):
     assert (counts.intersection, counts.union) == ((a & b).sum(), (a | b).sum())
 
 
-def test_nothing_against_nothing_has_no_value():
+def test_scores_of_empty_images_are_nan():
     counts = count_matches(overlap_table(np.zeros((2, 2), int), np.zeros((2, 2), int)))
     assert np.isnan(average_precision(counts)).all()
     assert np.isnan(panoptic_quality(counts))
@@ -291,7 +291,7 @@ def test_nothing_against_nothing_has_no_value():
 # --- Mistakes, partial truth ---------------------------------------------------------------------
 
 
-def test_mistakes_are_told_apart():
+def test_kinds_of_mistakes_are_distinguished():
     reference = np.array([[1, 1, 1, 1, 0, 2, 2, 0, 3, 4, 0, 0, 5, 5]])
     segmented = np.array([[1, 1, 1, 2, 0, 0, 0, 0, 6, 6, 0, 9, 7, 7]])
     mistakes = find_mistakes(overlap_table(reference, segmented))
@@ -309,7 +309,7 @@ def test_a_cell_that_is_merged_and_split_counts_as_merged():
 
 
 @given(label_images)
-def test_truth_has_no_mistakes(reference):
+def test_the_reference_has_no_mistakes(reference):
     assert not any(map(len, find_mistakes(overlap_table(reference, reference))))
 
 
@@ -355,12 +355,12 @@ def test_the_true_lineage_needs_no_correction():
     assert det(errors) == tra(errors) == 1
 
 
-def test_a_track_announced_far_beyond_the_last_frame_costs_no_time():
+def test_a_track_far_beyond_the_last_frame_costs_no_time():
     endless = [[99, 0, 10**15, 0]]
     assert compare(LINEAGE, [*TRACKS, *endless]) == compare(LINEAGE)
 
 
-def test_an_empty_result_scores_nothing_in_det_and_tra():
+def test_an_empty_result_has_zero_det_and_tra():
     errors = compare([np.zeros((1, 7), int)] * 3, [])
     assert errors == GraphErrors(0, 7, 0, 0, 5, 0, vertices=7, edges=5)
     assert det(errors) == tra(errors) == 0
@@ -379,7 +379,7 @@ def test_a_missed_cell_costs_its_vertex_and_its_edges():
     assert_allclose(tra(errors), 1 - (10 + 1 + 2 * 1.5) / (70 + 5 * 1.5))
 
 
-def test_a_division_tracked_as_a_new_cell():
+def test_a_division_tracked_as_a_new_cell_costs_edges():
     # Daughter 3 keeps the mother's number: a link where a parent edge should be; 4 has no parent.
     result = [LINEAGE[0], LINEAGE[1], [[1, 1, 0, 2, 0, 4, 0]]]
     errors = compare(result, [[1, 0, 2, 0], [2, 0, 2, 0], [4, 2, 2, 0]])
@@ -398,14 +398,14 @@ def test_merged_cells_need_a_split_and_lose_their_edges():
     assert (errors.edges_missed, errors.edges_extra) == (5, 2)
 
 
-def test_an_extra_object_costs_one():
+def test_an_extra_object_costs_one_point():
     result = [[[1, 1, 0, 2, 2, 0, 9]], LINEAGE[1], LINEAGE[2]]
     errors = compare(result, [*TRACKS.tolist(), [9, 0, 0, 0]])
     assert errors.extra == 1
     assert_allclose(det(errors), 1 - 1 / 70)
 
 
-def test_the_worst_results_do_not_go_below_zero():
+def test_scores_do_not_go_below_zero():
     assert det(GraphErrors(0, 1, 100, 0, 0, 0, vertices=1, edges=0)) == 0
     assert np.isnan(tra(GraphErrors(0, 0, 3, 0, 0, 0, vertices=0, edges=0)))
 
@@ -472,7 +472,7 @@ def random_sequence(rng, frames=5, places=6):
 
 
 @pytest.mark.parametrize("name", ["cells", "em", "lineage", "mistakes", "overlap", "warping"])
-def test_examples_in_the_docstrings(name):
+def test_docstring_examples_pass(name):
     module = importlib.import_module(f"unet2015.metrics.{name}")
     found = doctest.testmod(module)
     assert found.attempted

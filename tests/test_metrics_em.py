@@ -46,7 +46,7 @@ def parts(mask, structure):
 
 
 @pytest.mark.parametrize("code", range(256))
-def test_simple_codes_against_the_definition(code):
+def test_simple_codes_match_the_definition(code):
     """A point is simple if turning it keeps the numbers of components in its neighbourhood.
 
     Cells are 4-connected, membranes 8-connected; the neighbourhood is 3 x 3 pixels.
@@ -69,12 +69,12 @@ def test_simple_codes_against_the_definition(code):
 def slow_warp(reference, target):
     """Turn simple points in the same order as `warp`, one by one."""
     state, target = np.pad(reference, 1), np.pad(target, 1)
-    while slow_turn(state, target, True) + slow_turn(state, target, False):
+    while slow_flip(state, target, True) + slow_flip(state, target, False):
         pass
     return state[1:-1, 1:-1]
 
 
-def slow_turn(state, target, kind):
+def slow_flip(state, target, kind):
     turned = 0
     while True:
         before = turned
@@ -94,12 +94,12 @@ def slow_turn(state, target, kind):
 
 @given(masks, masks)
 @settings(max_examples=50)
-def test_warping_equals_turning_one_point_at_a_time(reference, target):
+def test_warping_equals_flipping_one_point_at_a_time(reference, target):
     assert_array_equal(warp(reference, target), slow_warp(reference, target))
 
 
 @given(masks, masks)
-def test_warping_keeps_the_topology_and_never_leads_away(reference, target):
+def test_warping_keeps_the_topology_and_matching_pixels(reference, target):
     warped = warp(reference, target)
     assert parts(warped, FOUR) == parts(reference, FOUR)
     # Outside the image is membrane.
@@ -110,7 +110,7 @@ def test_warping_keeps_the_topology_and_never_leads_away(reference, target):
 
 
 @given(masks, masks)
-def test_splits_and_mergers_against_recounting_the_cells(reference, target):
+def test_splits_and_mergers_equal_recounting_the_cells(reference, target):
     warped = warp(reference, target)
     split = merged = 0
     for point in zip(*np.nonzero(warped != target), strict=True):
@@ -125,14 +125,14 @@ def test_splits_and_mergers_against_recounting_the_cells(reference, target):
     assert_allclose(error.error, (warped != target).mean())
 
 
-def test_truth_against_itself_and_a_shifted_border_cost_nothing():
+def test_the_reference_itself_and_a_shifted_border_cost_nothing():
     assert warping_error(TWO_CELLS, TWO_CELLS).error == 0
     assert warping_error(TWO_CELLS, np.roll(TWO_CELLS, 1, axis=1)).error == 0
     thick = image(*["###...######"] * 5)
     assert warping_error(thick, np.roll(thick, 3, axis=1)).error == 0
 
 
-def test_a_border_moved_away_from_itself_is_a_split_and_a_merger():
+def test_a_border_moved_by_two_pixels_is_a_split_and_a_merger():
     # Only differing pixels are turned, so the border cannot cross pixels that are cell in both.
     error = warping_error(TWO_CELLS, np.roll(TWO_CELLS, 2, axis=1))
     assert (error.merged * 40, error.split * 40) == (5, 1)
@@ -150,7 +150,7 @@ def test_a_broken_membrane_costs_the_length_of_its_gap():
     assert (error.merged * 40, error.split, error.error * 40) == (2, 0, 2)
 
 
-def test_two_cells_merged_cost_the_whole_membrane():
+def test_two_merged_cells_cost_the_whole_membrane():
     error = warping_error(TWO_CELLS, np.ones_like(TWO_CELLS))
     assert error.splits_and_mergers * 40 == error.merged * 40 == 5
 
@@ -169,7 +169,7 @@ def test_a_false_membrane_that_ends_inside_a_cell_costs_nothing():
     assert warping_error(TWO_CELLS, dangling).error == 0
 
 
-def test_holes_and_lone_objects_are_no_splits_or_mergers():
+def test_holes_and_lone_objects_are_not_splits_or_mergers():
     spotted = TWO_CELLS.copy()
     spotted[2, 6] = False  # a spot of membrane inside a cell
     error = warping_error(TWO_CELLS, spotted)
@@ -180,7 +180,7 @@ def test_holes_and_lone_objects_are_no_splits_or_mergers():
     assert (error.error * 25, error.splits_and_mergers) == (1, 0)
 
 
-def test_a_cell_that_touches_with_a_corner_only_is_not_merged():
+def test_cells_that_touch_only_at_a_corner_are_not_merged():
     # The middle pixel closes the ring of the upper cell; it meets the lower one at a corner.
     reference = image("..###", "..#.#", "...##", ".#...", ".#...")
     target = reference.copy()
@@ -189,7 +189,7 @@ def test_a_cell_that_touches_with_a_corner_only_is_not_merged():
     assert (error.error * 25, error.merged) == (1, 0)
 
 
-def test_only_bool_images_of_one_size_are_warped():
+def test_only_boolean_images_of_equal_size_are_warped():
     with pytest.raises(InputError, match="uint8 values: give True inside cells"):
         warping_error(np.ones((2, 2), bool), np.full((2, 2), 255, np.uint8))
     with pytest.raises(InputError, match=r"shape \(2, 2\) and the result \(2, 3\)"):
@@ -258,7 +258,7 @@ def test_information_equals_the_sums_over_pixels(reference, segmented):
 
 
 @given(masks)
-def test_thinning_only_lets_cells_grow_and_never_meet(cells):
+def test_thinning_grows_cells_without_joining_them(cells):
     labels, thinned = ndimage.label(cells, FOUR)[0], thin_borders(cells)
     assert_array_equal(thinned[cells], labels[cells])
     for one, other in ((thinned[1:], thinned[:-1]), (thinned[:, 1:], thinned[:, :-1])):
@@ -274,12 +274,12 @@ def test_thin_borders_are_one_pixel_wide():
 # --- The whole score -----------------------------------------------------------------------------
 
 
-def test_a_perfect_stack():
+def test_a_perfect_stack_has_perfect_scores():
     score = em_score(np.stack([TWO_CELLS] * 2), np.stack([TWO_CELLS] * 2))
     assert score == EmScore(0, 0, 0, 0, 0, 1, 1)
 
 
-def test_a_stack_with_one_broken_membrane():
+def test_a_stack_with_one_broken_membrane_has_known_scores():
     broken = TWO_CELLS.copy()
     broken[2, 3] = True
     score = em_score(np.stack([TWO_CELLS] * 2), np.stack([TWO_CELLS, broken]))
@@ -296,7 +296,7 @@ def test_a_stack_with_one_broken_membrane():
     assert_allclose(score.v_info, (1 + 0) / 2)
 
 
-def test_errors_take_their_least_and_scores_their_greatest_value():
+def test_best_errors_are_minima_and_best_scores_maxima():
     scores = [
         EmScore(0.3, 0.2, 0.1, 0.4, 0.4, 0.5, 0.9),
         EmScore(0.2, 0.3, 0.1, 0.5, 0.3, 0.6, 0.8),
@@ -313,7 +313,7 @@ def test_errors_take_their_least_and_scores_their_greatest_value():
     }
 
 
-def test_stacks_must_fit():
+def test_mismatched_stacks_are_refused():
     with pytest.raises(InputError, match="two stacks"):
         em_score(TWO_CELLS, TWO_CELLS)
     with pytest.raises(InputError, match="two stacks"):

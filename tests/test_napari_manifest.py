@@ -9,7 +9,7 @@ import pytest
 import unet2015
 
 
-def test_the_manifest_is_valid_and_names_what_exists():
+def test_the_manifest_is_valid_and_its_commands_exist():
     npe2 = pytest.importorskip("npe2")
     manifest = npe2.PluginManifest.from_distribution("unet2015")
     assert len(manifest.contributions.widgets) == 2

@@ -50,7 +50,7 @@ def call(widget, **values):
 
 
 @pytest.mark.usefixtures("application")
-def test_a_stack_becomes_numbered_cells_in_its_place(model, tmp_path):
+def test_a_stack_becomes_numbered_cells_at_its_position(model, tmp_path):
     stack = np.random.default_rng(0).integers(0, 255, (2, 70, 90), dtype=np.uint8)
     affine = np.diag([1.0, 2, 3, 1])
     where = {"scale": (1, 0.5, 0.5), "translate": (0, 7, 3), "affine": affine, "units": "um"}
@@ -68,7 +68,7 @@ def test_a_stack_becomes_numbered_cells_in_its_place(model, tmp_path):
 
 
 @pytest.mark.usefixtures("application")
-def test_small_cells_are_dropped_as_the_model_was_trained_if_nothing_else_is_said(model, tmp_path):
+def test_the_minimum_cell_size_defaults_to_that_of_the_model(model, tmp_path):
     file = tmp_path / "model.safetensors"
     save_model(file, replace(model, min_size=9))
     plane = np.random.default_rng(0).integers(0, 255, (70, 90), dtype=np.uint8)
@@ -80,7 +80,7 @@ def test_small_cells_are_dropped_as_the_model_was_trained_if_nothing_else_is_sai
 
 
 @pytest.mark.usefixtures("application")
-def test_colours_are_channels_and_of_levels_the_finest_counts(tmp_path):
+def test_colours_are_channels_and_the_finest_level_is_used(tmp_path):
     torch.manual_seed(0)
     model = Model(UNet(in_channels=3, base_channels=2, depth=1).eval(), "standard")
     save_model(tmp_path / "model.safetensors", model)
@@ -98,7 +98,7 @@ def test_colours_are_channels_and_of_levels_the_finest_counts(tmp_path):
 
 
 @pytest.mark.usefixtures("application")
-def test_a_model_of_several_channels_takes_them_from_the_axis_before_the_last_two(tmp_path):
+def test_channels_are_taken_from_the_third_to_last_axis(tmp_path):
     torch.manual_seed(0)
     model = Model(UNet(in_channels=2, base_channels=2, depth=1).eval(), "standard")
     save_model(tmp_path / "model.safetensors", model)
@@ -118,7 +118,7 @@ def test_a_model_of_several_channels_takes_them_from_the_axis_before_the_last_tw
 
 
 @pytest.mark.usefixtures("application")
-def test_the_widgets_ask_for_what_is_needed():
+def test_the_widgets_offer_choices_and_require_a_layer():
     widget = predict_widget()
     assert widget.output.choices == ("numbered cells", "probability")
     assert widget.threshold.max == 1

@@ -28,12 +28,12 @@ def test_minmax_gives_0_to_1_in_each_channel():
 
 
 @pytest.mark.parametrize(("dtype", "greatest"), [(np.uint8, 255), (np.uint16, 65535)])
-def test_range_divides_by_the_greatest_value_of_the_type(dtype, greatest):
+def test_range_divides_by_the_maximum_of_the_dtype(dtype, greatest):
     assert np.allclose(normalise(image(dtype), "range"), image(dtype) / greatest)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_range_leaves_floats_from_0_to_1_and_refuses_others(dtype):
+def test_range_keeps_floats_from_0_to_1_and_refuses_others(dtype):
     unit = (image(np.float64) / image(np.float64).max()).astype(dtype)
     np.testing.assert_array_equal(normalise(unit, "range"), unit.astype(np.float32))
     normalise(unit * dtype(1.0005), "range")  # interpolation may exceed 0...1 this far
@@ -48,14 +48,14 @@ def test_a_constant_image_stays_finite(scheme):
 
 
 @pytest.mark.parametrize("scheme", ["standard", "minmax"])
-def test_a_constant_image_is_zero_also_where_its_deviation_is_not(scheme):
+def test_a_constant_image_is_zero_even_if_its_deviation_is_not(scheme):
     pixels = np.full((1, 300, 301), 0.3)
     assert statistics(pixels).deviation[0] > 0
     assert_allclose(normalise(pixels, scheme), 0, atol=1e-12)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_pixels_that_are_no_numbers_are_refused(bad):
+def test_nan_and_infinite_pixels_are_refused(bad):
     pixels = image(np.float32)
     pixels[1, 2, 3] = bad
     with pytest.raises(InputError, match="NaN or infinite"):
@@ -69,7 +69,7 @@ def test_an_unknown_scheme_is_refused():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("region", [(2, 3), (4, 7), (100, 100)])
-def test_statistics_by_region_are_those_of_the_whole(dtype, region):
+def test_statistics_by_region_equal_those_of_the_whole_image(dtype, region):
     whole, by_region = (
         statistics(image(dtype)),
         gather_statistics(ArraySource(image(dtype)), region),
@@ -78,7 +78,7 @@ def test_statistics_by_region_are_those_of_the_whole(dtype, region):
         assert np.allclose(expected, found, rtol=1e-12, atol=0)
 
 
-def test_a_small_spread_about_a_large_mean_keeps_its_digits():
+def test_a_small_spread_about_a_large_mean_keeps_its_precision():
     pixels = 1e7 + np.random.default_rng(0).normal(size=(1, 60, 50))
     found = gather_statistics(ArraySource(pixels), (7, 11))
     assert found.deviation == pytest.approx(pixels.std(), rel=1e-9)
@@ -96,13 +96,13 @@ def test_a_small_spread_about_a_large_mean_keeps_its_digits():
         (float, 0, 1e-50),
     ],
 )
-def test_stored_otherwise_an_image_is_normalised_to_the_same(scheme, dtype, offset, scale):
+def test_normalisation_ignores_dtype_offset_and_scale(scheme, dtype, offset, scale):
     plain = image(np.uint8)
     stored = plain.astype(dtype) * dtype(scale) + dtype(offset)
     assert np.allclose(normalise(stored, scheme), normalise(plain, scheme), atol=1e-5)
 
 
-def test_statistics_by_region_refuse_a_pixel_that_is_no_number():
+def test_statistics_by_region_refuse_nan():
     pixels = image(np.float64)
     pixels[0, 8, 6] = np.nan
     with pytest.raises(InputError, match="NaN or infinite"):
@@ -117,7 +117,7 @@ def test_statistics_by_region_refuse_a_pixel_that_is_no_number():
         *product(["standard", "minmax"], [[1e308, -1e308, -1e308]]),
     ],
 )
-def test_grey_values_that_leave_float32_are_refused(scheme, ends):
+def test_grey_values_beyond_float32_are_refused(scheme, ends):
     with (
         np.errstate(over="ignore"),
         pytest.raises(InputError, match="too large or too close together"),

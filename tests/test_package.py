@@ -10,11 +10,11 @@ import unet2015
 ROOT = Path(unet2015.__file__).parent
 
 
-def test_type_checkers_are_told_that_the_package_has_types():
+def test_the_package_is_marked_as_typed():
     assert files("unet2015").joinpath("py.typed").is_file()
 
 
-def test_no_part_of_the_package_needs_one_that_needs_it():
+def test_the_parts_of_the_package_have_no_circular_imports():
     needs = {}
     for module in ROOT.rglob("*.py"):
         part, *_ = names = module.relative_to(ROOT).with_suffix("").parts

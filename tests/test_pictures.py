@@ -18,14 +18,14 @@ def colours(path):
 
 
 @pytest.mark.parametrize("seg", [None, 0.5])
-def test_the_loss_curve_has_the_validation_score_only_if_there_is_one(tmp_path, seg):
+def test_the_loss_curve_shows_the_validation_score_if_present(tmp_path, seg):
     draw_loss(log(None, seg, seg), tmp_path / "loss.png")
     seen = colours(tmp_path / "loss.png")
     assert (217, 95, 2) in seen
     assert ((27, 158, 119) in seen) == (seg is not None)
 
 
-def test_grey_values_are_stretched_without_the_extremes():
+def test_stretching_grey_values_ignores_extremes():
     image = np.arange(1000.0).reshape(20, 50)
     image[0, 0] = -1e9
     stretched = to_grey(image)
@@ -34,6 +34,6 @@ def test_grey_values_are_stretched_without_the_extremes():
     assert not to_grey(np.full((3, 3), 7)).any()
 
 
-def test_drawing_needs_no_torch():
+def test_drawing_does_not_import_torch():
     program = "import sys, unet2015.pictures; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -52,7 +52,7 @@ def whole(image, model):
     seed=st.integers(0, 99),
 )
 @settings(max_examples=40)
-def test_tiles_give_the_whole_image_result(height, width, depth, steps, seed):
+def test_tiled_prediction_equals_whole_image_prediction(height, width, depth, steps, seed):
     image = np.random.default_rng(seed).integers(0, 255, (1, height, width), dtype=np.uint8)
     net = model(depth, seed=seed)
     tile = net.network.valid_input_size(steps * net.network.step)
@@ -61,7 +61,7 @@ def test_tiles_give_the_whole_image_result(height, width, depth, steps, seed):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 130), (91, 93), (210, 100)])
 @pytest.mark.parametrize("tile", [236, 316, None])
-def test_tiles_give_the_whole_image_result_at_the_paper_s_depth(shape, tile):
+def test_tiled_prediction_equals_whole_image_prediction_at_paper_depth(shape, tile):
     image = np.random.default_rng(1).normal(size=(2, *shape))
     net = model(4, in_channels=2)
     assert np.abs(predict(image, net, tile) - whole(image, net)).max() <= 1e-5
@@ -115,13 +115,13 @@ def test_a_padded_network_with_a_halo_gives_no_seams():
         ({"border": 2, "tile": (16, 16, 16)}, "its height and width"),
     ],
 )
-def test_a_network_that_does_not_fit_its_description_is_refused(arguments, message):
+def test_a_network_that_does_not_fit_the_arguments_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         list(predict_tiles(np.zeros((20, 20)), nn.Conv2d(1, 2, 5), **{"tile": 16, **arguments}))
 
 
 @pytest.mark.parametrize(("give", "found"), [(tuple, "tuple"), (lambda x: x[0], r"\(1, 16, 16\)")])
-def test_a_network_that_gives_something_else_is_refused(give, found):
+def test_a_network_with_unexpected_output_is_refused(give, found):
     class Network(nn.Module):
         def forward(self, image):
             return give(image)
@@ -130,7 +130,7 @@ def test_a_network_that_gives_something_else_is_refused(give, found):
         list(predict_tiles(np.zeros((20, 20)), Network(), halo=2, tile=16))
 
 
-def test_a_model_is_no_network():
+def test_confusing_models_and_networks_is_refused():
     with pytest.raises(InputError, match=r"takes a network \(nn.Module\), not a Model"):
         predict_tiles(np.zeros((20, 20)), model(2), halo=2, tile=16)
     with pytest.raises(InputError, match="takes a model from `load_model`, not a str"):
@@ -138,14 +138,14 @@ def test_a_model_is_no_network():
 
 
 @pytest.mark.parametrize("like", [np.ndarray.tolist, torch.from_numpy])
-def test_what_is_like_an_array_is_taken_for_one(like):
+def test_array_likes_are_accepted(like):
     image = np.random.default_rng(0).random((20, 30))
     expected = predict(image, model(2))
     assert np.array_equal(predict(like(image), model(2)), expected)
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (1, 30, 40)])
-def test_arrays_on_the_disk_are_read_region_by_region(tmp_path, shape):
+def test_arrays_on_disk_are_read_region_by_region(tmp_path, shape):
     pixels = np.random.default_rng(0).random(shape, dtype=np.float32)
     stored = zarr.create_array(str(tmp_path / "a.zarr"), data=pixels, chunks=shape)
 
@@ -179,7 +179,7 @@ def test_complex_images_are_refused():
         predict(np.zeros((30, 30), complex), model(4))
 
 
-def test_files_of_either_byte_order_can_be_tiled():
+def test_arrays_of_either_byte_order_can_be_tiled():
     image = np.arange(1200, dtype=np.uint16).reshape(30, 40)
     network = nn.Conv2d(1, 2, 5)
     parts = [
@@ -189,7 +189,7 @@ def test_files_of_either_byte_order_can_be_tiled():
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(*parts, strict=True))
 
 
-def test_bfloat16_is_computed_where_it_is_asked_for():
+def test_bfloat16_is_used_on_request():
     image = np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)
     exact, rough = (
         predict(image, model(2), engine=Engine(torch.device("cpu"), dtype))
@@ -199,13 +199,13 @@ def test_bfloat16_is_computed_where_it_is_asked_for():
     assert not np.allclose(exact, rough, atol=1e-5)
 
 
-def test_by_default_a_network_runs_where_it_is():
+def test_a_network_runs_on_its_own_device_by_default():
     assert engine_of(nn.Conv2d(1, 1, 1, device="meta")).device.type == "meta"
     assert engine_of(nn.BatchNorm1d(1, affine=False, device="meta")).device.type == "meta"
     assert engine_of(nn.Identity()).device.type == "cpu"
 
 
-def test_an_error_while_reading_ends_the_prediction():
+def test_a_read_error_ends_the_prediction():
     class Broken(ArraySource):
         def read(self, rows, columns):
             if rows.start > 20:
@@ -227,7 +227,7 @@ def test_an_error_while_reading_ends_the_prediction():
         ((1, 1, 30, 30), None, "channels, height, width"),
     ],
 )
-def test_what_does_not_fit_is_refused(shape, tile, message):
+def test_mismatched_images_and_tiles_are_refused(shape, tile, message):
     with pytest.raises(InputError, match=message):
         predict(np.zeros(shape, np.uint8), model(4), tile)
 
@@ -251,7 +251,7 @@ def test_a_gpu_gives_the_same_probabilities(dtype, most, mean, backend, caplog):
     assert "continuing without" not in caplog.text
 
 
-def test_tiles_in_flight_come_with_their_own_pixels(monkeypatch):
+def test_queued_tiles_keep_their_own_pixels(monkeypatch):
     net, image = model(2), np.random.default_rng(0).random((150, 170), dtype=np.float32)
     expected = predict(image, net, tile=84)
     monkeypatch.setattr(Engine, "ahead", 2)  # a queue of tiles, as on a GPU

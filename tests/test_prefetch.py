@@ -16,7 +16,7 @@ def test_results_come_in_order_from_another_thread():
 
 
 @pytest.mark.parametrize("waiting", [0, 1, 3])
-def test_no_more_items_are_taken_than_may_wait(waiting):
+def test_only_a_limited_number_of_items_is_taken_ahead(waiting):
     taken = []
 
     def items():
@@ -29,7 +29,7 @@ def test_no_more_items_are_taken_than_may_wait(waiting):
     assert len(taken) == 5 + waiting
 
 
-def test_work_goes_on_while_the_caller_is_busy():
+def test_work_continues_while_the_caller_is_busy():
     second = threading.Event()
     results = in_thread(lambda n: second.set() if n == 1 else None, range(3))
     next(results)
@@ -54,7 +54,7 @@ def test_several_threads_keep_the_order():
     assert found == [(number, -number) for number in range(9)]
 
 
-def test_items_lag_behind_what_is_taken():
+def test_lagging_takes_items_ahead_of_yielding_them():
     taken = []
 
     def items():
@@ -73,7 +73,7 @@ def test_items_lag_behind_what_is_taken():
     assert [(n, len(taken)) for n in lagging(items(), 0)] == [(n, n + 1) for n in range(5)]
 
 
-def test_an_error_keeps_nothing_alive():
+def test_an_error_does_not_keep_items_alive():
     class Held:
         """An item that is handed to the thread."""
 

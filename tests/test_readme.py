@@ -29,7 +29,7 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+def test_the_python_in_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(1)  # with other seeds, rounding differs by up to 7e-6
     (tmp_path / "runs/u373").mkdir(parents=True)
@@ -75,14 +75,14 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     np.testing.assert_allclose(names["cell"], predict(image, model)[1], atol=1e-5)
 
 
-def test_the_commands_of_the_readme_exist():
+def test_the_commands_in_the_readme_exist():
     lines = [line for block in blocks("sh") for line in re.split(r"\n|&&", block)]
     used = {line.split()[1] for line in lines if line.strip().startswith("unet2015 ")}
     assert used
     assert used <= set(COMMANDS)
 
 
-def test_the_options_of_the_readme_exist():
+def test_the_options_in_the_readme_exist():
     text = re.sub(r"\\\n", " ", "\n".join(blocks("sh")))
     for line in re.split(r"\n|&&", text):
         if line.strip().startswith("unet2015 "):
@@ -92,7 +92,7 @@ def test_the_options_of_the_readme_exist():
 
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
-def test_the_speeds_of_the_readme_are_those_of_the_committed_benchmark():
+def test_the_speeds_in_the_readme_match_the_benchmark():
     results = json.loads(
         (README.parent / "experiments/results/benchmark_prediction.json").read_text()
     )
@@ -113,7 +113,7 @@ def test_the_speeds_of_the_readme_are_those_of_the_committed_benchmark():
 
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
-def test_the_speed_of_weight_maps_in_the_readme_is_what_was_measured():
+def test_the_weight_map_speed_in_the_readme_matches_the_benchmark():
     found = json.loads((README.parent / "experiments/results/benchmark_weightmap.json").read_text())
     rows = [row for row in found["seconds_on_one_core"] if row["size"] == 2048]
     (row,) = (row for row in rows if 1900 < row["cells"] < 2000)
@@ -124,7 +124,7 @@ def test_the_speed_of_weight_maps_in_the_readme_is_what_was_measured():
 
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
-def test_the_agreement_of_engines_in_the_readme_is_what_was_found():
+def test_the_engine_agreement_in_the_readme_matches_the_check():
     found = json.loads((README.parent / "experiments/results/check_engines.json").read_text())
     u373, hela, em = (found[name]["cpu, bfloat16"] for name in ("u373", "hela", "em"))
     text = " ".join(README.read_text().split())
@@ -154,7 +154,7 @@ def table_of_results():
 
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
-def test_the_results_of_the_readme_are_those_of_its_runs():
+def test_the_cell_results_in_the_readme_match_the_runs():
     usual = {"channels": "16", "drop-out": "0.1", "margin": "50", "learning rate": "0.005"}
     usual |= {"interpolation": "nearest", "seed": "0", "precision": "bfloat16"}
     lines = [line for line in table_of_results() if usual.items() <= line.items()]
@@ -180,7 +180,7 @@ def test_the_results_of_the_readme_are_those_of_its_runs():
 
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
-def test_the_membranes_of_the_readme_are_those_of_its_runs():
+def test_the_em_results_in_the_readme_match_the_runs():
     folder = README.parent / "experiments/results/reproduction"
 
     def mean(recipe, name, where="best"):
@@ -202,7 +202,7 @@ def test_the_membranes_of_the_readme_are_those_of_its_runs():
 
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
-def test_the_ablation_of_the_readme_is_that_of_its_runs():
+def test_the_ablation_in_the_readme_matches_the_runs():
     folder = README.parent / "experiments/results/ablation"
 
     def mean(pattern, *line):
@@ -222,6 +222,6 @@ def test_the_ablation_of_the_readme_is_that_of_its_runs():
 
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
-def test_the_files_that_the_readme_shows_exist():
+def test_the_files_linked_in_the_readme_exist():
     for target in re.findall(r"\]\(([^)#]+)\)", README.read_text()):
         assert target.startswith("http") or (README.parent / target).exists(), target

@@ -73,7 +73,7 @@ def trained(data):
     return run
 
 
-def test_a_training_with_report_shows_curves_settings_weights_and_validation(trained):
+def test_a_training_report_shows_curves_settings_weights_and_validation(trained):
     page = (trained / "report.html").read_text()
     for title in ("Frames", "Worst cells", "Scores", "Training", "Weight map", "Settings"):
         assert f">{title}</h2>" in page
@@ -83,7 +83,7 @@ def test_a_training_with_report_shows_curves_settings_weights_and_validation(tra
     assert "/02/t001</option>" in page
 
 
-def test_a_run_alone_has_neither_frames_nor_weights(trained, tmp_path):
+def test_a_report_of_a_run_alone_has_neither_frames_nor_weights(trained, tmp_path):
     assert cli("report", trained, "-o", tmp_path / "new" / "page.html") == 0
     page = (tmp_path / "new" / "page.html").read_text()
     assert "Training</h2>" in page
@@ -102,7 +102,7 @@ def test_a_run_and_a_result_share_a_page(data, trained, result, tmp_path):
     assert f"<dd>{score.seg:.4f}</dd>" in text
 
 
-def test_other_data_than_that_of_the_training_is_pointed_out(data, trained, tmp_path, caplog):
+def test_data_other_than_the_training_data_is_warned_about(data, trained, tmp_path, caplog):
     settings = read_run(trained).settings
     training_frames(data, settings)
     assert not caplog.text
@@ -113,14 +113,14 @@ def test_other_data_than_that_of_the_training_is_pointed_out(data, trained, tmp_
     assert "other pixels or labels" in caplog.text
 
 
-def test_frames_that_are_missing_of_the_training_are_pointed_out(data, trained, caplog):
+def test_missing_training_frames_are_warned_about(data, trained, caplog):
     settings = read_run(trained).settings
     more = [*settings["frames"], f"{data.name}/01/t099"]
     training_frames(data, settings | {"frames": more})
     assert "other pixels or labels" in caplog.text
 
 
-def test_frames_of_silver_truth_are_those_of_the_training(trained, tmp_path, caplog):
+def test_training_frames_with_silver_truth_are_found(trained, tmp_path, caplog):
     write_sequence(tmp_path, "01", simulate(3, (70, 80), 6, np.random.default_rng(3)))
     (tmp_path / "01_ST" / "SEG").mkdir(parents=True)
     masks = sorted((tmp_path / "01_GT" / "SEG").iterdir())
@@ -147,7 +147,7 @@ def test_the_page_loads_nothing_from_elsewhere(trained):
     assert "://" not in page
 
 
-def test_without_images_there_is_no_switch_for_them(data, result, tmp_path):
+def test_the_image_switch_needs_images(data, result, tmp_path):
     page, truth = tmp_path / "page.html", tmp_path / "truth"
     truth.mkdir()
     for number in range(3):
@@ -161,7 +161,7 @@ def test_without_images_there_is_no_switch_for_them(data, result, tmp_path):
     assert page.read_text().count('class="image"') == 3
 
 
-def test_an_evaluation_with_report_shows_what_it_scored(data, result, tmp_path, capsys):
+def test_an_evaluation_report_shows_its_scores(data, result, tmp_path, capsys):
     page = tmp_path / "page.html"
     words = ("evaluate", data / "02_GT", result, "--margin", "5", "--report", page)
     assert cli(*words, "--images", data / "01") == 0
@@ -177,12 +177,12 @@ def test_an_evaluation_with_report_shows_what_it_scored(data, result, tmp_path, 
     assert "leave out --report" in capsys.readouterr().err
 
 
-def test_a_data_set_of_another_kind_than_the_run_s_is_refused(data):
+def test_a_data_set_of_another_kind_is_refused(data):
     with pytest.raises(InputError, match="holds no images/, as the training set of this run did"):
         training_frames(data, {"frames": ["mine/cells"]})
 
 
-def test_mistakes_are_answered_in_one_sentence(data, trained, result, tmp_path, capsys):
+def test_bad_input_gets_one_sentence(data, trained, result, tmp_path, capsys):
     truth, page = data / "02_GT", tmp_path / "page.html"
     for words, message in [
         ((result,), "--reference"),
@@ -202,7 +202,7 @@ def test_mistakes_are_answered_in_one_sentence(data, trained, result, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_page_may_go_where_no_folder_is_yet_but_not_into_a_file(tmp_path):
+def test_a_page_may_be_in_a_new_folder_but_not_below_a_file(tmp_path):
     check_page(tmp_path / "a" / "b" / "page.html")
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="another place"):
@@ -228,7 +228,7 @@ def pixels_inside(path, shape):
     return inside
 
 
-def test_an_outline_encloses_the_pixels_of_its_cell_holes_and_pieces_included():
+def test_an_outline_encloses_its_cell_with_holes_and_pieces():
     labels = np.zeros((12, 15), np.uint16)
     labels[0:7, 1:9] = 700
     labels[2:4, 3:6] = 0
@@ -242,7 +242,7 @@ def test_an_outline_encloses_the_pixels_of_its_cell_holes_and_pieces_included():
     assert boxes(labels)[40000] == (5, 5, 3, 7)
 
 
-def test_large_images_are_reduced_alike():
+def test_large_images_and_their_labels_are_reduced_alike():
     shape = (LARGEST_SIDE * 2 + 1, 7)
     labels = np.zeros(shape, np.uint8)
     labels[3:] = 1
@@ -290,7 +290,7 @@ def test_the_worst_frames_and_the_frames_of_the_worst_cells_are_shown(data, resu
 
 
 @pytest.mark.parametrize("width", [1, 3])
-def test_the_weight_map_is_that_of_the_training(data, width):
+def test_the_weight_map_matches_the_training(data, width):
     settings = {
         "training": {"ridge": width, "margin": 0},
         "weight_map": {"w0": 7.0, "sigma": 3.0},
@@ -305,7 +305,7 @@ def test_the_weight_map_is_that_of_the_training(data, width):
     assert np.array_equal(weighed.weights, expected)
 
 
-def test_the_frame_with_the_most_cells_is_shown_not_that_with_the_highest_number():
+def test_the_weight_map_shows_the_frame_with_the_most_cells():
     few, many = np.zeros((2, 30, 30), np.uint8)
     few[2:8, 2:8] = 99
     many[2:8, 2:8], many[12:18, 2:8] = 1, 2
@@ -318,7 +318,7 @@ def test_the_frame_with_the_most_cells_is_shown_not_that_with_the_highest_number
     assert weigh(frames, settings).name == "set/2"
 
 
-def test_objects_where_annotation_is_missing_are_not_spurious():
+def test_objects_in_unannotated_areas_are_not_spurious():
     labels, ignore, found = (np.zeros((10, 20), np.uint8) for _ in range(3))
     labels[2:6, 2:6] = 1
     ignore[2:6, 9:15] = 1
@@ -334,7 +334,7 @@ def test_objects_where_annotation_is_missing_are_not_spurious():
     assert scored.frames[0].score.mistakes.spurious.tolist() == [7]
 
 
-def test_a_run_is_known_by_its_model(tmp_path):
+def test_a_run_is_recognised_by_its_model(tmp_path):
     assert not is_run(tmp_path)
     (tmp_path / MODEL_FILE).touch()
     assert is_run(tmp_path)

@@ -90,7 +90,7 @@ def view_box(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("name", "width", "height"), [("laptop", 1280, 800), ("phone", 390, 844)])
-def test_the_page_fits_laptop_and_phone_by_day_and_night(
+def test_the_page_fits_laptop_and_phone_in_light_and_dark(
     open_page, page_file, name, width, height, scheme
 ):
     page = open_page(width, height, scheme)
@@ -142,7 +142,7 @@ def test_buttons_and_keys_zoom_move_and_change_the_frame(open_page):
     assert page.locator("#frames .caption:visible").count() == 1
 
 
-def test_everything_can_be_reached_by_tab_and_shows_its_focus(open_page):
+def test_all_controls_are_reachable_by_tab_with_visible_focus(open_page):
     page = open_page()
     reached = set()
     for _ in range(60):
@@ -159,7 +159,7 @@ def test_everything_can_be_reached_by_tab_and_shows_its_focus(open_page):
     assert {"result", "in", "next", "stage", "SELECT", "SUMMARY", "scroll tall"} <= reached
 
 
-def test_the_wheel_zooms_at_the_mouse_only_in_a_picture_with_focus(open_page):
+def test_the_wheel_zooms_only_in_a_focused_picture(open_page):
     page = open_page()
     box = page.locator(SHOWN).bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 100)
@@ -180,7 +180,7 @@ def test_the_wheel_zooms_at_the_mouse_only_in_a_picture_with_focus(open_page):
     assert view_box(page)[0] > left
 
 
-def test_a_worst_cell_leads_to_its_place(open_page):
+def test_clicking_a_worst_cell_zooms_to_it(open_page):
     page = open_page()
     card = page.locator("[data-box]").nth(1)
     x, y, side, _ = map(float, card.get_attribute("data-box").split())

@@ -37,7 +37,7 @@ def reproduce(tmp_path, monkeypatch):
     return run
 
 
-def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
+def test_cell_folds_are_trained_tracked_scored_and_tabulated(reproduce, tmp_path):
     data = tmp_path / "data" / "PhC-C2DH-U373"
     for seed, sequence in enumerate(("01", "02")):
         write_sequence(data, sequence, simulate(2, (200, 220), 6, np.random.default_rng(seed)))
@@ -56,9 +56,7 @@ def test_cell_folds_are_trained_tracked_scored_and_tabled(reproduce, tmp_path):
         assert f"{shown} float32 |" in table
 
 
-def test_thirds_of_both_sequences_are_held_out_and_their_gold_truth_is_scored(
-    reproduce, tmp_path, monkeypatch
-):
+def test_held_out_thirds_are_scored_on_their_gold_truth(reproduce, tmp_path, monkeypatch):
     import folds
 
     data = tmp_path / "data" / "PhC-C2DH-U373"
@@ -113,7 +111,7 @@ def test_a_result_in_bfloat16_does_not_replace_one_in_float32(reproduce, tmp_pat
     assert ["| bfloat16 |" in line for line in alone] == [True, False]
 
 
-def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypatch):
+def test_the_network_of_a_fold_becomes_a_built_in_model(reproduce, tmp_path, monkeypatch):
     import build_models
 
     data = tmp_path / "data" / "DIC-C2DH-HeLa"
@@ -138,7 +136,7 @@ def test_a_fold_s_network_becomes_a_built_in_model(reproduce, tmp_path, monkeypa
         build_models.main()
 
 
-def test_silver_truth_is_a_line_and_a_model_of_its_own(reproduce, tmp_path, monkeypatch):
+def test_silver_truth_gets_its_own_table_row_and_model(reproduce, tmp_path, monkeypatch):
     import build_models
 
     data = tmp_path / "data" / "DIC-C2DH-HeLa"
@@ -163,7 +161,7 @@ def test_silver_truth_is_a_line_and_a_model_of_its_own(reproduce, tmp_path, monk
     assert len(load_model(tmp_path / "models/hela.safetensors").settings["frames"]) == 4
 
 
-def test_when_time_is_over_no_result_is_written_and_the_run_can_go_on(reproduce, tmp_path):
+def test_a_run_out_of_time_writes_no_result_and_can_be_resumed(reproduce, tmp_path):
     data = tmp_path / "data" / "PhC-C2DH-U373"
     for seed, sequence in enumerate(("01", "02")):
         write_sequence(data, sequence, simulate(2, (200, 220), 6, np.random.default_rng(seed)))
@@ -173,7 +171,7 @@ def test_when_time_is_over_no_result_is_written_and_the_run_can_go_on(reproduce,
     assert (tmp_path / "results" / "u373-01-2-margin50-iterations2.json").exists()
 
 
-def test_em_folds_hold_out_blocks_of_slices_the_last_first(reproduce, tmp_path):
+def test_em_folds_hold_out_blocks_of_slices_last_block_first(reproduce, tmp_path):
     cells = np.zeros((12, 40, 50), np.uint8)
     cells[:, 5:20, 5:25] = cells[:, 22:35, 5:45] = 255
     data = tmp_path / "data" / "ISBI-2012-EM"
@@ -189,13 +187,13 @@ def test_em_folds_hold_out_blocks_of_slices_the_last_first(reproduce, tmp_path):
     assert "| em-1 | 2 |" in (tmp_path / "results.md").read_text()
 
 
-def test_without_data_it_says_where_they_are_looked_for(reproduce):
+def test_the_error_for_missing_data_names_the_variable_to_set(reproduce):
     with pytest.raises(SystemExit, match="UNET2015_DATA"):
         reproduce("hela")
 
 
 @pytest.mark.usefixtures("reproduce")
-def test_the_ablation_trains_each_variant_and_tables_it(tmp_path, monkeypatch):
+def test_the_ablation_trains_and_tabulates_each_variant(tmp_path, monkeypatch):
     import ablation
 
     data = tmp_path / "data" / "PhC-C2DH-U373"
@@ -239,7 +237,7 @@ def test_the_ablation_compares_the_same_folds_and_seeds():
 
 
 @pytest.mark.usefixtures("reproduce")
-def test_the_padded_network_of_the_ablation_keeps_the_size():
+def test_the_padded_network_of_the_ablation_keeps_the_image_size():
     import torch
     from ablation import PaddedUNet
 

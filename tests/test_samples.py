@@ -35,13 +35,13 @@ def frames(known=25):
     return [annotated_frame("a", rng.integers(0, 255, labels.shape), labels, ignore)]
 
 
-def test_ridges_of_the_training_are_three_pixels_wide():
+def test_training_ridges_are_three_pixels_wide():
     (frame,), _ = prepare(frames(), TrainingConfig(), WeightMapConfig())
     np.testing.assert_array_equal(frame.target[10, 10:18], [1, 1, 1, 0, 0, 0, 1, 1])
     assert (frame.weight[10, 13:16] > 8).all()
 
 
-def test_frames_are_prepared_as_the_settings_say():
+def test_frames_are_prepared_according_to_the_settings():
     training = TrainingConfig(normalisation="range", ridge=1)
     (frame,), classes = prepare(frames(), training, WeightMapConfig(w0=3, sigma=2))
     (source,) = frames()
@@ -50,7 +50,7 @@ def test_frames_are_prepared_as_the_settings_say():
     np.testing.assert_array_equal(frame.weight, expected)
 
 
-def test_grey_values_vary_alike_however_images_are_scaled():
+def test_grey_value_variation_is_independent_of_the_normalisation():
     def sample(normalisation):
         training = TrainingConfig(normalisation=normalisation)
         (frame,), _ = prepare(frames(), training, WeightMapConfig())
@@ -64,7 +64,7 @@ def test_grey_values_vary_alike_however_images_are_scaled():
         np.testing.assert_allclose(sample(other), plain, atol=1e-5)
 
 
-def test_cells_that_the_ridges_leave_nothing_of_are_told(caplog):
+def test_cells_erased_by_ridges_are_warned_about(caplog):
     labels = np.repeat(np.arange(1, 5), 3)[:, None] * np.ones(8, np.int64)
     small = annotated_frame("small", np.arange(96).reshape(12, 8), labels, labels < 0)
     prepare([small], TrainingConfig(ridge=5), WeightMapConfig())
@@ -74,7 +74,7 @@ def test_cells_that_the_ridges_leave_nothing_of_are_told(caplog):
     assert not caplog.text
 
 
-def test_targets_have_the_ridge_and_weights_the_border_term_and_the_classes():
+def test_targets_have_ridges_and_weights_border_and_class_terms():
     (frame,), classes = prepare(frames(), BALANCED, WeightMapConfig())
     assert set(np.unique(frame.target)) == {0, 1}
     assert not frame.target[5:20, 14].any(), "the ridge between the touching cells"
@@ -97,7 +97,7 @@ def test_class_weights_have_mean_1(balance):
     assert balanced_class_weights(ClassCounts(0, 5), balance=balance) == (1, 1)
 
 
-def test_an_unvaried_tile_is_a_window_of_the_mirrored_frame():
+def test_an_unaugmented_tile_is_a_window_of_the_mirrored_frame():
     prepared, _ = prepare(frames(known=30), BALANCED, WeightMapConfig())
     frame = prepared[0]
     generator = np.random.default_rng(0)
@@ -124,7 +124,7 @@ def test_an_unvaried_tile_is_a_window_of_the_mirrored_frame():
         assert np.allclose(sample.weight, frame.weight[inner], atol=1e-5)
 
 
-def test_tiles_are_centred_where_frames_are_annotated():
+def test_tiles_are_centred_on_annotated_pixels():
     frame = prepare(frames(), BALANCED, WeightMapConfig())[0][0]
     known = np.zeros_like(frame.weight)
     known[20:24, 5:8] = 1
@@ -135,7 +135,7 @@ def test_tiles_are_centred_where_frames_are_annotated():
         assert sample.weight[12, 12] == 1
 
 
-def test_the_margin_of_the_field_of_interest_is_not_learned():
+def test_the_margin_of_the_field_of_interest_has_no_weight():
     rows, columns = np.indices((60, 70))
     labels = np.zeros((60, 70), int)
     labels[np.hypot(rows - 30, columns - 14) < 10] = 1  # reaches out of the field
@@ -149,7 +149,7 @@ def test_the_margin_of_the_field_of_interest_is_not_learned():
     assert prepare([frame], BALANCED, WeightMapConfig())[0][0].weight.all()
 
 
-def test_without_cells_nothing_is_known_of_the_margin():
+def test_without_cells_the_whole_margin_is_ignored():
     frame = annotated_frame("0", np.ones((60, 70), np.uint8), np.zeros((60, 70), int))
     expected = np.ones((60, 70), bool)
     expected[15:-15, 15:-15] = False
@@ -163,20 +163,20 @@ def test_without_cells_nothing_is_known_of_the_margin():
         (30, "no field of interest in plate7 of 60x70 pixels"),
     ],
 )
-def test_a_margin_that_leaves_no_field_is_refused(margin, told):
+def test_an_invalid_margin_is_refused(margin, told):
     frame = annotated_frame("plate7", np.ones((60, 70), np.uint8), np.ones((60, 70), int))
     with pytest.raises(InputError, match=told):
         prepare([frame], dataclasses.replace(BALANCED, margin=margin), WeightMapConfig())
 
 
-def test_frames_about_which_nothing_is_known_are_refused():
+def test_unannotated_frames_are_refused():
     everything = np.ones((60, 70), bool)
     frame = annotated_frame("0", np.ones((60, 70), np.uint8), np.zeros((60, 70), int), everything)
     with pytest.raises(InputError, match="nothing to learn"):
         prepare([frame], BALANCED, WeightMapConfig())
 
 
-def test_image_target_and_weight_are_varied_alike():
+def test_image_target_and_weight_are_deformed_alike():
     prepared, _ = prepare(frames(), BALANCED, WeightMapConfig())
     target = prepared[0].target
     frame = prepared[0]._replace(
@@ -211,7 +211,7 @@ def test_grey_values_vary_by_gain_and_offset():
         assert abs(variation.gain - 1) > 1e-4
 
 
-def test_a_frame_with_pixels_that_are_no_numbers_is_named():
+def test_the_error_for_nan_pixels_names_the_frame():
     labels = np.ones((8, 8), int)
     bad = annotated_frame("plate7", np.full((8, 8), np.nan), labels)
     with pytest.raises(InputError, match=r"plate7 has .*NaN"):
@@ -219,7 +219,7 @@ def test_a_frame_with_pixels_that_are_no_numbers_is_named():
 
 
 @given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 99))
-def test_linear_and_nearest_interpolation_are_those_of_scipy(height, width, seed):
+def test_linear_and_nearest_interpolation_match_scipy(height, width, seed):
     rng = np.random.default_rng(seed)
     image = rng.normal(size=(2, height, width)).astype(np.float32)
     coordinates = rng.uniform(-60, 100, (2, 20, 30))
@@ -231,14 +231,14 @@ def test_linear_and_nearest_interpolation_are_those_of_scipy(height, width, seed
     np.testing.assert_array_equal(labels.ravel()[pixels], expected)
 
 
-def test_linear_interpolation_stays_exact_enough_in_large_frames():
+def test_linear_interpolation_is_accurate_in_large_frames():
     image = np.random.default_rng(0).normal(size=(1, 2048, 2048)).astype(np.float32)
     coordinates = np.random.default_rng(1).uniform(1000, 2047, (2, 200, 200))
     expected = ndimage.map_coordinates(image[0], coordinates, order=1, mode="mirror")
     np.testing.assert_allclose(linear(image, coordinates)[0], expected, atol=1e-3)
 
 
-def test_noise_of_a_frame_is_left_in_its_tiles():
+def test_tiles_keep_the_expected_share_of_noise():
     # Linear interpolation keeps 4/9 of the variance: the mean of (1 - x)^2 + x^2, once per axis.
     noise = np.random.default_rng(0).normal(size=(300, 300))
     frame = annotated_frame("a", noise, np.ones((300, 300), int))

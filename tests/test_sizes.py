@@ -24,7 +24,7 @@ def shrink(size: int, depth: int) -> int | None:
 
 
 @given(size=st.integers(1, 700), depth=st.integers(1, 6))
-def test_output_size_is_what_the_layers_leave(size, depth):
+def test_output_size_matches_the_layers(size, depth):
     expected = shrink(size, depth)
     if expected is None:
         with pytest.raises(InputError, match="not a valid input size"):
@@ -34,7 +34,7 @@ def test_output_size_is_what_the_layers_leave(size, depth):
 
 
 @given(wanted=st.integers(1, 2000), depth=st.integers(1, 6))
-def test_valid_input_size_is_the_smallest_that_covers(wanted, depth):
+def test_valid_input_size_is_the_smallest_sufficient_one(wanted, depth):
     size = sizes.valid_input_size(wanted, depth)
     assert sizes.output_size(size, depth) >= wanted
     smaller = [s for s in range(size - sizes.step(depth), size) if shrink(s, depth) is not None]
@@ -44,12 +44,12 @@ def test_valid_input_size_is_the_smallest_that_covers(wanted, depth):
 @pytest.mark.parametrize(
     ("size", "nearest"), [(570, "556 and 572"), (10, "188"), (189, "188 and 204")]
 )
-def test_an_invalid_size_is_answered_with_the_nearest_valid_ones(size, nearest):
+def test_the_error_for_an_invalid_size_names_the_nearest_valid_ones(size, nearest):
     with pytest.raises(InputError, match=f"{nearest}"):
         sizes.output_size(size, depth=4)
 
 
-def test_the_paper_s_sizes():
+def test_sizes_match_the_paper():
     assert sizes.border(4) == 92
     assert sizes.output_size(572, 4) == 388
     assert (sizes.output_size(444, 4), sizes.output_size(892, 4)) == (260, 708)

@@ -18,7 +18,7 @@ grids = st.builds(
 
 
 @given(grids)
-def test_every_pixel_is_written_once_at_an_offset_that_is_a_multiple_of_the_step(grid):
+def test_every_pixel_is_written_once_from_offsets_aligned_to_the_step(grid):
     written = np.zeros(grid.shape, int)
     tiles = list(grid)
     for tile in tiles:
@@ -39,7 +39,7 @@ def test_a_tile_reads_its_output_and_the_border_around_it(grid):
 
 
 @given(size=st.integers(1, 12), before=st.integers(0, 60), after=st.integers(0, 60))
-def test_mirroring_is_numpy_s_reflect_repeated_as_often_as_needed(size, before, after):
+def test_mirroring_equals_numpy_reflect_padding(size, before, after):
     expected = np.pad(np.arange(size), (before, after), mode="reflect" if size > 1 else "edge")
     assert mirror(range(-before, size + after), size).tolist() == expected.tolist()
 
@@ -61,7 +61,7 @@ def test_reading_beyond_the_image_gives_the_padded_image(shape, start, size):
     assert np.array_equal(read_mirrored(ArraySource(image), rows, columns), expected)
 
 
-def test_only_the_part_that_is_needed_is_read():
+def test_only_the_needed_part_is_read():
     class Watched(ArraySource):
         def read(self, rows, columns):
             assert (rows, columns) == (slice(89, 100), slice(0, 6))
@@ -71,7 +71,7 @@ def test_only_the_part_that_is_needed_is_read():
     read_mirrored(source, range(90, 110), range(-5, 3))
 
 
-def test_tiles_that_cannot_move_are_refused():
+def test_too_small_tiles_and_empty_images_are_refused():
     with pytest.raises(InputError, match="larger tile"):
         TileGrid((100, 100), (4, 4), 92, 16)
     with pytest.raises(InputError, match="nothing to predict"):

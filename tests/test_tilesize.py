@@ -41,7 +41,7 @@ def work(network, size):
     return sum(counted)
 
 
-def tile_grid_in_plenty_of_memory(shape, network):
+def tile_grid_with_ample_memory(shape, network):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("unet2015.tilesize._free_memory", lambda _: 2**40)
         return tile_grid(shape, network)
@@ -51,7 +51,7 @@ def tile_grid_in_plenty_of_memory(shape, network):
 @pytest.mark.parametrize("side", [853, 1024, 1388, 2048, 100_000])
 def test_default_tiles_waste_little(depth, side):
     network = UNet(base_channels=16, depth=depth).to("meta").eval()
-    grid = tile_grid_in_plenty_of_memory((side, side), network)
+    grid = tile_grid_with_ample_memory((side, side), network)
     endless = network.valid_input_size(100_000)
     per_pixel = work(network, endless) / network.output_size(endless) ** 2
     one_piece = work(network, network.valid_input_size(side)) / side**2
@@ -69,9 +69,7 @@ def test_tiles_for_a_gpu_are_larger(monkeypatch):
 
 
 @pytest.mark.parametrize(("channels", "preset"), [(64, "release"), (256, "paper")])
-def test_no_map_of_a_tile_has_more_elements_than_a_gpu_library_counts(
-    monkeypatch, channels, preset
-):
+def test_feature_maps_stay_within_32_bit_indices_on_a_gpu(monkeypatch, channels, preset):
     monkeypatch.setattr("unet2015.tilesize._free_memory", lambda _: 10**13)
     with torch.device("meta"):
         network = UNet(base_channels=channels, preset=preset)
@@ -83,7 +81,7 @@ def test_no_map_of_a_tile_has_more_elements_than_a_gpu_library_counts(
     assert max(largest) < 2**31
 
 
-def test_the_waste_of_the_paper_s_tile_is_what_the_model_says():
+def test_the_waste_of_the_paper_s_tile_is_36_percent():
     network = UNet().to("meta").eval()
     endless = network.valid_input_size(100_000)
     waste = (
@@ -94,9 +92,9 @@ def test_the_waste_of_the_paper_s_tile_is_what_the_model_says():
 
 @given(st.integers(1, 5000), st.integers(1, 5000))
 @settings(max_examples=30)
-def test_default_tiles_are_valid_and_cover_a_small_image_in_one_piece(height, width):
+def test_default_tiles_are_valid_and_a_small_image_is_one_tile(height, width):
     network = UNet(base_channels=4)
-    grid = tile_grid_in_plenty_of_memory((height, width), network)
+    grid = tile_grid_with_ample_memory((height, width), network)
     for size in grid.input:
         network.output_size(size)
     assert len(grid) == 1 or max(height, width) > 1290
@@ -119,7 +117,7 @@ def test_processes_share_the_memory(monkeypatch):
     assert shared.output == tile_grid((3000, 2000), network).output
 
 
-def test_the_memory_that_counts_is_the_device_s(monkeypatch):
+def test_the_memory_of_the_device_limits_the_tile(monkeypatch):
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (150 * 2**20, 2**40))
     monkeypatch.setattr("torch.cuda.memory_reserved", lambda _: 80 * 2**20)
     monkeypatch.setattr("torch.cuda.memory_allocated", lambda _: 30 * 2**20)
@@ -128,7 +126,7 @@ def test_the_memory_that_counts_is_the_device_s(monkeypatch):
 
 
 @pytest.mark.parametrize("names", CONTAINERS)
-def test_what_is_left_to_a_container_is_seen(tmp_path, names):
+def test_the_free_memory_of_a_container_is_respected(tmp_path, names):
     assert _free_in_container(tmp_path) > 2**60
     limit, used, parts = (tmp_path / name for name in names[:3])
     limit.parent.mkdir(exist_ok=True)

@@ -99,7 +99,7 @@ def test_tracking_twice_changes_nothing(tmp_path):
         np.testing.assert_array_equal(tifffile.imread(path), mask)
 
 
-def test_whole_numbers_in_floats_are_labels(tmp_path):
+def test_whole_floats_are_accepted_as_labels(tmp_path):
     frames = list(sequence(np.random.default_rng(3), 4))
     expected = write_masks(tmp_path / "01_RES", frames)
     floats = write_masks(tmp_path / "02_RES", [frame.astype(np.float64) for frame in frames])
@@ -113,7 +113,7 @@ def test_whole_numbers_in_floats_are_labels(tmp_path):
             assert (other / path.name).read_bytes() == path.read_bytes()
 
 
-def test_names_keep_their_digits_and_get_the_challenge_s_suffix(tmp_path):
+def test_names_keep_their_digits_and_get_the_suffix_tif(tmp_path):
     result = tmp_path / "01_RES"
     result.mkdir()
     for number in range(2):
@@ -122,7 +122,7 @@ def test_names_keep_their_digits_and_get_the_challenge_s_suffix(tmp_path):
     assert sorted(os.listdir(result)) == ["mask0000.tif", "mask0001.tif", "res_track.txt"]
 
 
-def test_where_names_know_no_case_no_mask_is_lost(tmp_path, monkeypatch):
+def test_no_mask_is_lost_on_a_case_insensitive_disk(tmp_path, monkeypatch):
     result = tmp_path / "01_RES"
     result.mkdir()
     tifffile.imwrite(result / "mask000.TIF", np.ones((3, 3), np.uint8))
@@ -142,7 +142,7 @@ def test_the_pixel_size_is_kept(tmp_path):
         assert image.pixel_size["X"] == pytest.approx((0.65, "µm"))
 
 
-def test_a_stack_is_tracked_as_its_frames_are(tmp_path, capsys):
+def test_a_stack_is_tracked_like_its_frames(tmp_path, capsys):
     frames = list(sequence(np.random.default_rng(7)))
     command.run(command.Options(write_masks(tmp_path / "01_RES", frames)))
     size = {"T": (60.0, "s"), "Y": (0.65, "µm"), "X": (0.65, "µm")}
@@ -162,7 +162,7 @@ def test_a_stack_is_tracked_as_its_frames_are(tmp_path, capsys):
         assert image.pixel_size["X"] == pytest.approx((0.65, "µm"))
 
 
-def test_what_is_no_stack_of_frames_is_refused(tmp_path, capsys):
+def test_unusable_stacks_are_refused(tmp_path, capsys):
     frame, stack, out = np.ones((4, 5), np.uint8), tmp_path / "cells.tif", tmp_path / "out"
     for image, axes in ((frame, "YX"), (np.stack([[frame] * 2] * 3), "TZYX")):
         write_image(stack, image, axes)
@@ -179,9 +179,7 @@ def test_what_is_no_stack_of_frames_is_refused(tmp_path, capsys):
     assert not inside.exists()
 
 
-def test_an_empty_folder_may_be_the_output_also_where_none_takes_the_place_of_another(
-    tmp_path, monkeypatch
-):
+def test_an_empty_folder_may_be_the_output_on_windows_too(tmp_path, monkeypatch):
     result = write_masks(tmp_path / "01_RES", [np.ones((4, 4), np.uint8)])
     (tmp_path / "out").mkdir()
     real = os.replace
@@ -206,14 +204,14 @@ def test_settings_reach_the_tracker(tmp_path):
     assert read_tracks(tmp_path / "out" / "res_track.txt")[1].tolist() == [2, 2, 2, 0]
 
 
-def test_pictures_instead_of_labels_are_noticed(tmp_path, caplog):
+def test_pictures_instead_of_labels_are_warned_about(tmp_path, caplog):
     noise = np.random.default_rng(0).integers(1, 9, (2, 40, 50), dtype=np.uint16)
     result = write_masks(tmp_path / "01_RES", noise)
     assert cli.main(["track", str(result), "-o", str(tmp_path / "out")]) == 0
     assert caplog.text.count("most pixels differ from the pixel beside them") == 1
 
 
-def test_mistakes_get_one_sentence_and_leave_everything_as_it_was(tmp_path, capsys):
+def test_bad_input_gets_one_sentence_and_changes_nothing(tmp_path, capsys):
     frames = list(sequence(np.random.default_rng(3), 3))
     result = write_masks(tmp_path / "01_RES", frames)
     assert "absent does not exist" in fails(capsys, tmp_path / "absent")
@@ -240,7 +238,7 @@ def test_mistakes_get_one_sentence_and_leave_everything_as_it_was(tmp_path, caps
         (None, "mask002.tif"),
     ],
 )
-def test_a_bad_frame_leaves_the_folder_as_it_was(tmp_path, capsys, bad, message):
+def test_a_bad_frame_leaves_the_folder_unchanged(tmp_path, capsys, bad, message):
     result = write_masks(tmp_path / "01_RES", sequence(np.random.default_rng(4), 3))
     if bad is None:
         content = (result / "mask002.tif").read_bytes()
@@ -271,7 +269,7 @@ def test_a_reference_is_never_renumbered(tmp_path, capsys):
     assert (tmp_path / "01_RES" / "mask001.tif").is_file()
 
 
-def test_masks_in_the_middle_of_being_replaced_have_no_track_file(tmp_path, monkeypatch):
+def test_partly_replaced_masks_have_no_track_file(tmp_path, monkeypatch):
     result = write_masks(tmp_path / "01_RES", sequence(np.random.default_rng(6)))
     command.run(command.Options(result))
     replace = os.replace
@@ -286,7 +284,7 @@ def test_masks_in_the_middle_of_being_replaced_have_no_track_file(tmp_path, monk
     assert sorted(os.listdir(result)) == [f"mask{n:03d}.tif" for n in range(6)]
 
 
-def test_a_run_that_is_stopped_leaves_no_half_result(tmp_path, monkeypatch):
+def test_an_interrupted_run_leaves_the_masks_unchanged(tmp_path, monkeypatch):
     result = write_masks(tmp_path / "01_RES", sequence(np.random.default_rng(5)))
     before = snapshot(result)
     count = 0

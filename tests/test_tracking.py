@@ -52,7 +52,7 @@ def test_a_cell_divides_into_two_of_similar_size():
     assert tracks == [[1, 0, 0, 0], [2, 1, 2, 1], [3, 1, 2, 1]]
 
 
-def test_a_cell_that_turns_up_beside_another_is_new():
+def test_a_cell_that_appears_beside_another_is_new():
     masks, tracks = tracked("1111....", "1111.222")
     assert masks[1] == "1111.222"
     assert tracks == [[1, 0, 1, 0], [2, 1, 1, 0]]
@@ -71,12 +71,12 @@ def test_a_lost_cell_is_found_again_after_a_short_gap(gap, parent):
     assert masks[-1] == "22.333."
 
 
-def test_without_gaps_every_lost_cell_is_lost():
+def test_without_gaps_lost_cells_are_not_found_again():
     _, tracks = tracked("111", "...", "111", max_gap=0)
     assert tracks == [[1, 0, 0, 0], [2, 2, 2, 0]]
 
 
-def test_a_cell_that_was_merged_for_a_frame_is_found_again_and_no_daughter():
+def test_a_cell_merged_for_one_frame_is_found_again_not_a_daughter():
     # Cell 1 takes the pixels of cell 2 for one frame.
     masks, tracks = tracked("111222", "111111", "111222")
     assert masks == ["111222", "111111", "111333"]
@@ -90,12 +90,12 @@ def test_a_mother_is_not_found_again():
 
 
 @pytest.mark.parametrize(("length", "links"), [(10, True), (11, False)])
-def test_too_small_an_overlap_is_no_link(length, links):
+def test_too_small_an_overlap_is_not_linked(length, links):
     _, tracks = tracked("1" * length, "1" + "." * (length - 1))
     assert len(tracks) == (1 if links else 2)
 
 
-def test_empty_sequences_and_frames():
+def test_empty_sequences_and_frames_are_tracked():
     assert tracked()[1] == []
     assert tracked("...", "...")[1] == []
     assert tracked("...", "11.", "...")[1] == [[1, 1, 1, 0]]
@@ -128,12 +128,12 @@ def test_every_output_obeys_the_format_and_keeps_the_objects(tmp_path_factory, f
         check_masks(path, tracks, [np.setdiff1d(mask, [0]) for mask in masks])
 
 
-def test_frames_of_another_size_are_refused():
+def test_frames_of_different_sizes_are_refused():
     with pytest.raises(InputError, match=r"frame 1 has shape \(1, 4\), the frames before \(1, 3\)"):
         tracked("111", "1111")
 
 
-def test_a_frame_that_was_refused_does_not_count():
+def test_a_refused_frame_does_not_count():
     tracker, frame = Tracker(), np.array([[1, 1, 0, 2]])
     with pytest.raises(InputError):
         tracker.link(-frame)
@@ -162,6 +162,6 @@ def test_more_tracks_than_16_bits_hold_are_refused(monkeypatch):
         {"max_gap": -1},
     ],
 )
-def test_settings_without_meaning_are_refused(settings):
+def test_invalid_settings_are_refused(settings):
     with pytest.raises(InputError, match=f"{next(iter(settings))} is"):
         Tracker(TrackingConfig(**settings))

@@ -52,7 +52,7 @@ def refused(capsys, *words):
     return message
 
 
-def test_training_on_a_sequence_leaves_model_log_and_curve(data, tmp_path):
+def test_training_on_a_sequence_writes_model_log_and_curve(data, tmp_path):
     run = tmp_path / "run"
     words = ("train", data, "--sequences", "01", "--validation-sequences", "02", "-o", run, *SMALL)
     assert cli(*words) == 0
@@ -67,7 +67,7 @@ def test_training_on_a_sequence_leaves_model_log_and_curve(data, tmp_path):
     assert (run / "log.csv").read_bytes() == log
 
 
-def test_colour_images_are_trained_on_as_they_are(tmp_path):
+def test_colour_images_train_a_network_of_three_channels(tmp_path):
     image, labels = np.zeros((70, 80, 3), np.uint8), np.eye(70, 80, dtype=np.uint8)
     image[..., 1] = np.arange(80)
     write_image(tmp_path / "labels/a.tif", labels)
@@ -77,7 +77,7 @@ def test_colour_images_are_trained_on_as_they_are(tmp_path):
     assert load_model(tmp_path / "run").network.config.in_channels == 3
 
 
-def test_training_on_the_em_challenge_s_stack_and_a_page_about_it(tmp_path):
+def test_training_and_report_work_on_the_em_challenge_stack(tmp_path):
     cells = np.full((2, 70, 80), 255, np.uint8)
     cells[:, :, 40] = cells[:, 30] = 0
     em, page = tmp_path / "ISBI-2012-EM", tmp_path / "page.html"
@@ -89,7 +89,7 @@ def test_training_on_the_em_challenge_s_stack_and_a_page_about_it(tmp_path):
     assert "ISBI-2012-EM/00" in page.read_text()
 
 
-def test_training_on_pairs(data, tmp_path):
+def test_training_works_on_pairs(data, tmp_path):
     pairs = tmp_path / "pairs"
     for folder, source in (("images", "01/t000.tif"), ("labels", "01_GT/SEG/man_seg000.tif")):
         (pairs / folder).mkdir(parents=True)
@@ -98,7 +98,7 @@ def test_training_on_pairs(data, tmp_path):
     assert cli("train", pairs, "-o", tmp_path / "run", *SMALL) == 0
 
 
-def test_a_sequence_becomes_masks_of_the_challenge(data, model, tmp_path):
+def test_a_predicted_sequence_follows_the_format_of_the_challenge(data, model, tmp_path):
     assert cli("predict", data / "02", "-m", model, "-o", tmp_path / "02_RES") == 0
     masks = sorted((tmp_path / "02_RES").iterdir())
     assert [mask.name for mask in masks] == ["mask000.tif", "mask001.tif"]
@@ -108,7 +108,7 @@ def test_a_sequence_becomes_masks_of_the_challenge(data, model, tmp_path):
     assert np.array_equal(read_image(masks[1]), expected)
 
 
-def test_cells_that_are_small_for_the_model_are_dropped_by_default(model, tmp_path):
+def test_cells_below_the_minimum_of_the_model_are_dropped_by_default(model, tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (60, 70), dtype=np.uint8)
     write_image(tmp_path / "a.tif", image)
     known = load_model(model)
@@ -123,7 +123,7 @@ def test_cells_that_are_small_for_the_model_are_dropped_by_default(model, tmp_pa
     assert read_image(tmp_path / "b.tif").max() == len(sizes)
 
 
-def test_patterns_that_the_shells_of_windows_have_not_expanded_are(data, model, tmp_path, capsys):
+def test_glob_patterns_are_expanded_on_windows(data, model, tmp_path, capsys):
     folder, out = data / "02 [x]", tmp_path / "out"
     (data / "02").rename(folder)
     (folder / "t003.tif").symlink_to("nowhere")
@@ -139,7 +139,7 @@ def test_patterns_that_the_shells_of_windows_have_not_expanded_are(data, model, 
             assert f"{absent} does not exist" in told
 
 
-def test_names_that_are_one_on_the_disk_are_refused(data, model, tmp_path, capsys, monkeypatch):
+def test_names_that_collide_on_the_disk_are_refused(data, model, tmp_path, capsys, monkeypatch):
     image = read_image(data / "02" / "t000.tif")
     for name in ("a/Cell.tif", "b/cell.tif"):
         (tmp_path / name).parent.mkdir()
@@ -151,7 +151,7 @@ def test_names_that_are_one_on_the_disk_are_refused(data, model, tmp_path, capsy
     assert cli("predict", *words) == 0
 
 
-def test_what_is_left_out_of_a_folder_is_told(data, model, tmp_path, caplog):
+def test_files_left_out_of_a_folder_are_reported(data, model, tmp_path, caplog):
     write_image(data / "02/control.tif", np.eye(25, dtype=np.uint8))
     assert cli("predict", data / "02", "-m", model, "-o", tmp_path / "out") == 0
     assert "left out: control.tif" in caplog.text
@@ -185,7 +185,7 @@ def test_several_images_give_files_of_the_same_names_in_a_folder(model, tmp_path
     assert read_image(tmp_path / "out/b.tif").dtype == np.uint16
 
 
-def test_files_of_others_are_not_replaced_under_names_that_nobody_gave(model, tmp_path, capsys):
+def test_foreign_files_are_not_replaced_under_derived_names(model, tmp_path, capsys):
     write_image(tmp_path / "images/a.tif", np.eye(25, dtype=np.uint8))
     words = ("predict", tmp_path / "images", "-m", model, "-o", tmp_path / "labels", "--labels")
     assert cli(*words) == 0
@@ -206,7 +206,7 @@ def test_files_of_others_are_not_replaced_under_names_that_nobody_gave(model, tm
         ("d.png", "d-predicted.tif"),
     ],
 )
-def test_the_result_lies_beside_the_image_by_default(model, tmp_path, name, result):
+def test_the_result_is_beside_the_image_by_default(model, tmp_path, name, result):
     write_image(tmp_path / name, np.eye(25, dtype=np.uint8))
     before = set(tmp_path.iterdir())
     assert cli("predict", tmp_path / name, "-m", model) == 0
@@ -217,7 +217,7 @@ def test_the_result_lies_beside_the_image_by_default(model, tmp_path, name, resu
     assert results == {name.replace("png", "tif"), "my-predicted.tif"}
 
 
-def test_images_share_what_is_prepared_for_the_shape_of_their_tiles(model, tmp_path, monkeypatch):
+def test_images_of_equal_tile_shape_share_a_backend(model, tmp_path, monkeypatch):
     sizes = {"a.tif": (60, 70), "b.tif": (60, 70), "c.tif": (400, 90), "d.tif": (60, 70)}
     (tmp_path / "in").mkdir()
     for name, size in sizes.items():
@@ -236,7 +236,7 @@ def test_images_share_what_is_prepared_for_the_shape_of_their_tiles(model, tmp_p
     assert asked == [3 * 60 * 70 + 400 * 90], "they all have the same tiles"
 
 
-def test_the_folder_of_a_result_is_made(model, tmp_path):
+def test_the_folder_of_a_result_is_created(model, tmp_path):
     write_image(tmp_path / "a.tif", np.eye(25, dtype=np.uint8))
     assert cli("predict", tmp_path / "a.tif", "-m", model, "-o", tmp_path / "new/one/b.tif") == 0
     assert read_image(tmp_path / "new/one/b.tif").shape == (25, 25)
@@ -248,7 +248,7 @@ def test_several_images_need_a_folder(model, tmp_path, capsys):
     assert "give a folder with --out" in refused(capsys, *words)
 
 
-def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, capsys):
+def test_bad_prediction_input_gets_one_sentence(model, tmp_path, capsys):
     image, out = tmp_path / "image.tif", tmp_path / "out.tif"
     write_image(image, np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
     write_image(tmp_path / "rgb.tif", np.zeros((3, 64, 64), np.uint8), "CYX")
@@ -291,7 +291,7 @@ def test_mistakes_in_predicting_are_answered_in_one_sentence(model, tmp_path, ca
     assert not list(tmp_path.rglob("*partial*"))
 
 
-def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsys):
+def test_bad_training_input_gets_one_sentence(data, tmp_path, capsys):
     run = tmp_path / "run"
     for words, message in [
         ((tmp_path / "no",), "is not a folder"),
@@ -320,7 +320,7 @@ def test_mistakes_in_training_are_answered_in_one_sentence(data, tmp_path, capsy
     assert "file is not a writable folder" in told
 
 
-def test_ctrl_c_ends_a_training_with_one_line_and_leaves_it_to_be_resumed(data, tmp_path):
+def test_a_training_stopped_by_ctrl_c_can_be_resumed(data, tmp_path):
     run = tmp_path / "run"
     many = [*SMALL[:-3], "100000", "--interval", "2"]
     command = [sys.executable, "-m", "unet2015", "train", str(data), "--sequences", "01"]

@@ -72,7 +72,7 @@ def kill_at(monkeypatch, iteration):
         (8, torch.bfloat16),  # in another memory format
     ],
 )
-def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, killed_at, dtype):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, killed_at, dtype):
     engine = CPU._replace(dtype=dtype)
     train(frames(), tmp_path / "whole", SMALL, engine)
     with monkeypatch.context() as patch:
@@ -101,7 +101,7 @@ def test_a_kill_around_the_checkpoint_leaves_a_complete_log(tmp_path, monkeypatc
     assert [line.iteration for line in read_log(tmp_path)] == [4, 8, 12]
 
 
-def test_a_log_that_was_changed_is_made_anew(tmp_path, monkeypatch):
+def test_a_modified_log_is_rewritten(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         kill_at(patch, 9)
         with pytest.raises(Killed):
@@ -112,7 +112,7 @@ def test_a_log_that_was_changed_is_made_anew(tmp_path, monkeypatch):
     assert [line.iteration for line in read_log(tmp_path)] == [4, 8, 12]
 
 
-def test_a_log_that_another_program_has_open_gets_its_lines_later(tmp_path, monkeypatch, caplog):
+def test_a_log_open_in_another_program_is_completed_later(tmp_path, monkeypatch, caplog):
     held = iter([True, True, False])
 
     def open_it(path):
@@ -126,7 +126,7 @@ def test_a_log_that_another_program_has_open_gets_its_lines_later(tmp_path, monk
     assert caplog.text.count("cannot be written") == 2
 
 
-def test_a_log_that_stays_held_gets_its_lines_when_the_run_is_gone_on_with(tmp_path, monkeypatch):
+def test_a_log_that_stays_open_is_completed_on_resuming(tmp_path, monkeypatch):
     def held(*_):
         raise PermissionError(13, "Permission denied")
 
@@ -139,7 +139,7 @@ def test_a_log_that_stays_held_gets_its_lines_when_the_run_is_gone_on_with(tmp_p
     assert [line.iteration for line in read_log(tmp_path)] == [4, 8, 12]
 
 
-def test_what_a_killed_run_was_writing_is_cleared_away(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     left = tmp_path / ".0123abcd.partial.model.safetensors"
     now = tmp_path / ".4567abcd.partial.model.safetensors"
     left.touch()
@@ -158,7 +158,7 @@ def test_a_run_belongs_to_one_process(tmp_path):
         pass
 
 
-def test_a_checkpoint_holds_what_is_no_parameter_too(tmp_path):
+def test_a_checkpoint_includes_buffers(tmp_path):
     class Counting(UNet):
         def __init__(self, **fields):
             super().__init__(**fields)
@@ -185,14 +185,14 @@ def test_the_seed_determines_the_run(tmp_path):
     assert not all(torch.equal(a[name], c[name]) for name in a)
 
 
-def test_it_learns(tmp_path):
+def test_training_lowers_the_loss(tmp_path):
     training = changed(iterations=80, interval=20, momentum=0.9, learning_rate=0.1).training
     train(frames(), tmp_path, Settings(UNetConfig(1, 2, 8, 2, 0.0), training), CPU)
     losses = [line.loss for line in read_log(tmp_path)]
     assert losses[-1] < 0.6 * losses[0]
 
 
-def test_the_validation_score_is_logged_and_leaves_the_training_as_it_was(tmp_path):
+def test_validation_is_logged_and_does_not_affect_the_training(tmp_path):
     seen = []
 
     def validate(model):
@@ -208,7 +208,7 @@ def test_the_validation_score_is_logged_and_leaves_the_training_as_it_was(tmp_pa
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_run_is_not_overwritten_and_not_resumed_under_other_settings(tmp_path, monkeypatch):
+def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(tmp_path, monkeypatch):
     train(frames(), tmp_path, SMALL, CPU)
     before = (tmp_path / CHECKPOINT_FILE).read_bytes()
     with pytest.raises(InputError, match="--resume"):
@@ -237,7 +237,7 @@ def test_the_learning_rate_rises_and_falls_along_a_cosine():
     assert rates[19] == pytest.approx(1 + math.cos(math.pi * 15 / 16))
 
 
-def test_the_momentum_rises_to_the_paper_s_and_the_rate_makes_up_for_it():
+def test_the_momentum_rises_and_the_learning_rate_compensates():
     config = TrainingConfig(learning_rate=1.0, warmup=0, iterations=100)
     assert momentum(config, 0) == pytest.approx(0.9)
     assert momentum(config, 50) == pytest.approx(1 - math.sqrt(0.1 * 0.01))
@@ -246,7 +246,7 @@ def test_the_momentum_rises_to_the_paper_s_and_the_rate_makes_up_for_it():
     assert learning_rate(config, 50) == pytest.approx(math.sqrt(10) / 2)
 
 
-def test_training_begins_with_weights_adapted_to_its_tiles(tmp_path, monkeypatch):
+def test_training_starts_from_weights_adapted_to_its_tiles(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("unet2015.training.adapt", lambda _, images: seen.append(images))
     train(frames(), tmp_path, changed(iterations=4), CPU)
@@ -255,7 +255,7 @@ def test_training_begins_with_weights_adapted_to_its_tiles(tmp_path, monkeypatch
     assert len(seen) == 1  # trained weights are not adapted
 
 
-def test_the_optimizer_gets_the_rate_and_momentum_of_the_schedule(tmp_path, monkeypatch):
+def test_the_optimizer_follows_the_schedule(tmp_path, monkeypatch):
     seen = []
     real = torch.optim.SGD.step
 
@@ -269,7 +269,7 @@ def test_the_optimizer_gets_the_rate_and_momentum_of_the_schedule(tmp_path, monk
     assert seen == [(learning_rate(config, i), momentum(config, i)) for i in range(12)]
 
 
-def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+def test_a_non_finite_gradient_stops_the_run(tmp_path, monkeypatch):
     real = torch.nn.utils.clip_grad_norm_
     calls = []
 
@@ -284,13 +284,13 @@ def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     assert len(calls) == 10, "the loss is looked at between the intervals too"
 
 
-def test_the_model_knows_how_small_cells_may_be(tmp_path):
+def test_the_model_stores_the_minimum_cell_size(tmp_path):
     train(frames(), tmp_path, changed(iterations=1), CPU)
     areas = np.bincount(frames()[0].labels.ravel())[1:]
     assert load_model(tmp_path).min_size == int(0.25 * areas.min())
 
 
-def test_long_gradients_are_shortened(tmp_path, monkeypatch):
+def test_large_gradients_are_clipped(tmp_path, monkeypatch):
     lengths = []
     real = torch.optim.SGD.step
 
@@ -304,7 +304,7 @@ def test_long_gradients_are_shortened(tmp_path, monkeypatch):
     assert lengths == pytest.approx([1e-3] * 12, rel=0.01)
 
 
-def test_a_run_goes_on_with_another_interval(tmp_path):
+def test_a_run_can_be_resumed_with_another_interval(tmp_path):
     train(frames(), tmp_path / "a", changed(iterations=8, interval=4), CPU, deadline=0)
     on = train(frames(), tmp_path / "a", changed(iterations=8, interval=2), CPU, resume=True)
     whole = train(frames(), tmp_path / "b", changed(iterations=8, interval=8), CPU)
@@ -312,7 +312,7 @@ def test_a_run_goes_on_with_another_interval(tmp_path):
     assert all(torch.equal(on[name], whole[name]) for name in whole)
 
 
-def test_the_caller_s_random_numbers_go_on_as_if_nothing_had_been_trained(tmp_path):
+def test_training_does_not_affect_the_random_numbers_of_the_caller(tmp_path):
     torch.manual_seed(1)
     expected = torch.rand(2)
     torch.manual_seed(1)
@@ -321,18 +321,18 @@ def test_the_caller_s_random_numbers_go_on_as_if_nothing_had_been_trained(tmp_pa
     assert torch.equal(torch.cat([first, torch.rand(1)]), expected)
 
 
-def test_a_mask_that_counts_as_one_cell_is_told(tmp_path, caplog):
+def test_a_mask_with_a_single_label_is_warned_about(tmp_path, caplog):
     masks = [frame._replace(labels=(frame.labels > 0).astype(np.uint8)) for frame in frames()]
     train(masks, tmp_path, changed(iterations=1), CPU)
     assert "all cells have one number" in caplog.text
 
 
-def test_frames_may_come_one_by_one_and_the_engine_be_chosen(tmp_path):
+def test_frames_may_be_a_generator_and_the_engine_is_optional(tmp_path):
     model = train((frame for frame in frames()), tmp_path, changed(iterations=1))
     assert model.settings["frames"] == ["discs"]
 
 
-def test_a_folder_of_other_files_holds_no_run_to_go_on_with(tmp_path):
+def test_a_folder_of_other_files_cannot_be_resumed(tmp_path):
     (tmp_path / "thesis.doc").touch()
     with pytest.raises(InputError, match="no run to resume"):
         train(frames(), tmp_path, changed(), CPU, resume=True)
@@ -360,7 +360,7 @@ def test_the_log_has_the_mean_loss_of_each_interval(tmp_path, monkeypatch):
     assert [line.loss for line in read_log(tmp_path)] == pytest.approx(expected.tolist())
 
 
-def test_a_log_file_is_not_filled_with_bars(tmp_path, capsys):
+def test_a_log_file_is_not_filled_with_progress_bars(tmp_path, capsys):
     train(frames(), tmp_path, changed(iterations=60, interval=60), CPU)
     assert capsys.readouterr().err.count("training:") <= 3  # first, last, one on slow machines
 
@@ -398,7 +398,7 @@ def test_a_run_is_not_resumed_with_other_data(tmp_path):
         train([frame._replace(image=frame.image + 1)], tmp_path, SMALL, CPU, resume=True)
 
 
-def test_a_run_of_a_version_that_did_not_know_a_setting_is_not_resumed(tmp_path):
+def test_a_run_of_a_version_without_a_setting_is_not_resumed(tmp_path):
     train(frames(), tmp_path, SMALL, CPU)
     tensors, metadata = read_tensors(tmp_path / CHECKPOINT_FILE)
     del metadata["settings"]["augmentation"]["interpolation"]
@@ -407,7 +407,7 @@ def test_a_run_of_a_version_that_did_not_know_a_setting_is_not_resumed(tmp_path)
         train(frames(), tmp_path, SMALL, CPU, resume=True)
 
 
-def test_the_folder_of_a_run_is_tried_before_training(tmp_path):
+def test_the_folder_of_a_run_is_checked_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file is not a writable folder"):
         train(frames(), tmp_path / "file", SMALL, CPU)
@@ -416,7 +416,7 @@ def test_the_folder_of_a_run_is_tried_before_training(tmp_path):
         train(frames(), tmp_path, SMALL, CPU)
 
 
-def test_training_goes_on_if_only_the_way_back_cannot_be_compiled(tmp_path, monkeypatch, caplog):
+def test_training_continues_if_only_the_compiled_backward_pass_fails(tmp_path, monkeypatch, caplog):
     class NoWayBack(torch.autograd.Function):
         @staticmethod
         def forward(_ctx, logits):
@@ -439,7 +439,7 @@ def test_training_goes_on_if_only_the_way_back_cannot_be_compiled(tmp_path, monk
 
 
 @pytest.mark.parametrize(("iterations", "backend"), [(4, "torch"), (60_000, "compile")])
-def test_a_training_that_is_long_enough_is_compiled(monkeypatch, iterations, backend):
+def test_only_long_trainings_are_compiled(monkeypatch, iterations, backend):
     chosen = []
 
     def stop(_network, _dtype, backend):
@@ -455,7 +455,7 @@ def test_a_training_that_is_long_enough_is_compiled(monkeypatch, iterations, bac
     assert chosen == [backend]
 
 
-def test_bfloat16_trains_too(tmp_path):
+def test_training_works_in_bfloat16(tmp_path):
     engine = Engine(torch.device("cpu"), torch.bfloat16)
     train(frames(), tmp_path, SMALL, engine)
     assert all(math.isfinite(line.loss) for line in read_log(tmp_path))
@@ -471,7 +471,7 @@ def test_bfloat16_trains_too(tmp_path):
         {"gain": 1.0},
     ],
 )
-def test_augmentation_that_cannot_work_is_refused_at_once(wrong):
+def test_invalid_augmentation_is_refused(wrong):
     settings = dataclasses.replace(SMALL, augmentation=AugmentationConfig(**wrong))
     with pytest.raises(InputError, match=next(iter(wrong))):
         check(settings, frames())
@@ -489,13 +489,13 @@ def test_augmentation_that_cannot_work_is_refused_at_once(wrong):
         ({"normalisation": "none"}, "unknown normalisation"),
     ],
 )
-def test_settings_that_cannot_work_are_refused_at_once(wrong, message, tmp_path):
+def test_invalid_settings_are_refused_before_training(wrong, message, tmp_path):
     with pytest.raises(InputError, match=message):
         train(frames(), tmp_path, changed(**wrong), CPU)
     assert not list(tmp_path.iterdir())
 
 
-def test_gradients_need_not_be_clipped(tmp_path):
+def test_gradient_clipping_can_be_disabled(tmp_path):
     train(frames(), tmp_path / "inf", changed(iterations=4, clip_norm=math.inf), CPU)
     train(frames(), tmp_path / "much", changed(iterations=4, clip_norm=1e9), CPU)
     a, b = weights(tmp_path / "inf"), weights(tmp_path / "much")
@@ -503,22 +503,22 @@ def test_gradients_need_not_be_clipped(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [{"sigma": 0.0}, {"w0": -1.0}])
-def test_a_weight_map_that_cannot_be_is_refused_before_training(wrong):
+def test_an_invalid_weight_map_is_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         check(dataclasses.replace(SMALL, weight_map=WeightMapConfig(**wrong)), frames())
 
 
-def test_a_ridge_without_a_middle_is_refused_before_training():
+def test_an_even_ridge_width_is_refused():
     with pytest.raises(InputError, match="odd number"):
         check(changed(ridge=2), frames())
 
 
-def test_frames_that_are_none_are_refused(tmp_path):
+def test_objects_that_are_not_frames_are_refused(tmp_path):
     with pytest.raises(InputError, match="annotated_frame"):
         train([("a", np.zeros((9, 9)), np.eye(9))], tmp_path, SMALL, CPU)
 
 
-def test_channels_that_do_not_fit_are_refused():
+def test_a_wrong_number_of_channels_is_refused():
     settings = dataclasses.replace(SMALL, network=UNetConfig(in_channels=3))
     with pytest.raises(InputError, match="has 1 channels, the network takes 3"):
         check(dataclasses.replace(settings, training=TrainingConfig()), frames())
@@ -527,7 +527,7 @@ def test_channels_that_do_not_fit_are_refused():
 @pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no GPU, or it is hidden, see conftest.py"
 )
-def test_a_gpu_trains_like_a_cpu_and_goes_on(tmp_path):
+def test_a_gpu_trains_like_a_cpu_and_resumes(tmp_path):
     steady = dataclasses.replace(SMALL, network=UNetConfig(base_channels=4, depth=2, dropout=0.0))
     gpu = Engine(torch.device("cuda"))
     train(frames(), tmp_path / "cpu", steady, CPU)

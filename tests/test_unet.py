@@ -10,14 +10,14 @@ def parameters(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def test_the_paper_s_network_has_its_parameters_and_layers():
+def test_parameters_and_layers_match_the_paper():
     network = UNet()
     assert parameters(network) == 31_030_658
     kinds = torch.nn.Conv2d | torch.nn.ConvTranspose2d
     assert sum(isinstance(module, kinds) for module in network.modules()) == 23
 
 
-def test_the_released_network_has_a_wider_last_up_convolution_and_relus_after_them():
+def test_the_released_network_has_more_relus_and_a_wider_up_convolution():
     network = UNet(preset="release")
     assert parameters(network) == 31_100_354
     assert isinstance(network.up[0][1], torch.nn.ReLU)
@@ -29,7 +29,7 @@ def test_the_released_network_has_a_wider_last_up_convolution_and_relus_after_th
     ("size", "expected"),
     [((572, 572), (388, 388)), ((444, 892), (260, 708)), ((188, 204), (4, 20))],
 )
-def test_output_sizes_of_the_paper_and_the_release(size, expected, preset):
+def test_output_sizes_match_the_paper_and_the_release(size, expected, preset):
     network = UNet(base_channels=2, preset=preset).eval()
     with torch.inference_mode():
         assert network(torch.zeros(1, 1, *size)).shape == (1, 2, *expected)
@@ -72,7 +72,7 @@ def test_skips_are_cropped_at_their_centre():
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 570, 572), (1, 2, 572, 572), (1, 572, 572)])
-def test_a_shape_that_does_not_fit_is_refused(shape):
+def test_an_invalid_input_shape_is_refused(shape):
     with pytest.raises(InputError):
         UNet(base_channels=1)(torch.zeros(shape))
 
@@ -106,6 +106,6 @@ def test_dropout_acts_on_the_last_two_contracting_levels_and_the_last_skip():
 @pytest.mark.parametrize(
     "wrong", [{"depth": 0}, {"base_channels": 0}, {"dropout": 1.0}, {"preset": "2016"}]
 )
-def test_impossible_networks_are_refused(wrong):
+def test_invalid_networks_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         UNet(**wrong)

@@ -81,7 +81,7 @@ def discs(count, size, radius, seed=0, dtype=np.uint32):
 
 @given(label_images(), st.sampled_from([0.1, 0.5, 2.0, 5.0, 300.0]))
 @settings(max_examples=150)
-def test_border_term_is_the_formula(labels, sigma):
+def test_border_term_equals_the_formula(labels, sigma):
     weights = border_weight_map(labels, 10.0, sigma, class_weights=None)
     assert weights.dtype == np.float32
     assert weights.shape == labels.shape
@@ -99,7 +99,7 @@ def test_distances_respect_the_spacing(labels, spacing):
 
 @given(label_images(70))
 @settings(max_examples=40)
-def test_seams_between_tiles_do_not_show(labels):
+def test_tiles_leave_no_seams(labels):
     whole = border_weight_map(labels, sigma=1.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(twonearest, "_TILE", 8)
@@ -110,7 +110,7 @@ def test_seams_between_tiles_do_not_show(labels):
 @pytest.mark.parametrize(
     ("count", "sigma"), [(20, 5.0), (70, 5.0), (400, 2.0), (400, 30.0), (9, 1e20), (9, 1e-6)]
 )
-def test_any_number_of_cells_and_any_sigma(count, sigma):
+def test_any_number_of_cells_and_any_sigma_work(count, sigma):
     # Squared distance and cell share one integer: 16 bits suffice for few cells, 32 for many, and
     # far distances between many need 64.
     labels = np.zeros((60, 60), np.uint16)
@@ -121,7 +121,7 @@ def test_any_number_of_cells_and_any_sigma(count, sigma):
     np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-4)
 
 
-def test_between_pixel_centres():
+def test_distances_are_between_pixel_centres():
     weights = border_weight_map([[1, 0, 2]], class_weights=None)
     np.testing.assert_allclose(weights, [[0, 10 * np.exp(-(2**2) / 50), 0]], rtol=1e-6)
     weights = border_weight_map([[1, 2, 2]], class_weights=None)  # the ridge takes the middle
@@ -135,7 +135,7 @@ def test_a_cell_in_two_pieces_is_one_cell():
     assert border_weight_map([[1, 0, 0, 2]], class_weights=None)[0, 1] > 5
 
 
-def test_defaults_are_the_paper():
+def test_defaults_match_the_paper():
     labels = discs(8, 60, 9)
     assert (WeightMapConfig().w0, WeightMapConfig().sigma) == (10.0, 5.0)
     np.testing.assert_array_equal(
@@ -144,7 +144,7 @@ def test_defaults_are_the_paper():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", ">u2", "<i4", "float32", "float16", "int64"])
-def test_any_type_that_holds_whole_numbers(dtype):
+def test_any_dtype_of_whole_numbers_is_accepted(dtype):
     labels = discs(8, 60, 9, dtype=np.uint8)
     expected = border_weight_map(labels)
     np.testing.assert_array_equal(border_weight_map(labels.astype(dtype)), expected)
@@ -162,11 +162,11 @@ def test_a_stack_is_handled_plane_by_plane():
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 4, 5), (1, 1)])
-def test_nothing_to_weigh(shape):
+def test_images_without_pixels_or_cells_are_accepted(shape):
     assert border_weight_map(np.zeros(shape, int)).shape == shape
 
 
-def test_the_input_stays_as_it_is():
+def test_the_input_is_not_modified():
     labels = discs(9, 50, 9)
     before = labels.copy()
     border_weight_map(labels, ignore=3)
@@ -178,7 +178,7 @@ def test_the_input_stays_as_it_is():
 
 @given(label_images())
 @settings(max_examples=150)
-def test_ridge_is_cut_as_pixel_by_pixel(labels):
+def test_ridges_equal_those_cut_pixel_by_pixel(labels):
     cut = separate_touching(labels)
     assert cut.dtype == labels.dtype
     np.testing.assert_array_equal(cut, cut_pixel_by_pixel(labels))
@@ -209,7 +209,7 @@ def test_a_wider_ridge_takes_the_pixels_around_the_cut(labels, width):
 
 
 @pytest.mark.parametrize("width", [-1, 0, 2])
-def test_ridges_have_an_odd_width(width):
+def test_ridges_must_have_an_odd_width(width):
     with pytest.raises(InputError, match="odd number above 0"):
         separate_touching([[1, 2]], width)
 
@@ -223,7 +223,7 @@ def test_ridge_can_be_switched_off():
 # Region by region
 
 
-def test_bands_and_regions_give_the_values_of_one_piece():
+def test_bands_and_regions_equal_the_whole_image():
     labels = discs(220, 300, 12)
     whole_cut = separate_touching(labels)
     cut = np.zeros_like(labels)
@@ -247,7 +247,7 @@ def test_bands_and_regions_give_the_values_of_one_piece():
             np.testing.assert_array_equal(inner, part)
 
 
-def test_halo_is_as_wide_as_a_cell_can_matter():
+def test_halo_covers_every_cell_that_matters():
     rows, columns = halo(5.0)
     assert rows == columns == 22
     labels = np.zeros((1, 40), int)
@@ -269,7 +269,7 @@ def test_balanced_classes_have_mean_one_and_equal_shares():
     np.testing.assert_allclose(weights[cells].sum(), weights[~cells].sum(), rtol=1e-5)
 
 
-def test_balanced_over_a_data_set():
+def test_classes_are_balanced_over_a_data_set():
     targets = [np.array([[0, 0, 0, 1]]), np.array([[0, 5], [0, 0]])]
     pair = balanced_class_weights(targets)
     assert pair == (8 / (2 * 2), 8 / (2 * 6))
@@ -278,11 +278,11 @@ def test_balanced_over_a_data_set():
 
 
 @pytest.mark.parametrize("counts", [(0, 0), (7, 0), (0, 7)])
-def test_a_class_that_is_absent(counts):
+def test_an_absent_class_gives_equal_weights(counts):
     assert balanced_class_weights(ClassCounts(*counts)) == (1, 1)
 
 
-def test_class_weights_by_name_and_by_pair(caplog):
+def test_class_weights_may_be_a_name_or_a_pair(caplog):
     labels = np.array([[0, 1, 1]])
     with caplog.at_level(logging.INFO, "unet2015.weightmap"):
         freiburg = border_weight_map(labels, class_weights="freiburg")
@@ -294,7 +294,7 @@ def test_class_weights_by_name_and_by_pair(caplog):
     assert not border_weight_map(labels, class_weights=None).any()
 
 
-def test_ignored_label_is_no_cell_and_counts_for_no_class():
+def test_an_ignored_label_is_no_cell_and_counts_for_no_class():
     labels = np.array([[1, 0, 9, 9, 0, 0]])
     weights = border_weight_map(labels, ignore=9)
     np.testing.assert_allclose(weights, [[2, 2 / 3, 0, 0, 2 / 3, 2 / 3]], rtol=1e-6)
@@ -303,7 +303,7 @@ def test_ignored_label_is_no_cell_and_counts_for_no_class():
     np.testing.assert_array_equal(border_weight_map(labels, ignore=np.uint16(9)), weights)
 
 
-def test_ignored_mask_leaves_the_cells_below_it():
+def test_an_ignore_mask_keeps_the_cells_below_it():
     labels = np.array([[1, 0, 2, 2, 0, 0]])
     weights = border_weight_map(labels, ignore=labels == 2)
     np.testing.assert_allclose(weights[0, 1], 2 / 3 + 10 * np.exp(-4 / 50), rtol=1e-6)
@@ -332,7 +332,7 @@ def test_ignored_mask_leaves_the_cells_below_it():
     ],
 )
 @pytest.mark.parametrize("function", [border_weight_map, separate_touching])
-def test_what_is_no_label_image(labels, what, function):
+def test_invalid_label_images_are_refused(labels, what, function):
     with pytest.raises(InputError, match=what):
         function(labels)
 
@@ -357,12 +357,12 @@ def test_what_is_no_label_image(labels, what, function):
         ({"ignore": np.zeros((1, 2), int)}, "int64"),
     ],
 )
-def test_options_out_of_range(option, what):
+def test_options_out_of_range_are_refused(option, what):
     with pytest.raises(InputError, match=what):
         border_weight_map([[1, 0]], **option)
 
 
-def test_nothing_slow_is_imported():
+def test_no_slow_packages_are_imported():
     program = (
         "import sys; from unet2015 import border_weight_map, separate_touching;"
         "print({'torch', 'scipy', 'skimage', 'tifffile', 'zarr'} & sys.modules.keys())"

@@ -45,7 +45,7 @@ def small_bands(monkeypatch):
     monkeypatch.setattr("unet2015.images.streaming.STREAMED_FROM", 0)
 
 
-def test_one_image_with_its_target(tmp_path):
+def test_one_image_gives_a_weight_map_and_a_target(tmp_path):
     labels = cells()
     source, out, target = tmp_path / "labels.tif", tmp_path / "out.tif", tmp_path / "target.tif"
     write_image(source, labels, pixel_size={"X": (0.5, "µm"), "Y": (0.25, "µm")})
@@ -59,7 +59,7 @@ def test_one_image_with_its_target(tmp_path):
             assert image.pixel_size == {"X": (0.5, "µm"), "Y": (0.25, "µm")}
 
 
-def test_a_folder_of_one_image_is_like_the_image(tmp_path):
+def test_a_folder_of_one_image_is_handled_like_the_image(tmp_path):
     write_image(tmp_path / "labels/a.tif", cells())
     (tmp_path / "targets").mkdir()
     words = ("-o", tmp_path / "out.tif", "--target", tmp_path / "targets")
@@ -70,7 +70,7 @@ def test_a_folder_of_one_image_is_like_the_image(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".tif", ".zarr"])
 @pytest.mark.usefixtures("small_bands")
-def test_large_images_have_the_values_of_one_piece(tmp_path, suffix):
+def test_large_images_get_the_same_weights(tmp_path, suffix):
     labels = cells(150, 1100, 200)
     source, out = tmp_path / "labels.tif", tmp_path / f"out{suffix}"
     write_image(source, labels, pixel_size={"X": (0.5, "µm"), "Y": (0.5, "µm")})
@@ -86,7 +86,7 @@ def test_large_images_have_the_values_of_one_piece(tmp_path, suffix):
 
 
 @pytest.mark.usefixtures("small_bands")
-def test_regions_in_any_order(tmp_path):
+def test_regions_may_be_read_in_any_order(tmp_path):
     labels = np.stack([cells(70, 90, 30, seed) for seed in range(2)])
     write_image(tmp_path / "labels.tif", labels, "ZYX")
     pair = balanced_class_weights([separate_touching(labels)])
@@ -106,7 +106,7 @@ def test_regions_in_any_order(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("large", [False, True])
-def test_stack_keeps_its_axes(tmp_path, monkeypatch, large, dtype):
+def test_a_stack_keeps_its_axes(tmp_path, monkeypatch, large, dtype):
     if large:
         monkeypatch.setattr("unet2015.images.streaming.STREAMED_FROM", 0)
     labels = np.stack([cells(seed=seed) for seed in range(6)]).reshape(2, 3, 60, 80)
@@ -123,7 +123,7 @@ def test_stack_keeps_its_axes(tmp_path, monkeypatch, large, dtype):
 
 
 @pytest.mark.parametrize("given", ["01_GT", "01_GT/SEG"])
-def test_ctc_folder_shares_its_classes(tmp_path, given):
+def test_frames_of_a_ctc_folder_share_class_weights(tmp_path, given):
     folder = tmp_path / "01_GT" / "SEG"
     folder.mkdir(parents=True)
     labels = {f"man_seg{n:03d}": cells(seed=n, count=3 * n) for n in (2, 5)}
@@ -140,7 +140,7 @@ def test_ctc_folder_shares_its_classes(tmp_path, given):
         np.testing.assert_array_equal(read_image(target / f"{name}.tif"), separated)
 
 
-def test_files_of_others_are_not_replaced_under_names_that_nobody_gave(tmp_path, capsys):
+def test_foreign_files_are_not_replaced_under_derived_names(tmp_path, capsys):
     write_image(tmp_path / "labels/a.tif", cells())
     (tmp_path / "images").mkdir()
     tifffile.imwrite(tmp_path / "images/a.tif", cells())
@@ -157,7 +157,7 @@ def test_files_of_others_are_not_replaced_under_names_that_nobody_gave(tmp_path,
 
 
 @pytest.mark.usefixtures("small_bands")
-def test_connected_components_across_bands(tmp_path):
+def test_connected_components_span_bands(tmp_path):
     y, x = np.mgrid[:120, :90]
     mask = 255 * (np.hypot(y - 60, x - 45).astype(int) // 4 % 2 == 1).astype(np.uint8)
     mask[::7, :20] = 255  # a comb joins some of the rings
@@ -223,7 +223,7 @@ def test_numbers_that_connected_components_ignore_are_pointed_out(tmp_path, capl
 
 
 @pytest.mark.parametrize("picture", [True, False])
-def test_a_microscope_s_image_instead_of_labels_is_pointed_out(tmp_path, caplog, picture):
+def test_a_microscope_image_instead_of_labels_is_pointed_out(tmp_path, caplog, picture):
     labels = np.kron(np.arange(16).reshape(4, 4), np.ones((10, 10), int)).astype(np.uint8)
     noise = np.random.default_rng(0).integers(0, 9, labels.shape, dtype=np.uint8)
     write_image(tmp_path / "labels.tif", labels + noise * picture)
@@ -232,7 +232,7 @@ def test_a_microscope_s_image_instead_of_labels_is_pointed_out(tmp_path, caplog,
 
 
 @pytest.mark.parametrize(("value", "told"), [(1, False), (77, True)])
-def test_an_ignored_value_that_no_pixel_has_is_pointed_out(tmp_path, caplog, value, told):
+def test_an_absent_ignore_value_is_pointed_out(tmp_path, caplog, value, told):
     write_image(tmp_path / "labels.tif", cells())
     assert run(tmp_path / "labels.tif", "-o", tmp_path / "w.tif", "--ignore", value) == 0
     assert (f"no pixel has the value {value}" in caplog.text) == told
@@ -255,7 +255,7 @@ def test_flags_reach_the_computation(tmp_path):
     np.testing.assert_array_equal(read_image(out), border_weight_map(labels, ignore=99))
 
 
-def test_whole_numbers_in_a_float_image_and_a_zarr(tmp_path):
+def test_float_images_and_zarrs_are_accepted_as_labels(tmp_path):
     labels = cells()
     write_image(tmp_path / "float.tif", labels.astype(np.float32))
     stream_image(tmp_path / "labels.zarr", labels, "YX", labels=True)
@@ -265,7 +265,7 @@ def test_whole_numbers_in_a_float_image_and_a_zarr(tmp_path):
 
 
 @pytest.mark.parametrize("with_image", [False, True])
-def test_preview(tmp_path, monkeypatch, with_image):
+def test_the_preview_shows_the_image_if_given(tmp_path, monkeypatch, with_image):
     monkeypatch.setattr("unet2015.weightmapfiles.preview.WINDOW", 100)
     labels = cells(150, 170, 40)
     write_image(tmp_path / "labels.tif", labels)
@@ -278,7 +278,7 @@ def test_preview(tmp_path, monkeypatch, with_image):
     assert len(np.unique(picture[..., :3] @ [1, 256, 65536])) > 100
 
 
-def test_labels_may_be_the_indices_of_a_palette(tmp_path):
+def test_labels_may_be_palette_indices(tmp_path):
     write_image(tmp_path / "a.tif", cells())
     picture = pillow.fromarray(cells().astype(np.uint8)).convert("P")
     picture.putpalette(np.random.default_rng(0).integers(0, 256, 768).astype(np.uint8).tobytes())
@@ -292,7 +292,7 @@ def test_labels_may_be_the_indices_of_a_palette(tmp_path):
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_labels_may_be_a_png_of_few_bits(tmp_path, bits):
+def test_labels_may_be_a_png_with_few_bits(tmp_path, bits):
     labels = np.kron(np.arange(8).reshape(2, 4) % 2**bits, np.ones((8, 8), int)).astype(np.uint8)
     each = 8 // bits
     shifts = np.arange(each)[::-1] * bits
@@ -325,7 +325,7 @@ def test_the_frame_of_a_mask_is_not_replaced(tmp_path, capsys):
     assert frame.read_bytes() == before
 
 
-def test_labels_that_change_after_they_were_counted_are_refused(tmp_path, monkeypatch, capsys):
+def test_labels_that_change_after_counting_are_refused(tmp_path, monkeypatch, capsys):
     write_image(tmp_path / "a.tif", cells())
     weights_of = weightmap_command._class_weights
 
@@ -339,7 +339,7 @@ def test_labels_that_change_after_they_were_counted_are_refused(tmp_path, monkey
     assert not (tmp_path / "w.tif").exists()
 
 
-def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     left, now = tmp_path / ".0123abcd.partial.w.tif", tmp_path / ".4567abcd.partial.w.tif"
     left.touch()
     now.touch()
@@ -350,9 +350,7 @@ def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
 
 
 @pytest.mark.parametrize("given", [(), ("--class-weights", "1", "1")])
-def test_cells_that_weigh_more_than_the_border_between_them_are_pointed_out(
-    tmp_path, caplog, given
-):
+def test_cells_that_outweigh_their_border_are_pointed_out(tmp_path, caplog, given):
     labels = np.zeros((200, 200), np.uint8)
     labels[:10, :10], labels[:10, 10:20] = 1, 2
     write_image(tmp_path / "a.tif", labels)
@@ -417,7 +415,7 @@ def truncated(path):
         (lambda _: None, "does not exist"),
     ],
 )
-def test_unusable_labels(tmp_path, capsys, make, what):
+def test_unusable_labels_get_one_sentence(tmp_path, capsys, make, what):
     source, out = tmp_path / "labels.tif", tmp_path / "out.tif"
     make(source)
     out.write_text("precious")
@@ -447,7 +445,7 @@ def test_unusable_labels(tmp_path, capsys, make, what):
         (["--preview", "preview.png", "--image", "small.tif"], "same size"),
     ],
 )
-def test_unusable_options(tmp_path, monkeypatch, capsys, flags, what):
+def test_unusable_options_get_one_sentence(tmp_path, monkeypatch, capsys, flags, what):
     monkeypatch.chdir(tmp_path)
     write_image("labels.tif", cells())
     write_image("small.tif", cells(5, 5))
@@ -458,7 +456,7 @@ def test_unusable_options(tmp_path, monkeypatch, capsys, flags, what):
     assert not Path("out.tif").exists()
 
 
-def test_a_folder_that_is_there_gets_the_results_of_one_image(tmp_path, capsys):
+def test_an_existing_folder_receives_the_results_of_one_image(tmp_path, capsys):
     write_image(tmp_path / "a.png", cells())
     (tmp_path / "maps").mkdir()
     (tmp_path / "targets").mkdir()
@@ -471,7 +469,7 @@ def test_a_folder_that_is_there_gets_the_results_of_one_image(tmp_path, capsys):
     assert_one_sentence(capsys, "is where the labels are")
 
 
-def test_folders_of_results_are_made(tmp_path):
+def test_result_folders_are_created(tmp_path):
     write_image(tmp_path / "a.png", cells())
     names = [tmp_path / "new" / name for name in ("1/out.tif", "2/target.zarr", "3/preview.png")]
     flags = [
@@ -481,7 +479,7 @@ def test_folders_of_results_are_made(tmp_path):
     assert all(name.exists() for name in names)
 
 
-def test_unusable_folders(tmp_path, capsys):
+def test_unusable_folders_get_one_sentence(tmp_path, capsys):
     folder = tmp_path / "labels"
     folder.mkdir()
     assert run(folder, "-o", tmp_path / "out") == 2
@@ -518,7 +516,7 @@ def assert_one_sentence(capsys, *parts):
         assert str(part) in message
 
 
-def test_help_without_torch():
+def test_help_does_not_import_torch():
     program = (
         "import sys; from unet2015.cli import main\n"
         "try: main(['weightmap', '--help'])\n"

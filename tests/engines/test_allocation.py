@@ -40,7 +40,7 @@ def faults(*words, **environment):
 
 
 @needs_glibc
-def test_freed_memory_is_kept_and_not_asked_for_again():
+def test_freed_memory_is_kept_for_reuse():
     usual, is_kept, _ = faults()
     assert is_kept == "False"
     kept, is_kept, taken = faults("keep")
@@ -49,7 +49,7 @@ def test_freed_memory_is_kept_and_not_asked_for_again():
 
 
 @needs_glibc
-def test_what_the_user_has_chosen_stays():
+def test_malloc_settings_of_the_user_are_respected():
     assert faults("keep", MALLOC_ARENA_MAX="2")[1:] == ("False", "False")
 
 

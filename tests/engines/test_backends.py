@@ -35,7 +35,7 @@ def without_openvino(monkeypatch):
 
 
 @pytest.mark.usefixtures("without_openvino")
-def test_large_jobs_in_the_bfloat16_of_amx_are_compiled(monkeypatch):
+def test_large_jobs_are_compiled_in_bfloat16_with_amx(monkeypatch):
     monkeypatch.setattr(device, "can_compile", lambda _device: True)
     monkeypatch.setattr(torch.cpu, AMX, lambda: False, raising=False)
     assert choose_backend(BFLOAT16, "auto", LARGE).backend == "torch", "AVX-512 gains nothing"
@@ -64,7 +64,7 @@ def test_small_jobs_do_not_import_openvino(monkeypatch):
     assert choose_backend(CPU, "auto", 10**6).backend == "torch"
 
 
-def test_a_gpu_is_so_fast_that_compiling_pays_for_larger_jobs_only(monkeypatch):
+def test_compiling_pays_only_for_larger_jobs_on_a_gpu(monkeypatch):
     monkeypatch.setattr(device, "can_compile", lambda _device: True)
     gpu = Engine(torch.device("cuda"), torch.bfloat16)
     assert not gpu.compiling_pays(LARGE, 16)
@@ -74,7 +74,7 @@ def test_a_gpu_is_so_fast_that_compiling_pays_for_larger_jobs_only(monkeypatch):
 
 @pytest.mark.parametrize("amx", [False, True])
 @pytest.mark.parametrize("avx512", [False, True])
-def test_bfloat16_is_chosen_where_the_processor_has_it(monkeypatch, amx, avx512):
+def test_bfloat16_is_chosen_if_the_cpu_supports_it(monkeypatch, amx, avx512):
     monkeypatch.setattr(device, "_has_bfloat16", has_bfloat16)
     monkeypatch.setattr(torch.cpu, AMX, lambda: amx, raising=False)
     monkeypatch.setattr(torch.cpu, AVX512, lambda: avx512, raising=False)
@@ -83,14 +83,14 @@ def test_bfloat16_is_chosen_where_the_processor_has_it(monkeypatch, amx, avx512)
     assert choose_engine("cpu", "float32").precision == "float32"
 
 
-def test_without_a_way_to_ask_for_bfloat16_it_is_float32(monkeypatch):
+def test_float32_is_chosen_if_bfloat16_support_is_unknown(monkeypatch):
     monkeypatch.setattr(device, "_has_bfloat16", has_bfloat16)
     for name in (AMX, AVX512):
         monkeypatch.delattr(torch.cpu, name, raising=False)
     assert choose_engine("cpu").precision == "float32"
 
 
-def test_float32_on_a_gpu_is_no_tf32(monkeypatch):
+def test_float32_on_a_gpu_disables_tf32(monkeypatch):
     class Network:
         def to(self, *_, **__):
             return self
@@ -102,7 +102,7 @@ def test_float32_on_a_gpu_is_no_tf32(monkeypatch):
     assert not torch.backends.cudnn.allow_tf32
 
 
-def test_gpus_need_triton_and_cpus_a_compiler(monkeypatch):
+def test_compiling_needs_triton_on_gpus_and_a_compiler_on_cpus(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     assert not can_compile(torch.device("cuda"))
     monkeypatch.setattr("shutil.which", lambda _name: None)
@@ -121,7 +121,7 @@ def test_compiled_networks_predict_the_same(caplog):
     np.testing.assert_allclose(found, predict(image, model, tile=52, engine=CPU), atol=1e-5)
 
 
-def test_from_the_first_failure_on_the_network_itself_runs(caplog):
+def test_the_plain_network_runs_after_the_first_failure(caplog):
     calls = []
 
     def fast(image):
@@ -137,7 +137,7 @@ def test_from_the_first_failure_on_the_network_itself_runs(caplog):
     ]
 
 
-def test_of_a_compiler_s_long_complaint_the_errors_are_told(caplog):
+def test_only_the_errors_of_long_compiler_output_are_logged(caplog):
     def fast(_image):
         command = "g++ " + "-I/usr/include/torch " * 99
         raise RuntimeError(
@@ -148,7 +148,7 @@ def test_of_a_compiler_s_long_complaint_the_errors_are_told(caplog):
     assert "(C++ compile error: a.cpp:1:10: fatal error: no header 1 |):" in caplog.messages[0]
 
 
-def test_threads_that_fail_together_all_go_on(caplog):
+def test_threads_that_fail_together_all_fall_back(caplog):
     together = threading.Barrier(3)
 
     def fast(_image):
@@ -161,7 +161,7 @@ def test_threads_that_fail_together_all_go_on(caplog):
     assert len(caplog.messages) >= 1
 
 
-def test_too_little_memory_is_no_reason_to_leave_the_fast_way(caplog):
+def test_running_out_of_memory_does_not_trigger_the_fallback(caplog):
     def fast(_image):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
@@ -171,7 +171,7 @@ def test_too_little_memory_is_no_reason_to_leave_the_fast_way(caplog):
     assert not caplog.messages
 
 
-def test_what_the_network_refuses_is_not_hidden():
+def test_input_errors_are_not_hidden_by_the_fallback():
     network = UNet(base_channels=1, depth=1)
     run = WithFallback(network, network, "the fast way")
     with pytest.raises(InputError, match="valid sizes"):

@@ -48,7 +48,7 @@ def image():
 
 
 @needs_openvino
-def test_openvino_predicts_what_pytorch_predicts(model, image):
+def test_openvino_matches_pytorch(model, image):
     expected = predict(image, model, engine=CPU)
     found = predict(image, model, tile=108, engine=CPU._replace(backend="openvino"))
     assert found.std() > 0.01
@@ -56,7 +56,7 @@ def test_openvino_predicts_what_pytorch_predicts(model, image):
 
 
 @needs_openvino
-def test_a_network_is_compiled_once_for_all_tiles_of_a_shape(model, image, monkeypatch):
+def test_a_network_is_compiled_once_per_tile_shape(model, image, monkeypatch):
     shapes = []
     compile_ = openvino_engine.OpenVinoNetwork._compile
     monkeypatch.setattr(
@@ -70,7 +70,7 @@ def test_a_network_is_compiled_once_for_all_tiles_of_a_shape(model, image, monke
 
 
 @needs_openvino
-def test_it_is_chosen_for_large_jobs_on_a_cpu_only(monkeypatch):
+def test_openvino_is_chosen_only_for_large_jobs_on_a_cpu(monkeypatch):
     large = int(OPENVINO_PAYS)
     assert choose_backend(CPU, "auto", large - 1).backend == "torch"
     assert choose_backend(CPU, "auto", large).backend == "openvino"
@@ -85,7 +85,7 @@ def test_it_is_chosen_for_large_jobs_on_a_cpu_only(monkeypatch):
     assert choose_backend(Engine(torch.device("cuda")), "auto", 10**12).backend != "openvino"
 
 
-def test_without_it_pytorch_predicts_and_asking_for_it_is_refused(monkeypatch):
+def test_without_openvino_pytorch_is_chosen_and_openvino_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert choose_backend(CPU, "auto", 10**12).backend == "torch"
     with pytest.raises(InputError, match="install it"):
@@ -93,7 +93,7 @@ def test_without_it_pytorch_predicts_and_asking_for_it_is_refused(monkeypatch):
 
 
 @needs_openvino
-def test_what_fails_in_it_is_told_and_pytorch_goes_on(model, image, monkeypatch, caplog):
+def test_a_failure_is_logged_and_pytorch_takes_over(model, image, monkeypatch, caplog):
     def fail(_self, _image):
         raise RuntimeError("no such instruction\nand much more")
 
@@ -107,7 +107,7 @@ def test_what_fails_in_it_is_told_and_pytorch_goes_on(model, image, monkeypatch,
 
 
 @needs_openvino
-def test_bfloat16_is_left_to_it(model, image):
+def test_bfloat16_is_as_accurate_as_in_pytorch(model, image):
     engine = Engine(torch.device("cpu"), torch.bfloat16, "openvino")
     found = predict(image, model, tile=108, engine=engine)
     exact, rounded = (
@@ -118,7 +118,7 @@ def test_bfloat16_is_left_to_it(model, image):
 
 
 @needs_openvino
-def test_threads_do_not_get_each_other_s_tiles(model):
+def test_threads_do_not_mix_up_their_tiles(model):
     run = openvino_engine.OpenVinoNetwork(model.network, torch.float32)
     images = torch.rand(2, 1, 1, 204, 204)
     expected = [run(image) for image in images]
@@ -128,7 +128,7 @@ def test_threads_do_not_get_each_other_s_tiles(model):
 
 
 @needs_openvino
-def test_new_weights_are_seen(model, image):
+def test_new_weights_take_effect(model, image):
     through = CPU._replace(backend="openvino")
     predict(image, model, engine=through)
     torch.manual_seed(1)
@@ -138,14 +138,14 @@ def test_new_weights_are_seen(model, image):
 
 
 @needs_openvino
-def test_only_some_shapes_stay_compiled(model):
+def test_only_the_most_recently_used_shapes_stay_compiled(model):
     run = openvino_engine.OpenVinoNetwork(model.network, torch.float32)
     for size in (44, 48, 52, 56, 44, 60):
         run(torch.rand(1, 1, size, size))
     assert list(run._compiled) == [(1, 1, size, size) for size in (52, 56, 44, 60)]
 
 
-def test_a_broken_installation_is_told_and_left(monkeypatch, caplog):
+def test_a_broken_installation_is_warned_about_and_not_used(monkeypatch, caplog):
     def broken(_name):
         raise OSError("libopenvino.so: cannot open shared object file")
 
@@ -157,7 +157,7 @@ def test_a_broken_installation_is_told_and_left(monkeypatch, caplog):
 
 
 @needs_openvino
-def test_the_command_line_takes_it(model, image, tmp_path):
+def test_the_command_line_accepts_openvino(model, image, tmp_path):
     write_image(tmp_path / "a.tif", image)
     save_model(tmp_path / "m", model)
     for backend in ("torch", "openvino"):
@@ -176,7 +176,7 @@ def test_the_command_line_takes_it(model, image, tmp_path):
         (UNet(base_channels=2, depth=1), (1, 1, 24, 18)),
     ],
 )
-def test_a_network_traced_on_a_small_tile_takes_larger_ones(network, shape):
+def test_a_network_traced_on_a_small_tile_accepts_larger_ones(network, shape):
     network.eval()
     images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -185,7 +185,7 @@ def test_a_network_traced_on_a_small_tile_takes_larger_ones(network, shape):
 
 
 @needs_openvino
-def test_networks_of_others_are_taken_as_they_are(image):
+def test_networks_other_than_unet_are_accepted(image):
     network = torch.nn.Conv2d(1, 2, 5)
     through, plain = (
         list(predict_tiles(image / np.float32(255), network, border=2, tile=68, engine=engine))
@@ -197,7 +197,7 @@ def test_networks_of_others_are_taken_as_they_are(image):
 
 
 @needs_openvino
-def test_intel_is_not_told(tmp_path):
+def test_telemetry_is_disabled(tmp_path):
     program = "from unet2015.engines.openvino_engine import is_installed; assert is_installed()"
     homes = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     subprocess.run([sys.executable, "-c", program], env=os.environ | homes, check=True)
@@ -205,7 +205,7 @@ def test_intel_is_not_told(tmp_path):
 
 
 @needs_openvino
-def test_networks_of_all_threads_have_one_core(monkeypatch):
+def test_networks_of_all_threads_share_one_core(monkeypatch):
     made = []
 
     def core():
@@ -225,7 +225,7 @@ def test_networks_of_all_threads_have_one_core(monkeypatch):
 
 @needs_openvino
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted on Linux")
-def test_the_threads_of_openvino_outlive_a_network():
+def test_openvino_threads_outlive_a_network():
     """Ending them with each network crashed processes on busy machines, about once in 100."""
     program = """
 import os, torch

@@ -77,7 +77,7 @@ def test_workers_give_the_same_file_even_if_one_is_killed(files):
         assert sum(done) == 2 * 300 * 320
 
 
-def test_dask_s_own_messages_do_not_show(files):
+def test_dask_messages_are_hidden(files):
     words = ["image.tif", "-m", "model.safetensors", "-o", "out.tif", "--workers", "1"]
     command = [sys.executable, "-m", "unet2015", "--quiet", "predict", *words]
     done = subprocess.run(command, cwd=files, capture_output=True, text=True, check=True)
@@ -116,30 +116,30 @@ def recipe_for(files, grid, pixels=Path("nowhere")):
     )
 
 
-def test_a_worker_refuses_another_model(files):
+def test_a_worker_refuses_a_different_model(files):
     with pytest.raises(InputError, match="not the same file"):
         compute_batch(recipe_for(files, GRID)._replace(digest="of another model"), {}, [])
 
 
-def test_a_worker_without_a_gpu_says_so(files):
+def test_a_worker_without_a_gpu_reports_it(files):
     recipe = recipe_for(files, GRID)._replace(engine=Engine(torch.device("cuda")))
     with pytest.raises(InputError, match="a worker has no GPU"):
         compute_batch(recipe, {}, [])
 
 
-def test_a_worker_refuses_an_image_that_is_not_the_one_meant(files):
+def test_a_worker_refuses_a_different_image(files):
     with pytest.raises(UnreachableError, match="not the same on all machines"):
         compute_batch(recipe_for(files, GRID)._replace(state="of another image"), {}, [])
 
 
-def test_a_worker_whose_image_has_gone_says_so(files):
+def test_a_worker_reports_a_missing_image(files):
     recipe = recipe_for(files, GRID)
     recipe.image.unlink()
     with pytest.raises(UnreachableError, match="no longer exists"):
         compute_batch(recipe, {}, [])
 
 
-def test_workers_are_told_which_image_is_meant(files):
+def test_workers_receive_the_fingerprint_of_the_image(files):
     state, submitted = fingerprint(files / "image.tif"), []
     with Cluster(files / "model.safetensors", workers=1) as cluster:
         submit = cluster._client.submit
@@ -155,7 +155,7 @@ def test_workers_are_told_which_image_is_meant(files):
     assert {recipe.state for recipe in submitted} == {state}
 
 
-def test_a_worker_that_outlives_a_command_sees_the_image_of_the_next(files):
+def test_a_long_lived_worker_reads_the_current_image(files):
     statistics = {"statistics ": [44 * 44, [100.0], [50.0], [0.0], [255.0]]}
 
     def predict(value):
@@ -169,7 +169,7 @@ def test_a_worker_that_outlives_a_command_sees_the_image_of_the_next(files):
     assert not np.array_equal(predict(0), predict(200))
 
 
-def test_workers_that_come_after_the_start_get_work_too(monkeypatch):
+def test_workers_that_join_late_get_work(monkeypatch):
     monkeypatch.setattr("unet2015.fileprediction.cluster.digest", lambda _model: "")
     monkeypatch.setattr("unet2015.fileprediction.cluster.plane_statistics", lambda *_: None)
     in_flight, most = deque(), []
@@ -208,7 +208,7 @@ def test_workers_that_come_after_the_start_get_work_too(monkeypatch):
         (InputError("of a worker"), [{}], "connecting", "of a worker"),
     ],
 )
-def test_a_scheduler_that_goes_is_told(monkeypatch, result, threads, status, told):
+def test_a_lost_scheduler_is_reported(monkeypatch, result, threads, status, told):
     monkeypatch.setattr("unet2015.fileprediction.cluster.digest", lambda _model: "")
     future = Mock(**{"result.side_effect": result})
     cluster = Cluster.__new__(Cluster)
@@ -226,7 +226,7 @@ def test_a_scheduler_that_goes_is_told(monkeypatch, result, threads, status, tol
         cluster.compute(Mock(), "", [work], Mock(), ledger, lambda _: None)
 
 
-def test_a_scheduler_that_does_not_answer_is_told(files, capsys, monkeypatch):
+def test_an_unreachable_scheduler_is_reported(files, capsys, monkeypatch):
     monkeypatch.setattr("unet2015.fileprediction.cluster.PATIENCE", "1s")
     words = ["predict", files / "image.tif", "-m", files / "model.safetensors"]
     words += ["-o", files / "out.tif", "--scheduler", "tcp://127.0.0.1:1"]
@@ -236,7 +236,7 @@ def test_a_scheduler_that_does_not_answer_is_told(files, capsys, monkeypatch):
     assert "--workers" in capsys.readouterr().err
 
 
-def test_what_workers_have_begun_is_written_before_the_folder_is_another_s(files):
+def test_work_in_progress_is_written_before_the_folder_is_released(files):
     def interrupt(_pixels):
         raise KeyboardInterrupt
 
@@ -257,7 +257,7 @@ def test_what_workers_have_begun_is_written_before_the_folder_is_another_s(files
         assert sorted(scratch.rglob("*")) == written
 
 
-def test_a_worker_that_does_not_answer_is_not_waited_for_without_end(monkeypatch, caplog):
+def test_an_unresponsive_worker_is_not_waited_for_forever(monkeypatch, caplog):
     monkeypatch.setattr("unet2015.fileprediction.cluster.digest", lambda _model: "")
     monkeypatch.setattr("unet2015.fileprediction.cluster.plane_statistics", lambda *_: None)
     monkeypatch.setattr("unet2015.fileprediction.cluster.PARTING", 0.1)

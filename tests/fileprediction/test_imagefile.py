@@ -79,7 +79,7 @@ def hidden(folder):
 @pytest.mark.parametrize("suffix", ["tif", "zarr"])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
 @pytest.mark.usefixtures("large")
-def test_tiles_of_a_file_give_the_whole_image_result(model, image, dtype, suffix):
+def test_tiled_file_prediction_equals_whole_image_prediction(model, image, dtype, suffix):
     out = image.with_name(f"out.{suffix}")
     assert cli("predict", image, "-m", model, "-o", out, "--tile", 84, "--dtype", dtype) == 0
     expected = predict(read_image(image), load_model(model))[1]
@@ -106,7 +106,7 @@ def test_tiles_of_a_file_give_the_whole_image_result(model, image, dtype, suffix
     ],
 )
 @pytest.mark.usefixtures("large")
-def test_cells_across_tiles_are_those_of_the_whole_image(model, image, extra, made):
+def test_cells_across_tiles_match_those_of_the_whole_image(model, image, extra, made):
     out = image.with_name("cells.tif")
     assert cli("predict", image, "-m", model, "-o", out, "--tile", 84, "--labels", *extra) == 0
     mask = foreground(predict(read_image(image), load_model(model)))
@@ -115,7 +115,7 @@ def test_cells_across_tiles_are_those_of_the_whole_image(model, image, extra, ma
     assert np.array_equal(read_image(out), expected)
 
 
-def test_a_class_map(model, image):
+def test_a_class_map_is_written(model, image):
     out = image.with_name("classes.tif")
     assert cli("predict", image, "-m", model, "-o", out, "--classes") == 0
     found = read_image(out)
@@ -139,7 +139,7 @@ def test_each_plane_has_its_own_statistics_and_numbers(model, tmp_path, request,
 
 
 @pytest.mark.usefixtures("large")
-def test_one_of_several_channels(model, tmp_path):
+def test_one_of_several_channels_can_be_selected(model, tmp_path):
     pixels = np.stack([blobs((60, 70), seed) for seed in range(3)])
     write_image(tmp_path / "rgb.ome.tif", pixels, "CYX", channel_names=("r", "g", "b"))
     words = ("predict", tmp_path / "rgb.ome.tif", "-m", model, "-o", tmp_path / "out.tif")
@@ -157,7 +157,7 @@ sys.exit(unet2015.cli.main(sys.argv[1:]))
 
 
 @pytest.mark.usefixtures("large")
-def test_a_run_that_is_killed_again_and_again_gives_the_same_file(model, tmp_path, caplog):
+def test_a_repeatedly_killed_run_gives_the_same_file(model, tmp_path, caplog):
     image, out = tmp_path / "big.tif", tmp_path / "out.tif"
     write_image(image, blobs((450, 450)))
     words = ["predict", image, "-m", model, "--labels", "--tile", 84, "--device", "cpu"]
@@ -189,7 +189,7 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_file(model, tmp_pat
 
 @pytest.mark.parametrize("name", ["out.tif", "out.zarr"])
 @pytest.mark.usefixtures("large")
-def test_a_result_is_on_the_disk_before_the_work_is_thrown_away(model, image, monkeypatch, name):
+def test_a_result_is_synced_before_the_scratch_folder_is_removed(model, image, monkeypatch, name):
     synced, before = [], []
     fsync, remove = os.fsync, Scratch.remove
     monkeypatch.setattr(os, "fsync", lambda n: (synced.append(os.fstat(n).st_ino), fsync(n)))
@@ -201,7 +201,7 @@ def test_a_result_is_on_the_disk_before_the_work_is_thrown_away(model, image, mo
 
 @pytest.mark.parametrize("where", ["pixels", "ledger", "result"])
 @pytest.mark.usefixtures("large")
-def test_a_full_disk_is_told_in_one_sentence_and_the_run_goes_on(
+def test_a_full_disk_gets_one_sentence_and_the_run_resumes(
     model, image, capsys, monkeypatch, where
 ):
     out = image.with_name("out.tif")
@@ -257,7 +257,7 @@ def interrupted(request, model, image, monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["input", "model", "tile", "output"])
-def test_what_changed_since_is_told(interrupted, model, image, capsys, what):
+def test_the_refusal_to_resume_names_what_changed(interrupted, model, image, capsys, what):
     words, message = list(interrupted), f"another {what}"
     if what == "input":
         message = "image.tif is not the image whose unfinished"
@@ -275,9 +275,7 @@ def test_what_changed_since_is_told(interrupted, model, image, capsys, what):
 
 
 @pytest.mark.usefixtures("large")
-def test_another_image_with_its_channels_in_another_order_is_told_as_another(
-    model, image, tmp_path, monkeypatch
-):
+def test_an_image_with_reordered_channels_is_not_resumed(model, image, tmp_path, monkeypatch):
     pixels = np.stack([blobs((301, 217), seed) for seed in (1, 2)])
     write_image(image, pixels, "CYX", channel_names=("DAPI", "GFP"))
     how = load_model(model), CPU, Result(), ("DAPI",), 84
@@ -290,7 +288,7 @@ def test_another_image_with_its_channels_in_another_order_is_told_as_another(
         predict_file(image, tmp_path / "out.tif", *how)
 
 
-def test_the_work_on_an_image_that_was_out_of_reach_is_gone_on_with(
+def test_work_on_a_temporarily_unreachable_image_resumes(
     interrupted, image, capsys, caplog, monkeypatch
 ):
     def withheld(*_):
@@ -308,7 +306,7 @@ def test_the_work_on_an_image_that_was_out_of_reach_is_gone_on_with(
 
 
 @pytest.mark.usefixtures("large")
-def test_an_image_that_goes_when_all_tiles_are_done_leaves_them(model, image, monkeypatch):
+def test_finished_tiles_survive_the_loss_of_the_image(model, image, monkeypatch):
     away, out = image.with_name("away.tif"), image.with_name("out.tif")
 
     def go(_):
@@ -325,7 +323,7 @@ def test_an_image_that_goes_when_all_tiles_are_done_leaves_them(model, image, mo
 
 
 @pytest.mark.usefixtures("large")
-def test_a_prediction_goes_on_with_the_backend_that_it_was_begun_with(model, image, monkeypatch):
+def test_a_prediction_resumes_with_its_original_backend(model, image, monkeypatch):
     words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"), "--tile", 84)
     with monkeypatch.context() as patched:
         patched.setattr(PIXELS, failing(5, "pixels"))
@@ -339,7 +337,7 @@ def test_a_prediction_goes_on_with_the_backend_that_it_was_begun_with(model, ima
 
 
 @pytest.mark.usefixtures("large")
-def test_settings_of_the_cells_may_change(model, image):
+def test_cell_settings_may_change_between_runs(model, image):
     words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"), "--labels")
     assert cli(*words, "--keep-scratch") == 0
     assert cli(*words, "--min-size", 50) == 0
@@ -348,7 +346,7 @@ def test_settings_of_the_cells_may_change(model, image):
 
 
 @pytest.mark.usefixtures("large")
-def test_free_memory_may_change(model, image, monkeypatch, capsys):
+def test_free_memory_may_change_between_runs(model, image, monkeypatch, capsys):
     words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"))
     with monkeypatch.context() as patched:
         patched.setattr("unet2015.tilesize._free_memory", lambda _: 2**22)
@@ -360,14 +358,14 @@ def test_free_memory_may_change(model, image, monkeypatch, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_scratch_folder_that_was_left_goes_with_the_next_prediction(model, image):
+def test_a_kept_scratch_folder_is_removed_by_the_next_run(model, image):
     words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"))
     assert cli(*words, "--keep-scratch") == 0
     assert cli(*words) == 0
     assert not hidden(image.parent)
 
 
-def test_a_kept_scratch_folder_is_in_nobodys_way(model, image, caplog):
+def test_a_kept_scratch_folder_does_not_block_another_model(model, image, caplog):
     words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"))
     assert cli(*words, "--keep-scratch") == 0
     save_model(model, Model(UNet(base_channels=2, depth=1), "standard"))
@@ -377,7 +375,7 @@ def test_a_kept_scratch_folder_is_in_nobodys_way(model, image, caplog):
     assert np.allclose(read_image(image.with_name("out.tif")), expected, atol=1e-5)
 
 
-def test_the_scratch_zarr_is_left_on_demand(model, image):
+def test_the_scratch_zarr_is_kept_on_request(model, image):
     out = image.with_name("out.tif")
     assert cli("predict", image, "-m", model, "-o", out, "--keep-scratch", "--tile", 84) == 0
     (pixels,) = image.with_name(".out.tif.unet2015").glob("pixels-*.zarr")
@@ -385,7 +383,7 @@ def test_the_scratch_zarr_is_left_on_demand(model, image):
     assert np.array_equal(kept[:], read_image(out))
 
 
-def test_a_file_that_changes_while_it_is_read_is_noticed(model, image):
+def test_a_file_that_changes_while_being_read_is_detected(model, image):
     def change(_):
         os.utime(image, (1, 1))
 
@@ -396,7 +394,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(model, image):
 
 
 @pytest.mark.usefixtures("large")
-def test_a_tile_that_cannot_be_read_is_told_and_the_mended_one_is(model, tmp_path, capsys):
+def test_an_unreadable_tile_is_reported_and_the_repaired_file_accepted(model, tmp_path, capsys):
     image, out = tmp_path / "image.tif", tmp_path / "out.tif"
     pixels = np.random.default_rng(0).integers(0, 250, (256, 256), dtype=np.uint8)
     tifffile.imwrite(image, pixels, tile=(64, 64), compression="zlib")
@@ -415,7 +413,7 @@ def test_a_tile_that_cannot_be_read_is_told_and_the_mended_one_is(model, tmp_pat
     assert cli("predict", image, "-m", model, "-o", out, "--tile", 84) == 0
 
 
-def test_a_folder_goes_on_with_the_image_where_it_stopped(model, tmp_path, monkeypatch, capsys):
+def test_a_folder_resumes_at_the_interrupted_image(model, tmp_path, monkeypatch, capsys):
     folder, out = tmp_path / "images", tmp_path / "out"
     folder.mkdir()
     for number in range(4):
@@ -444,7 +442,7 @@ def test_a_folder_goes_on_with_the_image_where_it_stopped(model, tmp_path, monke
 
 
 @pytest.mark.usefixtures("large")
-def test_mistakes_are_told_before_anything_is_computed(model, image, capsys):
+def test_bad_input_is_reported_before_any_computation(model, image, capsys):
     write_image(image.with_name("nan.tif"), np.full((64, 64), np.nan, np.float32))
     bad = np.zeros((3, 64, 64), np.float32)
     bad[2, 5, 5] = np.nan
@@ -470,7 +468,7 @@ def test_mistakes_are_told_before_anything_is_computed(model, image, capsys):
     output=st.tuples(st.integers(8, 50), st.integers(8, 50)),
     step=st.sampled_from([1, 2, 4, 8]),
 )
-def test_no_two_tiles_write_to_one_chunk(shape, output, step):
+def test_no_two_tiles_write_to_the_same_chunk(shape, output, step):
     grid = TileGrid(shape, output, border=4, step=step)
     height, width = grid.stride
     owners = {}

@@ -61,7 +61,7 @@ def zeroed(path):
     path.write_bytes(damaged)
 
 
-def lacking_a_file(path):
+def with_missing_file(path):
     """Write an OME-TIFF whose second page is in a missing file."""
     pixels = np.zeros((2, 25, 25), np.uint8)
     tifffile.imwrite(path, pixels, ome=True, metadata={"axes": "ZYX"})
@@ -93,7 +93,7 @@ DAMAGES = {
     "text": lambda path: path.write_text("no image"),
     "half": lambda path: path.write_bytes(path.read_bytes()[:100]),
     "link": lambda path: (path.unlink(), path.symlink_to("nowhere.tif")),
-    "lacking": lacking_a_file,
+    "missing file": with_missing_file,
     "complex": lambda path: tifffile.imwrite(path, CELL.astype(np.complex64)),
     "RGB": lambda path: write_image(path, np.stack([CELL] * 3), "CYX"),
     "positions": lambda path: tifffile.imwrite(
@@ -104,7 +104,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_an_image_that_cannot_be_read_does_not_stop_the_others(
+def test_an_unreadable_image_does_not_stop_the_others(
     model, images, tmp_path, capsys, caplog, damage
 ):
     out, bad = tmp_path / "out", images / "b.tif"
@@ -121,16 +121,14 @@ def test_an_image_that_cannot_be_read_does_not_stop_the_others(
     assert (out / "c.tif").stat().st_mtime_ns == before
 
 
-def test_the_folder_that_one_is_in_has_a_name(model, tmp_path, monkeypatch):
+def test_the_current_folder_gives_the_result_its_name(model, tmp_path, monkeypatch):
     zarr.save_array(tmp_path / "cells.zarr", CELL)
     monkeypatch.chdir(tmp_path / "cells.zarr")
     assert main(["predict", ".", "-m", str(model), "-o", str(tmp_path / "out")]) == 0
     assert "cells.tif" in names(tmp_path / "out")
 
 
-def test_an_image_that_asks_for_too_much_memory_does_not_stop_the_others(
-    model, images, tmp_path, capsys, caplog
-):
+def test_an_oversized_image_does_not_stop_the_others(model, images, tmp_path, capsys, caplog):
     giant(images / "b.tif", "ImageWidth", 0x7FFFFFF0)
     words = ("predict", images, "-m", model, "-o", tmp_path / "out")
     assert "1 of 3 images" in refused(capsys, *words)
@@ -138,7 +136,7 @@ def test_an_image_that_asks_for_too_much_memory_does_not_stop_the_others(
     assert {"a.tif", "c.tif"} < set(names(tmp_path / "out"))
 
 
-def test_what_is_out_of_the_model_s_range_does_not_stop_the_others(images, tmp_path, capsys):
+def test_an_out_of_range_image_does_not_stop_the_others(images, tmp_path, capsys):
     model = saved_model(tmp_path / "range.safetensors", "range")
     write_image(images / "b.tif", np.float32(CELL) * 7)
     words = ("predict", images, "-m", model, "-o", tmp_path / "out")
@@ -146,7 +144,7 @@ def test_what_is_out_of_the_model_s_range_does_not_stop_the_others(images, tmp_p
     assert names(tmp_path / "out") == [".unet2015", "a.tif", "c.tif"]
 
 
-def test_an_image_that_goes_does_not_stop_the_others(
+def test_a_vanished_image_does_not_stop_the_others(
     model, images, tmp_path, capsys, caplog, monkeypatch
 ):
     def going(source, *arguments, **options):
@@ -160,7 +158,7 @@ def test_an_image_that_goes_does_not_stop_the_others(
     assert names(tmp_path / "out") == [".unet2015", "a.tif", "c.tif"]
 
 
-def test_an_image_that_the_system_withholds_does_not_stop_the_others(
+def test_an_image_without_read_permission_does_not_stop_the_others(
     model, images, tmp_path, capsys, caplog, monkeypatch
 ):
     def withheld(path):
@@ -174,7 +172,7 @@ def test_an_image_that_the_system_withholds_does_not_stop_the_others(
     assert "b.tif cannot be read (Permission denied): make it readable, or" in caplog.text
 
 
-def test_nothing_is_made_where_no_image_can_be_read(model, images, tmp_path, capsys):
+def test_nothing_is_created_if_no_image_is_readable(model, images, tmp_path, capsys):
     for image in images.iterdir():
         image.write_bytes(b"")
     words = ("predict", images, "-m", model, "-o", tmp_path / "out")
@@ -182,19 +180,19 @@ def test_nothing_is_made_where_no_image_can_be_read(model, images, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
-def test_a_single_image_is_refused_for_what_it_is(model, images, tmp_path, capsys):
+def test_a_single_bad_image_is_refused_with_the_reason(model, images, tmp_path, capsys):
     DAMAGES["NaN"](images / "b.tif")
     words = ("predict", images / "b.tif", "-m", model, "-o", tmp_path / "b.tif")
     assert "b.tif has pixels that are NaN" in refused(capsys, *words)
 
 
-def test_single_images_do_not_wait_for_the_folder_of_their_results(model, images, tmp_path):
+def test_single_images_ignore_the_lock_of_the_output_folder(model, images, tmp_path):
     with Scratch(tmp_path / "out/.unet2015", {"model": "another"}):
         for name in ("a.tif", "b.tif"):
             assert cli("predict", images / name, "-m", model, "-o", tmp_path / "out") == 0
 
 
-def test_failures_are_told_at_once(model, images, tmp_path, caplog, monkeypatch):
+def test_failures_are_logged_at_once(model, images, tmp_path, caplog, monkeypatch):
     def interrupted(source, *arguments, **options):
         if source.name == "c.tif":
             raise KeyboardInterrupt
@@ -206,7 +204,7 @@ def test_failures_are_told_at_once(model, images, tmp_path, caplog, monkeypatch)
     assert "b.tif has pixels that are NaN" in caplog.text
 
 
-def test_an_earlier_result_of_an_image_that_fails_is_told(model, images, tmp_path, capsys, caplog):
+def test_an_earlier_result_of_a_failed_image_is_reported(model, images, tmp_path, capsys, caplog):
     words = ("predict", images, "-m", model, "-o", tmp_path / "out")
     assert cli(*words) == 0
     DAMAGES["NaN"](images / "b.tif")
@@ -214,7 +212,7 @@ def test_an_earlier_result_of_an_image_that_fails_is_told(model, images, tmp_pat
     assert f"{tmp_path / 'out' / 'b.tif'} is left unchanged." in caplog.text
 
 
-def test_a_result_that_was_replaced_meanwhile_is_made_again(model, images, tmp_path):
+def test_a_result_replaced_in_the_meantime_is_recomputed(model, images, tmp_path):
     out = tmp_path / "out"
     words = ("predict", images, "-m", model, "-o", out)
     DAMAGES["NaN"](images / "b.tif")
@@ -228,7 +226,7 @@ def test_a_result_that_was_replaced_meanwhile_is_made_again(model, images, tmp_p
     np.testing.assert_array_equal(read_image(out / "a.tif"), expected)
 
 
-def test_an_image_that_is_taken_away_leaves_the_folder_free(model, images, tmp_path):
+def test_removing_a_failed_image_frees_the_output_folder(model, images, tmp_path):
     DAMAGES["NaN"](images / "b.tif")
     assert cli("predict", images, "-m", model, "-o", tmp_path / "out") == 2
     (images / "b.tif").unlink()
@@ -247,18 +245,18 @@ def tracked(model, tmp_path):
     return tmp_path / "01_RES"
 
 
-def test_tracks_go_with_the_masks_that_they_were_about(model, tracked, tmp_path):
+def test_replacing_the_masks_removes_their_track_file(model, tracked, tmp_path):
     assert cli("predict", tmp_path / "01", "-m", model, "-o", tracked) == 0
     assert names(tracked) == ["mask000.tif", "mask001.tif", "mask002.tif"]
 
 
-def test_tracks_go_with_a_single_mask_that_is_named(model, tracked, tmp_path):
+def test_replacing_a_single_mask_removes_the_track_file(model, tracked, tmp_path):
     frame, mask = tmp_path / "01/t001.tif", tracked / "mask001.tif"
     assert cli("predict", frame, "-m", model, "-o", mask, "--labels") == 0
     assert not (tracked / "res_track.txt").exists()
 
 
-def test_tracks_stay_where_no_mask_is_replaced(model, tracked, tmp_path):
+def test_the_track_file_stays_if_no_mask_is_replaced(model, tracked, tmp_path):
     for frame in (tmp_path / "01").iterdir():
         DAMAGES["NaN"](frame)
     assert cli("predict", tmp_path / "01", "-m", model, "-o", tracked) == 2
@@ -270,14 +268,14 @@ def test_tracks_stay_where_no_mask_is_replaced(model, tracked, tmp_path):
     assert (tracked / "res_track.txt").exists()
 
 
-def test_tracks_stay_beside_the_mask_of_a_frame_that_had_none(model, tracked, tmp_path):
+def test_the_track_file_stays_if_a_missing_mask_is_added(model, tracked, tmp_path):
     (tracked / "mask001.tif").unlink()
     words = ("predict", tmp_path / "01/t001.tif", "-m", model, "--labels")
     assert cli(*words, "-o", tracked / "mask001.tif") == 0
     assert (tracked / "res_track.txt").exists()
 
 
-def test_masks_of_other_frames_are_told(model, tracked, tmp_path, caplog):
+def test_masks_of_other_frames_are_reported(model, tracked, tmp_path, caplog):
     (tmp_path / "01/t002.tif").unlink()
     write_image(tracked / "mask_of_dust.tif", CELL)
     write_image(tracked / "mask007.png", CELL)
@@ -285,7 +283,7 @@ def test_masks_of_other_frames_are_told(model, tracked, tmp_path, caplog):
     assert "holds masks of other frames, too: mask002.tif, mask007.png." in caplog.text
 
 
-def test_masks_of_frames_that_fail_are_not_of_other_frames(model, tracked, tmp_path, caplog):
+def test_masks_of_failed_frames_are_not_reported_as_other_frames(model, tracked, tmp_path, caplog):
     DAMAGES["empty"](tmp_path / "01/t001.tif")
     assert cli("predict", tmp_path / "01", "-m", model, "-o", tracked) == 2
     assert "other frames" not in caplog.text

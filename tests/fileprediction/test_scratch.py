@@ -14,7 +14,7 @@ from unet2015.fileprediction.scratch import Ledger, Scratch, begun_purpose
 PURPOSE = {"input": "a" * 64, "tile": 60, "channels": (0,)}
 
 
-def test_entries_survive_and_numbers_come_back_to_the_last_bit(tmp_path):
+def test_ledger_entries_are_restored_exactly(tmp_path):
     ledger = Ledger(tmp_path / "ledger")
     ledger["a"] = [0.1 + 0.2, 1e-300]
     ledger["b"] = None
@@ -37,7 +37,7 @@ def test_a_torn_line_is_dropped_and_never_mixed_with_the_next(tmp_path, torn):
     assert dict(Ledger(tmp_path / "ledger")) == {"a": 1, "b": 2}
 
 
-def test_pixels_are_on_the_disk_before_they_count(tmp_path, monkeypatch):
+def test_pixels_are_synced_to_the_disk(tmp_path, monkeypatch):
     synced = []
     real = os.fsync
     monkeypatch.setattr(
@@ -60,7 +60,7 @@ def test_pixels_are_on_the_disk_before_they_count(tmp_path, monkeypatch):
         assert pixels[0:2, 0:50, 0:40].sum() == 18 * 16
 
 
-def test_who_writes_into_work_that_was_thrown_away_spoils_no_other(tmp_path):
+def test_late_writes_to_discarded_work_do_not_affect_new_work(tmp_path):
     shape, dtype, chunk = (9, 9), np.dtype(np.uint8), (9, 9)
     with Scratch(tmp_path / "s", PURPOSE) as scratch:
         late = scratch.pixels(shape, dtype, chunk)
@@ -74,7 +74,7 @@ def test_who_writes_into_work_that_was_thrown_away_spoils_no_other(tmp_path):
     assert not (tmp_path / "s").exists()
 
 
-def test_work_is_found_again_or_refused_or_thrown_away(tmp_path):
+def test_work_is_resumed_refused_or_discarded(tmp_path):
     folder = tmp_path / "s"
     with Scratch(folder, PURPOSE) as scratch:
         scratch.pixels((9, 9), np.dtype(np.float32), (4, 4))[slice(0, 4), slice(0, 4)] = np.ones(
@@ -95,7 +95,7 @@ def test_work_is_found_again_or_refused_or_thrown_away(tmp_path):
     assert not folder.exists()
 
 
-def test_a_folder_that_was_never_finished_is_begun_again(tmp_path):
+def test_a_folder_without_a_purpose_is_restarted(tmp_path):
     folder = tmp_path / "s"
     folder.mkdir()
     (folder / "ledger.jsonl").write_text(json.dumps(["done", None]) + "\n")
@@ -103,7 +103,7 @@ def test_a_folder_that_was_never_finished_is_begun_again(tmp_path):
         assert not scratch.ledger
 
 
-def test_two_processes_do_not_share_it(tmp_path):
+def test_two_processes_do_not_share_a_folder(tmp_path):
     with (
         Scratch(tmp_path / "s", PURPOSE),
         pytest.raises(InputError, match="another process"),
@@ -112,7 +112,7 @@ def test_two_processes_do_not_share_it(tmp_path):
         pass
 
 
-def test_who_waited_for_the_lock_of_work_that_is_removed_gets_another(tmp_path, monkeypatch):
+def test_waiting_for_the_lock_of_removed_work_gives_a_new_lock(tmp_path, monkeypatch):
     first, second = (Scratch(tmp_path / "s", PURPOSE) for _ in range(2))
     real = open
 
@@ -136,7 +136,7 @@ def test_who_waited_for_the_lock_of_work_that_is_removed_gets_another(tmp_path, 
                 pass
 
 
-def test_a_folder_that_goes_while_its_lock_is_taken_is_made_again(tmp_path, monkeypatch):
+def test_a_folder_that_vanishes_during_locking_is_recreated(tmp_path, monkeypatch):
     real = open
 
     def meanwhile(path, *arguments):
@@ -150,13 +150,13 @@ def test_a_folder_that_goes_while_its_lock_is_taken_is_made_again(tmp_path, monk
     assert (tmp_path / "s" / "ledger.jsonl").exists()
 
 
-def test_a_lock_is_not_tried_for_without_end(tmp_path):
+def test_locking_is_not_retried_forever(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileExistsError):
         atomic.lock(tmp_path / "link" / "lock")
 
 
-def test_nobody_enters_while_work_is_removed(tmp_path, monkeypatch):
+def test_no_other_process_enters_during_removal(tmp_path, monkeypatch):
     real, refused = shutil.rmtree, []
 
     def rmtree(path):
@@ -176,7 +176,7 @@ def test_nobody_enters_while_work_is_removed(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_kept_is_finished_and_stands_in_nobodys_way(tmp_path):
+def test_kept_work_is_finished_and_does_not_block_other_work(tmp_path):
     folder = tmp_path / "s"
     assert not begun_purpose(folder)
     with Scratch(folder, PURPOSE) as scratch:
@@ -191,7 +191,7 @@ def test_what_is_kept_is_finished_and_stands_in_nobodys_way(tmp_path):
 
 
 @pytest.mark.parametrize("left", [b"", b"\0\0", b"5"])
-def test_work_without_a_legible_purpose_is_begun_anew(tmp_path, left):
+def test_work_with_an_unreadable_purpose_is_restarted(tmp_path, left):
     with Scratch(tmp_path / "s", PURPOSE) as scratch:
         scratch.ledger["a"] = 1
     (tmp_path / "s" / "purpose.json").write_bytes(left)
@@ -199,7 +199,7 @@ def test_work_without_a_legible_purpose_is_begun_anew(tmp_path, left):
         assert not scratch.ledger
 
 
-def test_two_processes_do_not_share_it_on_windows_either(tmp_path, monkeypatch):
+def test_two_processes_do_not_share_a_folder_on_windows(tmp_path, monkeypatch):
     taken = []
 
     def locking(file, mode, length):
@@ -210,10 +210,10 @@ def test_two_processes_do_not_share_it_on_windows_either(tmp_path, monkeypatch):
 
     monkeypatch.setattr(atomic, "sys", SimpleNamespace(platform="win32"))
     monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
-    test_two_processes_do_not_share_it(tmp_path)
+    test_two_processes_do_not_share_a_folder(tmp_path)
 
 
-def test_where_files_cannot_be_locked_it_works_all_the_same(tmp_path, monkeypatch, caplog):
+def test_a_drive_without_locks_works_with_a_warning(tmp_path, monkeypatch, caplog):
     answer = errno.ENOTSUP
 
     def flock(*_):
@@ -230,7 +230,7 @@ def test_where_files_cannot_be_locked_it_works_all_the_same(tmp_path, monkeypatc
         pass
 
 
-def test_work_that_cannot_be_removed_is_told_and_not_gone_on_with(tmp_path, monkeypatch, caplog):
+def test_work_that_cannot_be_removed_is_reported_and_not_resumed(tmp_path, monkeypatch, caplog):
     def rmtree(_):
         raise PermissionError(13, "Permission denied")
 
@@ -243,7 +243,7 @@ def test_work_that_cannot_be_removed_is_told_and_not_gone_on_with(tmp_path, monk
         assert not scratch.ledger
 
 
-def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_ledger_unchanged(tmp_path, monkeypatch):
     ledger = Ledger(tmp_path / "ledger")
     ledger["a"] = 1
 
@@ -259,7 +259,7 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path, monkeypatch):
     assert Ledger(tmp_path / "ledger")["a"] == 1
 
 
-def test_links_in_a_folder_go_and_what_they_lead_to_stays(tmp_path):
+def test_links_in_a_folder_are_removed_but_not_their_targets(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/a").touch()
     (tmp_path / "s").mkdir()

@@ -32,7 +32,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_cut_anywhere(tmp_path: Path, kind: str) -> None:
+def test_truncation_anywhere_gives_an_error_or_all_pixels(tmp_path: Path, kind: str) -> None:
     whole = tmp_path / "whole.tif"
     tifffile.imwrite(whole, STACK, photometric="minisblack", **KINDS[kind])
     data = whole.read_bytes()
@@ -53,7 +53,7 @@ def test_cut_anywhere(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_wrong_bytes_in_directories(tmp_path: Path, kind: str) -> None:
+def test_corrupt_directories_give_one_sentence_or_pixels(tmp_path: Path, kind: str) -> None:
     """Whatever the libraries make of them, users get one sentence, or pixels."""
     whole = tmp_path / "whole.tif"
     tifffile.imwrite(whole, STACK, photometric="minisblack", **KINDS[kind])
@@ -82,7 +82,7 @@ def test_wrong_bytes_in_directories(tmp_path: Path, kind: str) -> None:
     assert all("wrong.tif" in message and "\n" not in message for message in messages)
 
 
-def test_strips_without_rows(tmp_path: Path) -> None:
+def test_strips_without_rows_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "strips.tif"
     tifffile.imwrite(path, STACK[0], compression="zlib", rowsperstrip=8)
     with tifffile.TiffFile(path, mode="r+") as tiff:
@@ -91,7 +91,7 @@ def test_strips_without_rows(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_lack_of_memory_is_not_taken_for_damage(
+def test_lack_of_memory_is_not_reported_as_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", STACK[0], compression="zlib")
@@ -104,7 +104,7 @@ def test_lack_of_memory_is_not_taken_for_damage(
         read_image(tmp_path / "a.tif")
 
 
-def test_directory_beyond_any_file(tmp_path: Path) -> None:
+def test_a_directory_beyond_the_end_of_the_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "beyond.tif"
     tifffile.imwrite(path, STACK[0], bigtiff=True)
     data = bytearray(path.read_bytes())
@@ -115,7 +115,7 @@ def test_directory_beyond_any_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 1, 10, 100])
-def test_lost_directory(tmp_path: Path, left: int) -> None:
+def test_a_lost_directory_is_detected(tmp_path: Path, left: int) -> None:
     """libtiff writes directories after the pixels; if one is lost, tifffile finds fewer pages."""
     whole = tmp_path / "whole.tif"
     tifffile.imwrite(whole, STACK, photometric="minisblack", metadata=None)
@@ -126,7 +126,7 @@ def test_lost_directory(tmp_path: Path, left: int) -> None:
         open_image(tmp_path / "cut.tif")
 
 
-def test_truncation_is_seen_when_opening(tmp_path: Path) -> None:
+def test_truncation_is_detected_when_opening(tmp_path: Path) -> None:
     for name, options in KINDS.items():
         path = tmp_path / f"{name}.tif"
         tifffile.imwrite(path, STACK, photometric="minisblack", **options)
@@ -135,7 +135,7 @@ def test_truncation_is_seen_when_opening(tmp_path: Path) -> None:
             open_image(path)
 
 
-def test_file_that_shrinks_while_open(tmp_path: Path) -> None:
+def test_shrinking_of_an_open_file_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "shrinking.tif"
     tifffile.imwrite(path, STACK)
     with open_image(path) as image:
@@ -146,7 +146,7 @@ def test_file_that_shrinks_while_open(tmp_path: Path) -> None:
             image.read((3,))
 
 
-def test_damaged_strip(tmp_path: Path) -> None:
+def test_a_damaged_strip_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "damaged.tif"
     tifffile.imwrite(path, STACK[0], compression="zlib")
     with tifffile.TiffFile(path) as tiff:
@@ -158,7 +158,7 @@ def test_damaged_strip(tmp_path: Path) -> None:
         image.read()
 
 
-def test_unknown_codec(tmp_path: Path) -> None:
+def test_an_unknown_codec_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "codec.tif"
     tifffile.imwrite(path, STACK[0], compression="zlib")
     with tifffile.TiffFile(path, mode="r+") as tiff:
@@ -167,7 +167,7 @@ def test_unknown_codec(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_png(tmp_path: Path) -> None:
+def test_pngs_are_read_and_truncated_ones_refused(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", STACK[0])
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), STACK[0])
     data = (tmp_path / "a.png").read_bytes()
@@ -185,9 +185,7 @@ def test_png(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_a_png_with_a_palette_gives_colours_or_for_labels_the_indices(
-    tmp_path: Path, bits: int
-) -> None:
+def test_a_palette_png_gives_colours_or_for_labels_indices(tmp_path: Path, bits: int) -> None:
     labels = np.random.default_rng(0).integers(0, 2**bits, (5, 6)).astype(np.uint8)
     image = pillow.fromarray(labels).convert("P")
     palette = np.random.default_rng(1).integers(0, 256, (256, 3)).astype(np.uint8)
@@ -201,7 +199,7 @@ def test_a_png_with_a_palette_gives_colours_or_for_labels_the_indices(
         np.testing.assert_array_equal(folder.read((0,))[0], labels)
 
 
-def test_a_damaged_palette_is_told(tmp_path: Path) -> None:
+def test_a_damaged_palette_png_is_refused(tmp_path: Path) -> None:
     pillow.fromarray(STACK[0].astype(np.uint8)).convert("P").save(tmp_path / "a.png", gamma=0.5)
     data = bytearray((tmp_path / "a.png").read_bytes())
     data[data.index(b"IDAT") + 20] ^= 255
@@ -211,13 +209,13 @@ def test_a_damaged_palette_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.tif")
     with pytest.raises(InputError, match="neither a file nor a folder"):
         open_image(tmp_path / "a.tif")
 
 
-def test_a_link_to_nothing_in_a_folder_is_told(tmp_path: Path) -> None:
+def test_a_broken_link_in_a_folder_is_refused(tmp_path: Path) -> None:
     write_image(tmp_path / "a.tif", STACK[0])
     (tmp_path / "b.tif").symlink_to("gone.tif")
     with pytest.raises(InputError, match=r"b\.tif does not exist: it is a broken link to gone"):
@@ -225,7 +223,7 @@ def test_a_link_to_nothing_in_a_folder_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "absent.tif", "text.tif", "empty.tif", "folder"])
-def test_no_image(tmp_path: Path, name: str) -> None:
+def test_paths_that_are_not_images_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").write_text("not an image")
     (tmp_path / "text.tif").write_text("not an image")
     (tmp_path / "empty.tif").touch()
@@ -236,13 +234,13 @@ def test_no_image(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*zero-size:UserWarning")
-def test_zero_size(tmp_path: Path) -> None:
+def test_an_image_without_pixels_is_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "zero.tif", np.zeros((0, 5), np.uint8))
     with pytest.raises(InputError, match=r"zero\.tif"):
         open_image(tmp_path / "zero.tif")
 
 
-def test_complex_values(tmp_path: Path) -> None:
+def test_complex_values_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "complex.tif", STACK[0].astype(np.complex64))
     with pytest.raises(InputError, match="complex64"):
         open_image(tmp_path / "complex.tif")

@@ -32,7 +32,7 @@ def write_frames(folder: Path, suffix: str = ".tif") -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".png"])
-def test_folder_in_natural_order(tmp_path: Path, suffix: str) -> None:
+def test_folder_frames_are_in_natural_order(tmp_path: Path, suffix: str) -> None:
     folder = write_frames(tmp_path / "01", suffix)
     with open_image(folder) as image:
         assert (image.axes, image.shape) == ("TYX", FRAMES.shape)
@@ -43,7 +43,7 @@ def test_folder_in_natural_order(tmp_path: Path, suffix: str) -> None:
             np.testing.assert_array_equal(region[0], FRAMES[plane][3:9, 2:30])
 
 
-def test_folder_of_volumes(tmp_path: Path) -> None:
+def test_a_folder_of_volumes_gets_a_time_axis(tmp_path: Path) -> None:
     volumes = RNG.integers(0, 99, (2, 3, 2, 20, 30)).astype(np.uint16)
     for number, volume in enumerate(volumes):
         write_image(tmp_path / f"{number}.tif", volume, "ZCYX")
@@ -52,14 +52,14 @@ def test_folder_of_volumes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path), volumes)
 
 
-def test_unlike_frames(tmp_path: Path) -> None:
+def test_frames_of_different_sizes_are_refused(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "01")
     write_image(folder / "t12.tif", FRAMES[0][:-1])
     with pytest.raises(InputError, match=r"t12\.tif.*Y 19"):
         open_image(folder)
 
 
-def test_frame_that_changes_meanwhile(tmp_path: Path) -> None:
+def test_a_frame_resized_after_opening_is_refused(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "01")
     with open_image(folder) as image:
         write_image(folder / "t3.tif", FRAMES[0][:-1])
@@ -67,13 +67,13 @@ def test_frame_that_changes_meanwhile(tmp_path: Path) -> None:
             image.read((3,))
 
 
-def test_folder_of_time_lapses(tmp_path: Path) -> None:
+def test_a_folder_of_time_lapses_is_refused(tmp_path: Path) -> None:
     write_image(tmp_path / "a.tif", FRAMES, "TYX")
     with pytest.raises(InputError, match="time axis"):
         open_image(tmp_path)
 
 
-def test_threads_read_alike(tmp_path: Path) -> None:
+def test_threads_read_the_same_pixels(tmp_path: Path) -> None:
     array = RNG.integers(0, 9999, (300, 400)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", array, compression="lzw", tile=(32, 32))
     corners = [(int(y), int(x)) for y, x in RNG.integers(0, 200, (60, 2))]
@@ -95,7 +95,7 @@ def test_bad_arguments_are_refused(tmp_path: Path) -> None:
             image.read((0,), rows=slice(0, 10, 2))
 
 
-def test_names_for_nameless_axes() -> None:
+def test_unnamed_axes_get_names() -> None:
     assert canonical_axes("Q") == ["Z"]
     assert canonical_axes("IQ") == ["T", "Z"]
     assert canonical_axes("TQ") == ["T", "Z"]
@@ -112,11 +112,15 @@ def test_names_for_nameless_axes() -> None:
         (None, "µm", None), (-1, "µm", None), (1, None, None),
     ],
 )  # fmt: skip
-def test_units(value: object, unit: object, expected: tuple[float, str] | None) -> None:
+def test_units_are_converted(
+    value: object, unit: object, expected: tuple[float, str] | None
+) -> None:
     assert physical_size(value, unit) == expected
 
 
-def test_select_channels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_channels_are_selected_by_name_or_index(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     array = RNG.integers(0, 99, (3, 20, 30)).astype(np.uint8)
     write_image(tmp_path / "a.ome.tif", array, "CYX", channel_names=["DAPI", "GFP", "7"])
     with open_image(tmp_path / "a.ome.tif") as image:
@@ -164,7 +168,7 @@ def test_fingerprint_notices_changes(tmp_path: Path) -> None:
     assert fingerprint(file) != before[0]
 
 
-def test_fingerprint_sees_the_end_of_a_large_file(tmp_path: Path) -> None:
+def test_fingerprint_covers_the_end_of_a_large_file(tmp_path: Path) -> None:
     file = tmp_path / "large.tif"
     prints = []
     for end in (b"a", b"b"):
@@ -174,7 +178,7 @@ def test_fingerprint_sees_the_end_of_a_large_file(tmp_path: Path) -> None:
     assert prints[0] != prints[1]
 
 
-def test_cache_drops_what_was_used_longest_ago() -> None:
+def test_cache_drops_the_least_recently_used_block() -> None:
     made = []
 
     def get(key: str) -> None:
@@ -190,7 +194,7 @@ def test_cache_drops_what_was_used_longest_ago() -> None:
     assert "".join(made) == "abcbdx"
 
 
-def test_an_image_shows_its_file(tmp_path: Path) -> None:
+def test_the_repr_of_an_image_names_its_file(tmp_path: Path) -> None:
     for name in ("cells.ome.tif", "cells.tif", "cells.png"):
         write_image(tmp_path / name, FRAMES[0])
         with open_image(tmp_path / name) as image:

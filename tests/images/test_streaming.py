@@ -54,14 +54,16 @@ def halved(array: np.ndarray, labels: bool) -> np.ndarray:
 @pytest.mark.parametrize("labels", [False, True])
 @pytest.mark.parametrize("dtype", ["uint8", "uint32", "float16", "float32"])
 @pytest.mark.parametrize("shape", [(1, 1), (7, 6), (8, 5)])
-def test_halve_equals_its_obvious_twin(dtype: str, labels: bool, shape: tuple[int, int]) -> None:
+def test_halve_equals_the_reference_implementation(
+    dtype: str, labels: bool, shape: tuple[int, int]
+) -> None:
     pixels = RNG.integers(0, 255, shape).astype(dtype)
     half = halve(pixels, labels)
     assert half.dtype == pixels.dtype
     np.testing.assert_array_equal(half, halved(pixels, labels))
 
 
-def test_level_shapes() -> None:
+def test_level_shapes_halve_until_one_tile_suffices() -> None:
     assert level_shapes(512, 3) == [(512, 3)]
     assert level_shapes(513, 3) == [(513, 3), (257, 2)]
     assert level_shapes(1, 2049)[-1] == (1, 257)
@@ -102,7 +104,7 @@ def test_round_trip(
         np.testing.assert_array_equal(coarse, small.reshape(coarse.shape))
 
 
-def test_tiff_for_other_programs(tmp_path: Path) -> None:
+def test_tiffs_suit_other_programs(tmp_path: Path) -> None:
     array = RNG.integers(0, 200, (2, 600, 700)).astype(np.uint8)
     stream_image(tmp_path / "a.tif", array, "CYX", SIZES, ["background", "cell"])
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
@@ -118,7 +120,7 @@ def test_tiff_for_other_programs(tmp_path: Path) -> None:
         assert half.tags["XResolution"].value == (10000, 1)
 
 
-def test_ome_zarr_for_other_programs(tmp_path: Path) -> None:
+def test_ome_zarrs_suit_other_programs(tmp_path: Path) -> None:
     array = RNG.integers(0, 200, (2, 3, 4, 10, 600)).astype(np.uint8)
     stream_image(tmp_path / "a.ome.zarr", array, "TZCYX", SIZES, list("abcd"), labels=True)
     group = zarr.open_group(str(tmp_path / "a.ome.zarr"), mode="r")
@@ -140,7 +142,7 @@ def content(path: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
-def test_equal_images_give_equal_bytes_and_replace(tmp_path: Path, suffix: str) -> None:
+def test_equal_images_give_equal_bytes_and_replace_old_files(tmp_path: Path, suffix: str) -> None:
     array = RNG.integers(0, 200, (2, 700, 800)).astype(np.float32)
     first, second = tmp_path / f"a{suffix}", tmp_path / "b" / f"a{suffix}"
     second.parent.mkdir()
@@ -168,7 +170,7 @@ class Generated:
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
-def test_failure_leaves_what_was_there(tmp_path: Path, suffix: str) -> None:
+def test_a_failure_leaves_the_old_file_unchanged(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     stream_image(path, Generated(20), "YX")
     before = content(path)
@@ -178,7 +180,7 @@ def test_failure_leaves_what_was_there(tmp_path: Path, suffix: str) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_zarr_whose_place_cannot_be_taken_leaves_the_old_one(
+def test_a_zarr_that_cannot_be_replaced_stays_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.zarr"
@@ -214,7 +216,7 @@ def test_a_zarr_whose_place_cannot_be_taken_leaves_the_old_one(
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".a.tif.partial" / "level1").mkdir(parents=True)
     (tmp_path / ".a.tif.partial" / "a.tif").write_text("half")
     stream_image(tmp_path / "a.tif", Generated(600), "YX")
@@ -222,7 +224,7 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
-def test_two_processes_do_not_write_one_output(tmp_path: Path, suffix: str) -> None:
+def test_two_processes_do_not_write_the_same_output(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     refused = []
 
@@ -266,13 +268,15 @@ def test_memory_does_not_grow_with_the_image(
         ("a.zarr", np.zeros((2, 5, 6), np.uint8), "PYX", "PYX"),
     ],
 )
-def test_refusals(tmp_path: Path, name: str, array: Any, axes: str, message: str) -> None:
+def test_unsupported_output_is_refused(
+    tmp_path: Path, name: str, array: Any, axes: str, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         stream_image(tmp_path / name, array, axes)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_folder_is_not_replaced(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_zarr_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / "thesis.doc").touch()
     with pytest.raises(InputError, match="is not a Zarr"):

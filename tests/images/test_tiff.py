@@ -120,7 +120,9 @@ def test_regions_of_any_tiff(samples: str, data: st.DataObject, seed: int) -> No
 
 @pytest.mark.parametrize("tile", [None, (32, 32)])
 @pytest.mark.parametrize("samples", [(), (3,)])
-def test_jpeg(tmp_path: Path, tile: tuple[int, int] | None, samples: tuple[int, ...]) -> None:
+def test_jpeg_compressed_tiffs_are_read(
+    tmp_path: Path, tile: tuple[int, int] | None, samples: tuple[int, ...]
+) -> None:
     smooth = np.add.outer(np.arange(70), np.arange(90)).astype(np.uint8)
     array = np.broadcast_to(smooth.reshape(70, 90, *[1] * len(samples)), (70, 90, *samples))
     photometric = "rgb" if samples else "minisblack"
@@ -130,13 +132,13 @@ def test_jpeg(tmp_path: Path, tile: tuple[int, int] | None, samples: tuple[int, 
     check_regions(path, *presented(decoded, "YXS" if samples else "YX"), 0)
 
 
-def test_binary_labels(tmp_path: Path) -> None:
+def test_binary_masks_are_read(tmp_path: Path) -> None:
     mask = np.random.default_rng(0).random((33, 41)) > 0.5
     tifffile.imwrite(tmp_path / "mask.tif", mask)
     np.testing.assert_array_equal(read_image(tmp_path / "mask.tif"), mask)
 
 
-def test_pages_without_meaning_are_slices(tmp_path: Path) -> None:
+def test_pages_without_metadata_are_slices(tmp_path: Path) -> None:
     stack = np.arange(4 * 5 * 6, dtype=np.uint16).reshape(4, 5, 6)
     with tifffile.TiffWriter(tmp_path / "stack.tif") as tiff:
         for page in stack:
@@ -156,7 +158,7 @@ def test_imagej_stack_with_all_planes_under_one_directory(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("order", ["czt", "ctz", "zct", "ztc", "tcz", "tzc"])
-def test_imagej_orders(tmp_path: Path, order: str) -> None:
+def test_imagej_dimension_orders(tmp_path: Path, order: str) -> None:
     length = {"t": 2, "z": 3, "c": 4}
     file_axes = order[::-1]  # the first letter of ImageJ's order changes fastest
     array = np.arange(24 * 30).reshape([length[axis] for axis in file_axes] + [5, 6])
@@ -171,7 +173,7 @@ def test_imagej_orders(tmp_path: Path, order: str) -> None:
     )
 
 
-def test_a_slide_of_aperio_gives_its_full_resolution(tmp_path: Path) -> None:
+def test_an_aperio_slide_is_read_at_full_resolution(tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 99, (64, 96, 3)).astype(np.uint8)
     with tifffile.TiffWriter(tmp_path / "slide.svs") as tiff:
         options = {"photometric": "rgb", "compression": "zlib", "metadata": None}
@@ -186,7 +188,7 @@ def test_a_slide_of_aperio_gives_its_full_resolution(tmp_path: Path) -> None:
     check_regions(tmp_path / "slide.svs", np.moveaxis(array, -1, 0), "CYX", 0)
 
 
-def test_pixel_size_in_the_tags_counts_where_ome_tells_none(tmp_path: Path) -> None:
+def test_pixel_size_comes_from_the_tags_if_ome_has_none(tmp_path: Path) -> None:
     array, tags = np.zeros((20, 30), np.uint8), {"resolutionunit": "CENTIMETER"}
     tifffile.imwrite(tmp_path / "a.ome.tif", array, resolution=(20000, 10000), **tags)
     with open_image(tmp_path / "a.ome.tif") as image:
@@ -198,7 +200,7 @@ def test_pixel_size_in_the_tags_counts_where_ome_tells_none(tmp_path: Path) -> N
         assert image.pixel_size == {"X": (2.0, "µm"), "Y": (2.0, "µm")}
 
 
-def test_an_axis_of_another_quantity_has_no_size(tmp_path: Path) -> None:
+def test_an_axis_in_a_unit_of_time_has_no_pixel_size(tmp_path: Path) -> None:
     metadata = {"unit": "micron", "yunit": "sec"}  # a kymograph: Y is time
     array = np.zeros((20, 30), np.uint8)
     tifffile.imwrite(tmp_path / "k.tif", array, imagej=True, resolution=(2, 0.5), metadata=metadata)
@@ -206,7 +208,7 @@ def test_an_axis_of_another_quantity_has_no_size(tmp_path: Path) -> None:
         assert image.pixel_size == {"X": (0.5, "µm")}
 
 
-def test_reads_full_resolution_of_a_pyramid(tmp_path: Path) -> None:
+def test_a_pyramid_is_read_at_full_resolution(tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 99, (3, 64, 64)).astype(np.uint8)
     with tifffile.TiffWriter(tmp_path / "p.ome.tif") as tiff:
         tiff.write(array, subifds=1, tile=(16, 16), metadata={"axes": "CYX"})
@@ -216,7 +218,7 @@ def test_reads_full_resolution_of_a_pyramid(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("capacity", [1 << 20, 1])
 @pytest.mark.parametrize("axes", ["YX", "YXS", "CYX"])
-def test_decodes_each_strip_once(
+def test_each_strip_is_decoded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capacity: int, axes: str
 ) -> None:
     shape = [3 if axis in "SC" else 64 for axis in axes]

@@ -21,7 +21,7 @@ RNG = np.random.default_rng(0)
 PLANES = RNG.integers(0, 999, (3, 40, 50)).astype(np.uint16)
 
 
-def write_in_files(folder: Path, compression: str | None = None) -> None:
+def write_multi_file_ome_tiff(folder: Path, compression: str | None = None) -> None:
     """Write an OME-TIFF with one file per frame, each of which describes all."""
     references = "".join(
         f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1">'
@@ -43,8 +43,10 @@ def write_in_files(folder: Path, compression: str | None = None) -> None:
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_ome_tiff_of_several_files(tmp_path: Path, compression: str | None) -> None:
-    write_in_files(tmp_path, compression)
+def test_a_multi_file_ome_tiff_is_read_as_one_image(
+    tmp_path: Path, compression: str | None
+) -> None:
+    write_multi_file_ome_tiff(tmp_path, compression)
     with open_image(tmp_path / "t&1.ome.tif") as image:
         assert (image.axes, image.shape) == ("TYX", PLANES.shape)
         assert image.pixel_size == {"X": (0.65, "µm")}
@@ -53,15 +55,15 @@ def test_ome_tiff_of_several_files(tmp_path: Path, compression: str | None) -> N
             np.testing.assert_array_equal(region[0], PLANES[plane][3:33, 10:20])
 
 
-def test_a_missing_file_of_several_is_told_before_anything_is_read(tmp_path: Path) -> None:
-    write_in_files(tmp_path)
+def test_a_missing_file_of_a_set_is_reported_when_opening(tmp_path: Path) -> None:
+    write_multi_file_ome_tiff(tmp_path)
     (tmp_path / "t&2.ome.tif").unlink()
     with pytest.raises(UnreachableError, match="lacks page 3"):
         open_image(tmp_path / "t&0.ome.tif")
 
 
-def test_a_change_in_one_file_of_several_is_noticed(tmp_path: Path) -> None:
-    write_in_files(tmp_path)
+def test_the_fingerprint_covers_all_files_of_a_set(tmp_path: Path) -> None:
+    write_multi_file_ome_tiff(tmp_path)
     first, last = tmp_path / "t&0.ome.tif", tmp_path / "t&2.ome.tif"
     before = fingerprint(first)
     assert fingerprint(first) == before
@@ -69,9 +71,9 @@ def test_a_change_in_one_file_of_several_is_noticed(tmp_path: Path) -> None:
     assert fingerprint(first) != before
 
 
-def test_files_below_a_link_are_those_behind_it(tmp_path: Path) -> None:
+def test_a_linked_folder_is_the_same_as_its_target(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
-    write_in_files(tmp_path / "real")
+    write_multi_file_ome_tiff(tmp_path / "real")
     (tmp_path / "link").symlink_to("real")
     real, link = (tmp_path / name / "t&0.ome.tif" for name in ("real", "link"))
     assert companions(link) == companions(real)
@@ -80,10 +82,10 @@ def test_files_below_a_link_are_those_behind_it(tmp_path: Path) -> None:
     assert [source.name for source, _, _ in planned] == ["t&0.ome.tif"]
 
 
-def test_files_of_one_image_are_one_image_of_a_folder(
+def test_a_folder_lists_a_multi_file_image_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_in_files(tmp_path)
+    write_multi_file_ome_tiff(tmp_path)
     tifffile.imwrite(tmp_path / "other.tif", PLANES[0])
     (tmp_path / "photo.jpg").touch()
     caplog.set_level("INFO")
@@ -93,8 +95,8 @@ def test_files_of_one_image_are_one_image_of_a_folder(
     assert "not TIFF or PNG: photo.jpg" in caplog.text
 
 
-def test_files_whose_description_is_out_of_date_are_images_of_their_own(tmp_path: Path) -> None:
-    write_in_files(tmp_path)
+def test_files_with_an_outdated_description_are_separate_images(tmp_path: Path) -> None:
+    write_multi_file_ome_tiff(tmp_path)
     for path in sorted(tmp_path.iterdir()):
         with tifffile.TiffFile(path) as tiff:
             described, pixels = tiff.ome_metadata, tiff.pages.first.asarray()
@@ -104,7 +106,7 @@ def test_files_whose_description_is_out_of_date_are_images_of_their_own(tmp_path
 
 
 @pytest.mark.parametrize("name", ["elsewhere/0.ome.tif", "", "x" * 300])
-def test_odd_names_of_other_files_stop_nothing(tmp_path: Path, name: str) -> None:
+def test_odd_names_of_companion_files_are_harmless(tmp_path: Path, name: str) -> None:
     xml = (
         '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0">'
         '<Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint16" DimensionOrder="XYCZT" SizeX="50" '
@@ -145,7 +147,7 @@ def test_each_file_of_an_ome_set_has_its_own_image(
     assert not caplog.records
 
 
-def test_a_change_behind_a_link_in_a_folder_is_noticed(tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_folder_follows_links(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "elsewhere").mkdir()
     chunk = tmp_path / "elsewhere" / "0"
@@ -158,7 +160,7 @@ def test_a_change_behind_a_link_in_a_folder_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("subfiletype", [1, 4])  # a thumbnail, a transparency mask
-def test_what_belongs_to_an_image_is_not_taken_for_it(
+def test_thumbnails_and_masks_are_not_read_as_the_image(
     tmp_path: Path, subfiletype: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "image.tif"
@@ -174,7 +176,7 @@ def test_what_belongs_to_an_image_is_not_taken_for_it(
     assert not caplog.records
 
 
-def test_a_second_image_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_second_image_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "image.tif"
     with tifffile.TiffWriter(path) as tiff:
         tiff.write(PLANES[0], metadata=None)
@@ -184,7 +186,7 @@ def test_a_second_image_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize("imagej", [False, True])
-def test_a_zero_that_is_white_is_told(
+def test_a_white_zero_is_warned_about(
     tmp_path: Path, imagej: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "mask.tif"
@@ -193,7 +195,7 @@ def test_a_zero_that_is_white_is_told(
     assert ("0 to be white" in caplog.text) == (not imagej)  # ImageJ often stores masks so
 
 
-def test_an_unknown_compression_is_told_before_anything_is_read(tmp_path: Path) -> None:
+def test_an_unknown_compression_is_refused_when_opening(tmp_path: Path) -> None:
     path = tmp_path / "image.tif"
     tifffile.imwrite(path, PLANES[0], metadata=None)
     with tifffile.TiffFile(path, mode="r+") as tiff:
@@ -202,7 +204,7 @@ def test_an_unknown_compression_is_told_before_anything_is_read(tmp_path: Path) 
         open_image(path)
 
 
-def test_images_beside_the_first_of_an_ome_zarr_are_told(
+def test_further_images_of_an_ome_zarr_are_warned_about(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     scale = {"type": "scale", "scale": [0.5, 0.5]}
@@ -221,7 +223,7 @@ def test_images_beside_the_first_of_an_ome_zarr_are_told(
     assert "offset" in offset
 
 
-def test_spellings_of_imagej(tmp_path: Path) -> None:
+def test_imagej_spellings_of_units_are_understood(tmp_path: Path) -> None:
     path = tmp_path / "stack.tif"
     metadata = {"axes": "TZYX", "unit": "um", "spacing": -1.5, "finterval": 500, "tunit": "msec"}
     tifffile.imwrite(path, PLANES[:, None].repeat(2, 1), imagej=True, metadata=metadata)

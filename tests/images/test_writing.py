@@ -43,7 +43,7 @@ def test_round_trip(
     np.testing.assert_array_equal(read_image(path), array)
 
 
-def test_imagej_description(tmp_path: Path) -> None:
+def test_imagej_metadata_is_written(tmp_path: Path) -> None:
     write_image(tmp_path / "a.tif", np.zeros((3, 2, 8, 9), np.float32), "TZYX", SIZES)
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         assert tiff.series[0].axes == "TZYX"
@@ -54,14 +54,14 @@ def test_imagej_description(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("known", ["X", "Y", "Z", "T", "ZX", "ZT"])
-def test_sizes_of_some_axes_are_kept(tmp_path: Path, known: str) -> None:
+def test_pixel_sizes_of_some_axes_are_kept(tmp_path: Path, known: str) -> None:
     sizes = {axis: SIZES[axis] for axis in known}
     write_image(tmp_path / "a.tif", np.zeros((3, 2, 8, 9), np.uint8), "TZYX", sizes)
     with open_image(tmp_path / "a.tif") as image:
         assert image.pixel_size == sizes
 
 
-def test_ome_description(tmp_path: Path) -> None:
+def test_ome_metadata_is_written(tmp_path: Path) -> None:
     names = ["nucleus", "µ-tubules & <more>"]  # Bio-Formats stumbles over &#181;
     write_image(tmp_path / "a.tif", np.zeros((2, 8, 9), np.uint32), "CYX", SIZES, names)
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
@@ -77,7 +77,7 @@ def test_ome_description(tmp_path: Path) -> None:
         assert image.channel_names == tuple(names)
 
 
-def test_a_pixel_size_that_tags_cannot_hold_is_in_the_description_alone(tmp_path: Path) -> None:
+def test_a_pixel_size_too_small_for_tags_is_only_in_the_description(tmp_path: Path) -> None:
     sizes = {"X": (6.5e-7, "µm"), "Y": (6.5e-7, "µm")}  # metres taken for micrometres
     for name in ("a.ome.tif", "a.tif"):
         write_image(tmp_path / name, np.zeros((8, 9), np.uint32), "YX", sizes)
@@ -87,7 +87,7 @@ def test_a_pixel_size_that_tags_cannot_hold_is_in_the_description_alone(tmp_path
     assert read_image(tmp_path / "imagej.tif").shape == (8, 9)
 
 
-def test_mask_is_written_as_zeros_and_ones(tmp_path: Path) -> None:
+def test_a_mask_is_written_as_zeros_and_ones(tmp_path: Path) -> None:
     mask = np.eye(9, dtype=bool)
     write_image(tmp_path / "a.tif", mask)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), mask.astype(np.uint8))
@@ -112,19 +112,21 @@ def test_equal_images_give_equal_bytes(tmp_path: Path) -> None:
         ("a.zarr", np.zeros((5, 6), np.uint8), "YX", ".tif"),
     ],
 )
-def test_refusals(tmp_path: Path, name: str, array: np.ndarray, axes: str, message: str) -> None:
+def test_unsupported_output_is_refused(
+    tmp_path: Path, name: str, array: np.ndarray, axes: str, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         write_image(tmp_path / name, array, axes)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_that_leave_no_room_for_hidden_ones_are_refused(tmp_path: Path) -> None:
+def test_names_too_long_for_a_temporary_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="more than 240 bytes"):
         check_output(tmp_path / f"{'n' * 237}.tif")
     check_output(tmp_path / f"{'n' * 236}.tif")
 
 
-def test_missing_folders_are_made(tmp_path: Path) -> None:
+def test_missing_folders_are_created(tmp_path: Path) -> None:
     write_image(tmp_path / "new" / "folder" / "a.png", np.zeros((5, 6), np.uint8))
     path = tmp_path / "new" / "folder" / "a.png"
     assert path.is_file()
@@ -132,7 +134,7 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
         write_image(path / "new" / "a.tif", np.zeros((5, 6), np.uint8))
 
 
-def test_output_checks(tmp_path: Path) -> None:
+def test_output_over_or_inside_the_input_is_refused(tmp_path: Path) -> None:
     source = tmp_path / "in.tif"
     write_image(source, np.zeros((5, 6), np.uint8))
     assert check_output(tmp_path / "out.tif", [source]) == tmp_path / "out.tif"
@@ -151,13 +153,13 @@ def test_output_checks(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_unwritable_folder(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(InputError, match="not a writable folder"):
         check_output(tmp_path / "out.tif")
 
 
-def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = np.ones((5, 6), np.uint8)
     write_image(tmp_path / "a.tif", old)
 

@@ -24,7 +24,7 @@ from unet2015.images import open_image, read_image
     st.sampled_from(["uint8", ">u2", "float32"]),
     st.integers(0, 1000),
 )
-def test_regions_of_any_order(
+def test_regions_with_axes_in_any_order(
     letters: list[str], extra: int, version: int, dtype: str, seed: int
 ) -> None:
     outer = [axis for axis in letters if axis not in "YX"][:extra]
@@ -67,14 +67,16 @@ def test_regions_of_any_order(
         ((2, 5, 4, 20, 30), "TCZYX"),
     ],
 )  # fmt: skip
-def test_axes_without_names(tmp_path: Path, shape: tuple[int, ...], axes: str) -> None:
+def test_unnamed_axes_are_inferred_from_the_shape(
+    tmp_path: Path, shape: tuple[int, ...], axes: str
+) -> None:
     array = np.arange(np.prod(shape)).reshape(shape).astype(np.uint16)
     zarr.create_array(str(tmp_path / "a.zarr"), data=array, zarr_format=3)
     order = sorted(range(len(axes)), key=lambda i: "TZCYX".index(axes[i]))
     np.testing.assert_array_equal(read_image(tmp_path / "a.zarr"), array.transpose(order))
 
 
-def test_shards(tmp_path: Path) -> None:
+def test_sharded_arrays_are_read(tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 99, (200, 300)).astype(np.uint8)
     zarr.create_array(str(tmp_path / "a.zarr"), data=array, chunks=(16, 16), shards=(64, 64))
     np.testing.assert_array_equal(read_image(tmp_path / "a.zarr"), array)
@@ -106,7 +108,7 @@ def multiscales(version: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("version", "zarr_format"), [("0.4", 2), ("0.5", 3)])
 @pytest.mark.parametrize("nested", [False, True])
-def test_ome_zarr(tmp_path: Path, version: str, zarr_format: Any, nested: bool) -> None:
+def test_ome_zarrs_are_read(tmp_path: Path, version: str, zarr_format: Any, nested: bool) -> None:
     array = np.random.default_rng(0).integers(0, 99, (2, 2, 3, 20, 30)).astype(np.uint8)
     path = tmp_path / "cells.ome.zarr"
     group = zarr.create_group(str(path), zarr_format=zarr_format)
@@ -126,7 +128,7 @@ def test_ome_zarr(tmp_path: Path, version: str, zarr_format: Any, nested: bool) 
     np.testing.assert_array_equal(read_image(path), array.transpose(0, 2, 1, 3, 4))
 
 
-def test_axes_of_length_one_are_left_out_as_from_a_tiff(tmp_path: Path) -> None:
+def test_axes_of_length_one_are_dropped_as_in_a_tiff(tmp_path: Path) -> None:
     array = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 1, 1, 5, 6)
     stored = zarr.create_array(
         str(tmp_path / "a.zarr"),
@@ -140,7 +142,7 @@ def test_axes_of_length_one_are_left_out_as_from_a_tiff(tmp_path: Path) -> None:
         assert (image.axes, image.channels) == ("TYX", 1)
 
 
-def test_old_ome_zarr_without_axes(tmp_path: Path) -> None:
+def test_old_ome_zarrs_without_axes_are_read(tmp_path: Path) -> None:
     group = zarr.create_group(str(tmp_path / "old.zarr"), zarr_format=2)
     group.attrs.update({"multiscales": [{"version": "0.1", "datasets": [{"path": "0"}]}]})
     group.create_array("0", data=np.ones((1, 2, 3, 5, 6), np.uint8))
@@ -148,7 +150,7 @@ def test_old_ome_zarr_without_axes(tmp_path: Path) -> None:
         assert image.describe() == "Z 3, C 2, Y 5, X 6"
 
 
-def test_group_of_images(tmp_path: Path) -> None:
+def test_a_group_must_hold_exactly_one_image(tmp_path: Path) -> None:
     group = zarr.create_group(str(tmp_path / "group.zarr"))
     with pytest.raises(InputError, match="empty Zarr group"):
         open_image(tmp_path / "group.zarr")
@@ -159,7 +161,7 @@ def test_group_of_images(tmp_path: Path) -> None:
         open_image(tmp_path / "group.zarr")
 
 
-def test_damaged(tmp_path: Path) -> None:
+def test_damaged_zarrs_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     zarr.create_array(str(path), data=np.random.default_rng(0).random((50, 60)), chunks=(50, 60))
     chunk = path / "c" / "0" / "0"
@@ -171,7 +173,7 @@ def test_damaged(tmp_path: Path) -> None:
         open_image(path)
 
 
-def test_one_dimension(tmp_path: Path) -> None:
+def test_a_one_dimensional_array_is_refused(tmp_path: Path) -> None:
     zarr.create_array(str(tmp_path / "a.zarr"), data=np.ones(5))
     with pytest.raises(InputError, match="has Y, X"):
         open_image(tmp_path / "a.zarr")

@@ -10,7 +10,7 @@ from unet2015.instances.necks import part_at_necks
 
 
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)), st.integers(0, 6))
-def test_numbers_follow_the_scan_and_components_are_eight_connected(mask, min_size):
+def test_labels_are_in_scan_order_and_eight_connected(mask, min_size):
     labels = label_cells(mask, min_size)
     seen = labels[labels > 0]
     _, first = np.unique(seen, return_index=True)
@@ -56,7 +56,7 @@ def test_a_stack_is_refused():
 
 
 @pytest.mark.parametrize("function", [label_cells, lambda mask: part_at_necks(mask, 3)])
-def test_probabilities_are_no_mask(function):
+def test_probabilities_are_refused_as_a_mask(function):
     for values in (0.3, np.nan):
         with pytest.raises(InputError, match="such as probability > 0"):
             function(np.full((3, 4), values))

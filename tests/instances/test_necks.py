@@ -15,7 +15,7 @@ def discs(distance, radius=12, size=(60, 90)):
     return (np.hypot(y - 30, x - 30) <= radius) | (np.hypot(y - 30, x - 30 - distance) <= radius)
 
 
-def test_a_neck_is_cut_where_it_is_narrowest_and_nothing_else_changes():
+def test_a_neck_is_cut_only_where_it_is_narrowest():
     pair = discs(20)
     parted = part_at_necks(pair, 3)
     labels = label_cells(parted)
@@ -27,14 +27,14 @@ def test_a_neck_is_cut_where_it_is_narrowest_and_nothing_else_changes():
 
 
 @pytest.mark.parametrize(("depth", "parts"), [(1, 1), (7, 1), (8, 2), (12, 2)])
-def test_a_neck_has_to_be_deep_enough(depth, parts):
+def test_only_deep_enough_necks_are_cut(depth, parts):
     bar = np.zeros((60, 160), bool)
     bar[10:41, 10:150] = True  # of constant width: many pixels are farthest from its edge
     bar[10 : 10 + depth, 75:85] = bar[41 - depth : 41, 75:85] = False
     assert label_cells(part_at_necks(bar, 7)).max() == parts
 
 
-def test_slim_cells_and_those_without_a_neck_stay_whole():
+def test_slim_cells_and_cells_without_a_neck_stay_whole():
     slim = np.zeros((80, 200), bool)
     slim[3:8, 40:140] = slim[8, 140] = True  # touches the rest of it only at a corner
     stout = np.zeros((80, 200), bool)
@@ -43,7 +43,7 @@ def test_slim_cells_and_those_without_a_neck_stay_whole():
         assert np.array_equal(part_at_necks(mask, 2), mask)
 
 
-def test_all_parts_are_parted_in_all_directions():
+def test_every_neck_of_a_chain_is_cut_in_any_direction():
     chain = np.zeros((130, 130), bool)
     for k in range(6):
         y, x = 20 + 17 * k, 20 + 17 * k
@@ -53,7 +53,7 @@ def test_all_parts_are_parted_in_all_directions():
         assert label_cells(part_at_necks(mask, 2)).max() == 6
 
 
-def test_where_the_image_ends_a_cell_does_not():
+def test_cells_continue_beyond_the_image_edge():
     half = discs(20)[30:]
     assert label_cells(part_at_necks(half, 3)).max() == 2
     assert label_cells(part_at_necks(np.pad(half, 1), 3)).max() == 1
@@ -86,7 +86,7 @@ def peaks(distance, depth):
 )
 @example(smoothing=1.0, share=0.40625, depth=1.0, seed=542875)  # its largest component is slim
 @settings(max_examples=40)
-def test_every_peak_gets_a_part_of_its_own(smoothing, share, depth, seed):
+def test_every_peak_gets_its_own_part(smoothing, share, depth, seed):
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).random((50, 50)), smoothing)
     mask = noise <= np.quantile(noise, share)
     found = peaks(ndimage.distance_transform_edt(mask), depth)
@@ -99,18 +99,18 @@ def test_every_peak_gets_a_part_of_its_own(smoothing, share, depth, seed):
         assert (labels[whole == number] > 0).all()
 
 
-def test_a_component_in_a_huge_box_stays_whole_and_this_is_said(monkeypatch, caplog):
+def test_a_component_with_a_huge_box_stays_whole_with_a_warning(monkeypatch, caplog):
     monkeypatch.setattr(necks, "LARGEST", 1000)
     assert np.array_equal(part_at_necks(discs(20), 3), discs(20))
     assert "stay whole: 1" in caplog.text
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (3, 4)])
-def test_an_empty_mask_stays_as_it_is(shape):
+def test_an_empty_mask_stays_unchanged(shape):
     assert np.array_equal(part_at_necks(np.zeros(shape, bool), 3), np.zeros(shape, bool))
 
 
 @pytest.mark.parametrize("depth", [-1, float("nan"), float("inf")])
-def test_a_depth_that_is_no_width_is_refused(depth):
+def test_an_invalid_depth_is_refused(depth):
     with pytest.raises(InputError, match="at least 0 pixels"):
         part_at_necks(discs(20), depth)

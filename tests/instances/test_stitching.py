@@ -30,7 +30,7 @@ def whole(cells):
     seed=st.integers(0, 10**6),
 )
 @settings(max_examples=60)
-def test_blocks_give_the_whole_image_labels(
+def test_blockwise_labels_equal_whole_image_labels(
     height, width, block, share, coarse, min_size, fill_holes, seed
 ):
     noise = np.random.default_rng(seed).random((height, width))
@@ -54,7 +54,7 @@ def test_blocks_give_the_whole_image_labels(
     seed=st.integers(0, 10**6),
 )
 @settings(max_examples=60)
-def test_blocks_give_the_whole_image_parts(
+def test_blockwise_neck_cuts_equal_whole_image_cuts(
     size, block, smoothing, share, depth, min_size, fill_holes, seed
 ):
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).random(size), smoothing)
@@ -65,7 +65,7 @@ def test_blocks_give_the_whole_image_parts(
     assert np.array_equal(whole(cells), expected)
 
 
-def test_a_meander_through_all_blocks_is_one_cell_and_rings_are_filled_whole():
+def test_cells_and_holes_may_span_all_blocks():
     y, x = np.mgrid[:200, :200] - 99.5
     radius = np.hypot(y, x)
     meander = np.ones((200, 200), bool)
@@ -86,13 +86,13 @@ def test_any_region_of_the_result_can_be_read():
 
 
 @pytest.mark.parametrize("value", [False, True])
-def test_nothing_and_everything(value):
+def test_empty_and_full_masks(value):
     cells = number_cells(plane(np.full((20, 30), value)), fill_holes=True, block=(8, 8))
     assert cells.total == value
     assert (whole(cells) == value).all()
 
 
-def test_only_blocks_are_read():
+def test_no_more_than_a_block_is_read_at_once():
     largest = 0
 
     def read(rows, columns):

@@ -11,14 +11,14 @@ from unet2015.errors import InputError
 from unet2015.labelfiles.trackfile import check_masks, read_tracks, write_tracks
 
 
-def test_written_tracks_are_read_again(tmp_path):
+def test_tracks_survive_a_round_trip(tmp_path):
     tracks = np.array([[1, 0, 3, 0], [2, 4, 5, 1], [7, 4, 4, 1]])
     write_tracks(tmp_path / "res_track.txt", tracks)
     assert (tmp_path / "res_track.txt").read_text() == "1 0 3 0\n2 4 5 1\n7 4 4 1\n"
     np.testing.assert_array_equal(read_tracks(tmp_path / "res_track.txt"), tracks)
 
 
-def test_tabs_and_blank_lines_are_read(tmp_path):
+def test_tabs_and_blank_lines_are_accepted(tmp_path):
     (tmp_path / "t.txt").write_text("1\t0\t3\t0\r\n\n 2  1 1 0\n")
     assert read_tracks(tmp_path / "t.txt").tolist() == [[1, 0, 3, 0], [2, 1, 1, 0]]
 
@@ -63,6 +63,6 @@ def test_a_missing_file_gets_one_sentence(tmp_path):
         ([[1, 0, 1, 0]], "mask of frame 1 holds the label 2, which has no track there"),
     ],
 )
-def test_masks_must_hold_the_tracks(tracks, message):
+def test_masks_must_match_the_tracks(tracks, message):
     with pytest.raises(InputError, match=message):
         check_masks("res_track.txt", np.array(tracks), [np.array([1]), np.array([1, 2])])
