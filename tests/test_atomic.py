@@ -9,11 +9,11 @@ from unet2015 import atomic
 from unet2015.atomic import (
     atomic_path,
     check_writable,
+    flush_to_disk,
     is_writable,
     name_on_disk,
-    put,
+    rename,
     temporary_folder,
-    to_disk,
 )
 from unet2015.errors import InputError
 
@@ -86,7 +86,7 @@ def test_the_drive_cache_is_flushed_on_macos(monkeypatch, knows):
     monkeypatch.setattr(atomic, "sys", SimpleNamespace(platform="darwin"))
     monkeypatch.setitem(sys.modules, "fcntl", SimpleNamespace(fcntl=fcntl, F_FULLFSYNC=51))
     monkeypatch.setattr(os, "fsync", lambda file: done.append(file))
-    to_disk(7)
+    flush_to_disk(7)
     assert done == ([(7, 51)] if knows else [(7, 51), 7])
 
 
@@ -104,17 +104,17 @@ def test_replacing_an_open_file_is_retried_on_windows(tmp_path, monkeypatch, att
     monkeypatch.setattr(atomic.time, "sleep", slept.append)
     (tmp_path / "new").write_text("new")
     with pytest.raises(PermissionError):
-        put(tmp_path / "new", tmp_path / "a.txt")
+        rename(tmp_path / "new", tmp_path / "a.txt")
     assert not slept  # only Windows retries
 
     tried.clear()
     monkeypatch.setattr(atomic, "sys", SimpleNamespace(platform="win32"))
     if attempts == 99:
         with pytest.raises(PermissionError):
-            put(tmp_path / "new", tmp_path / "a.txt")
+            rename(tmp_path / "new", tmp_path / "a.txt")
         assert slept == list(atomic.WAITS)
     else:
-        put(tmp_path / "new", tmp_path / "a.txt")
+        rename(tmp_path / "new", tmp_path / "a.txt")
         assert (tmp_path / "a.txt").read_text() == "new"
         assert slept == list(atomic.WAITS[:2])
 

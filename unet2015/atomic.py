@@ -25,7 +25,7 @@ WAITS = (0.1, 0.5, 2.0, 5.0)
 scanner or a viewer, has the file open."""
 PARTIAL = ".????????.partial.*"
 """Pattern of temporary files, which a process killed while writing leaves behind."""
-LEFT_AFTER = 3600
+LEFTOVER_AGE = 3600
 """Age in seconds from which a temporary file counts as left behind."""
 
 ATTEMPTS = 100
@@ -84,7 +84,7 @@ def name_on_disk(path: Path) -> str:
     return name.lower() if system in ("Darwin", "Windows") else name
 
 
-def to_disk(file: int) -> None:
+def flush_to_disk(file: int) -> None:
     """Flush an open file, given by its descriptor, to the disk."""
     if sys.platform == "darwin":
         import fcntl
@@ -105,12 +105,12 @@ def sync(path: Path) -> None:
     with suppress(OSError) if is_folder else nullcontext():
         number = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
         try:
-            to_disk(number)
+            flush_to_disk(number)
         finally:
             os.close(number)
 
 
-def put(source: Path, target: Path) -> None:
+def rename(source: Path, target: Path) -> None:
     """Rename a file or folder. An existing file is replaced; on Windows, a folder is not.
 
     Raises
@@ -171,7 +171,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         sync(temporary)
-        put(temporary, path)
+        rename(temporary, path)
     except OSError as error:
         if error.filename is None or Path(error.filename) == temporary:
             error.filename = str(path)  # the only name that means something to the user
@@ -181,12 +181,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def clear_left(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Delete unfinished files of killed processes from a folder, which may be missing."""
-    for left in folder.glob(PARTIAL):
+    for path in folder.glob(PARTIAL):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > LEFT_AFTER:
-                left.unlink()
+            if time.time() - path.stat().st_mtime > LEFTOVER_AGE:
+                path.unlink()
 
 
 def empty_locked(folder: Path, file: IO[bytes]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from .atomic import atomic_path, check_writable, clear_left, lock
+from .atomic import atomic_path, check_writable, lock, remove_leftovers
 from .builtin import MODEL_FILE
 from .checkpoint import Model, read_tensors, save_model, write_tensors
 from .errors import InputError
@@ -93,7 +93,7 @@ class Run:
         self._lines: list[LogLine] = []
         check_writable(folder / CHECKPOINT_FILE)  # better to fail now than at the first checkpoint
         folder.mkdir(parents=True, exist_ok=True)
-        clear_left(folder)
+        remove_leftovers(folder)
 
     def __enter__(self) -> Self:
         self._lock = lock(self.folder / LOCK_FILE)

@@ -24,7 +24,7 @@ import numpy as np
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .. import __version__
-from ..atomic import clear_left
+from ..atomic import remove_leftovers
 from ..checkpoint import Model, load_model
 from ..engines.allocation import keep_memory
 from ..engines.backends import Backend
@@ -220,7 +220,7 @@ def _prepare_outputs(jobs: Sequence[Job], out: Path | None) -> None:
         if job.target != out:
             check_own(job.target)
     jobs[0].target.parent.mkdir(parents=True, exist_ok=True)
-    clear_left(jobs[0].target.parent)
+    remove_leftovers(jobs[0].target.parent)
 
 
 def _announce(jobs: Sequence[Job], engines: Sequence[Engine], options: Options) -> None:

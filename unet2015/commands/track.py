@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from ..atomic import check_writable, put, temporary_folder
+from ..atomic import check_writable, rename, temporary_folder
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES, PixelSize, write_image
 from ..labelfiles.doubt import warn_of_doubt
@@ -66,7 +66,7 @@ def run(options: Options) -> None:
         if target.is_dir():
             _replace_files(masks if in_place else [], draft, target)
         else:
-            put(draft, target)
+            rename(draft, target)
     _report(number, tracks, target)
 
 
@@ -166,7 +166,7 @@ def _replace_files(masks: Sequence[Path], draft: Path, target: Path) -> None:
     """
     (target / TRACK_FILE).unlink(missing_ok=True)
     for path in sorted(draft.iterdir(), key=lambda path: path.name == TRACK_FILE):
-        put(path, target / path.name)
+        rename(path, target / path.name)
     for path in masks:
         renamed = target / f"mask{frame_digits(path)}.tif"
         if path.exists() and not path.samefile(renamed):  # mask000.TIF may be the same file

@@ -20,7 +20,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
-from ..atomic import clear_left, name_on_disk
+from ..atomic import name_on_disk, remove_leftovers
 from ..errors import InputError
 from ..images import Image, check_output, open_image, write_regions
 from ..images.fingerprint import check_unchanged, image_state
@@ -221,7 +221,7 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
     if len({name_on_disk(path.resolve()) for path, _ in outputs}) < len(outputs):
         raise InputError("two results would go to the same file: give them different names.")
     for folder in {path.parent for path, _ in outputs}:
-        clear_left(folder)
+        remove_leftovers(folder)
 
 
 def _check_same(labels: Image, image: Image) -> None:

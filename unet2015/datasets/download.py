@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from .. import __version__
-from ..atomic import put
+from ..atomic import rename
 from ..errors import InputError
 from ..progress import Progress
 
@@ -74,7 +74,7 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
             "the file was changed: try again and, if that fails, too, ask where you got the link."
         )
     logger.info("%s: sha256 %s%s.", target.name, found, "" if sha256 else " (not verified)")
-    put(part, target)
+    rename(part, target)
 
 
 def _fetch(url: str, part: Path, tag: Path, largest: int) -> None:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ..atomic import put, temporary_folder
+from ..atomic import rename, temporary_folder
 from ..errors import InputError
 from ..progress import Progress
 
@@ -67,7 +67,7 @@ def unpack(archive: Path, folder: Path, holds: Sequence[str]) -> None:
             raise InputError(
                 f"{archive} does not hold {missing[0]}: it is not the expected data set."
             )
-        put(home, folder)
+        rename(home, folder)
 
 
 def _extract(opened: zipfile.ZipFile, archive: Path, draft: Path) -> None:

@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..atomic import atomic_path, empty_locked, lock, remove_locked, sync, to_disk
+from ..atomic import atomic_path, empty_locked, flush_to_disk, lock, remove_locked, sync
 from ..errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Ledger(UserDict[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         self._file.write(json.dumps([key, value]).encode() + b"\n")
         self._file.flush()
-        to_disk(self._file.fileno())
+        flush_to_disk(self._file.fileno())
         super().__setitem__(key, value)
 
     def close(self) -> None:

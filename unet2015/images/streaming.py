@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from ..atomic import empty_locked, lock, put, remove_locked, sync
+from ..atomic import empty_locked, lock, remove_locked, rename, sync
 from ..errors import InputError
 from ..progress import Progress
 from .metadata import known_sizes, tiff_description
@@ -107,8 +107,8 @@ def stream_image(
         for part in (*finished.rglob("*"), finished):
             sync(part)
         if path.is_dir():
-            put(path, replaced)
-        put(finished, path)
+            rename(path, replaced)
+        rename(finished, path)
 
 
 def write_regions(path: Path, source: Sliceable, image: Image, labels: bool) -> None:
@@ -161,7 +161,7 @@ def _own(work: Path, path: Path) -> Iterator[Path]:
 
 def _put_back(replaced: Path, path: Path) -> None:
     if replaced.exists() and not path.exists():
-        put(replaced, path)
+        rename(replaced, path)
 
 
 def _write_tiff(
