@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from unet2015 import InputError, atomic
-from unet2015.fileprediction.scratch import Ledger, Scratch, begun_purpose
+from unet2015.fileprediction.scratch import Ledger, Scratch, unfinished_purpose
 
 PURPOSE = {"input": "a" * 64, "tile": 60, "channels": (0,)}
 
@@ -178,16 +178,16 @@ def test_no_other_process_enters_during_removal(tmp_path, monkeypatch):
 
 def test_kept_work_is_finished_and_does_not_block_other_work(tmp_path):
     folder = tmp_path / "s"
-    assert not begun_purpose(folder)
+    assert not unfinished_purpose(folder)
     with Scratch(folder, PURPOSE) as scratch:
-        assert begun_purpose(folder)
+        assert unfinished_purpose(folder)
         scratch.keep()
-    assert not begun_purpose(folder)
+    assert not unfinished_purpose(folder)
     with Scratch(folder, PURPOSE) as scratch:
         assert scratch.ledger
     with Scratch(folder, PURPOSE | {"tile": 70}) as scratch:
         assert not scratch.ledger
-        assert begun_purpose(folder)
+        assert unfinished_purpose(folder)
 
 
 @pytest.mark.parametrize("left", [b"", b"\0\0", b"5"])

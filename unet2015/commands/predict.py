@@ -43,14 +43,14 @@ from ..fileprediction.jobs import (
     Failures,
     Finished,
     Job,
-    explaining_resumption,
+    explain_resumption,
     finished_jobs,
     is_done,
     set_done,
     warn_of_other_masks,
 )
 from ..fileprediction.results import ProbabilityType, Result
-from ..fileprediction.scratch import begun_purpose
+from ..fileprediction.scratch import unfinished_purpose
 from ..images import STREAMED_FROM, check_output, open_image, select_channels
 from ..images.writing import check_own, check_planes
 from ..labelfiles.trackfile import forget_tracks
@@ -128,33 +128,33 @@ def run(options: Options) -> None:
     failures = Failures(len(jobs))
     checked = []
     for job in jobs:
-        with failures.caught(job):
+        with failures.catch(job):
             checked.append((job, *_check(job, model, options)))
     if not checked:
-        failures.answer()
+        failures.raise_if_any()
     usable, pixels, sizes = zip(*checked, strict=True)
     engines = _engines(engine, options.backend, pixels, sizes, model)
     if options.backend == "auto" and not options.overwrite:
-        engines = [_as_begun(*each) for each in zip(engines, usable, strict=True)]
+        engines = [_resumed_engine(*each) for each in zip(engines, usable, strict=True)]
     _prepare_outputs(usable, options.out)
     _announce(usable, engines, options)
     warn_of_other_masks(jobs)
     purpose = _purpose(model, engine, options)
     resumes = len(jobs) > 1 or sum(pixels) >= RESUMABLE_FROM or options.keep_scratch
     with (
-        explaining_resumption(resumes, options.overwrite),
+        explain_resumption(resumes, options.overwrite),
         _cluster(options) as cluster,
         finished_jobs(jobs, purpose, options.overwrite, failures) as finished,
         Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
     ):
         for job, count, chosen in zip(usable, pixels, engines, strict=True):
             bar.set_postfix_str(job.source.name, refresh=False)
-            with failures.caught(job):
+            with failures.catch(job):
                 if is_done(job, finished):
                     bar.update(count)
                 else:
                     _predict(job, model, chosen, options, finished, bar.update, cluster)
-    failures.answer()
+    failures.raise_if_any()
     out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
     logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), out)
 
@@ -229,7 +229,7 @@ def _announce(jobs: Sequence[Job], engines: Sequence[Engine], options: Options) 
     if any(job.result.kind == "labels" for job in jobs) and least > 1:
         logger.info("cells of fewer than %d pixels are dropped (--min-size).", least)
     for job in jobs:
-        if begun_purpose(scratch_folder(job.target)) and not options.overwrite:
+        if unfinished_purpose(scratch_folder(job.target)) and not options.overwrite:
             logger.info("resuming %s.", job.target)
     logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
 
@@ -250,11 +250,11 @@ def _engines(
     return [chosen[size] for size in sizes]
 
 
-def _as_begun(engine: Engine, job: Job) -> Engine:
+def _resumed_engine(engine: Engine, job: Job) -> Engine:
     """The engine with the backend of the run to resume, perhaps chosen for more images."""
-    begun = begun_purpose(scratch_folder(job.target)).get("device")
+    device = unfinished_purpose(scratch_folder(job.target)).get("device")
     for backend in get_args(Backend):
-        if str(engine._replace(backend=backend)) == begun:
+        if str(engine._replace(backend=backend)) == device:
             return engine._replace(backend=backend)
     return engine
 

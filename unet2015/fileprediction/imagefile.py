@@ -94,8 +94,8 @@ def predict_file(
         grid = tile_grid(image.shape[-2:], model.network, tile, engine.device, processes)
         task = Task(image, chosen, model, engine, grid, result)
         shape = (*image.plane_shape, *image.shape[-2:])
-        kept = keep_scratch or scratch_folder(target).is_dir()
-        if prod(shape) < RESUMABLE_FROM and not kept:
+        on_disk = keep_scratch or scratch_folder(target).is_dir()
+        if prod(shape) < RESUMABLE_FROM and not on_disk:
             pixels = np.empty(shape, result.stored)
             compute(task, all_work(task), pixels, {}, progress)
             check_unchanged(source, state)
@@ -103,9 +103,9 @@ def predict_file(
             return state
         needed = purpose(task, state, tile)
         if not overwrite:
-            _check_begun(source, scratch_folder(target), needed)
+            _check_resumable(source, scratch_folder(target), needed)
         with (
-            explained_full_disk(target),
+            explain_full_disk(target),
             Scratch(scratch_folder(target), needed, overwrite) as scratch,
         ):
             # Keep the tile size of the run being resumed: the memory available may differ now.
@@ -133,7 +133,7 @@ def scratch_folder(target: Path) -> Path:
     return target.with_name(f".{target.name}.unet2015")
 
 
-def _check_begun(source: Path, folder: Path, needed: dict[str, Any]) -> None:
+def _check_resumable(source: Path, folder: Path, needed: dict[str, Any]) -> None:
     """Raise `ImageError`, which does not stop other images, if only the image has changed.
 
     Channels requested by name may then have other numbers.
@@ -158,30 +158,30 @@ def purpose(task: Task, state: str, tile: int | None) -> dict[str, Any]:
     tile : int, optional
         The tile size that the user asked for.
     """
-    kept = task.result.dtype if task.result.kind == "probability" else ""
+    dtype = task.result.dtype if task.result.kind == "probability" else ""
     return {
         "input": state,
         "model": digest(task.model),
         "channels": task.channels,
         "tile": tile or "automatic",
         "device": str(task.engine),
-        "output": f"{task.result.kind} {kept}".strip(),
+        "output": f"{task.result.kind} {dtype}".strip(),
         "version": __version__,
     }
 
 
 def digest(model: Model) -> str:
     """Identify a network and its input normalisation: SHA-256 in 64 hexadecimal digits."""
-    described = [asdict(model.network.config), model.normalisation]
-    found = hashlib.sha256(json.dumps(described).encode())
+    parts = [asdict(model.network.config), model.normalisation]
+    sha256 = hashlib.sha256(json.dumps(parts).encode())
     for name, tensor in model.network.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.cpu().numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(name.encode())
+        sha256.update(tensor.cpu().numpy().tobytes())
+    return sha256.hexdigest()
 
 
 @contextmanager
-def explained_full_disk(target: Path) -> Iterator[None]:
+def explain_full_disk(target: Path) -> Iterator[None]:
     """Turn a full disk into an error that says how to resume."""
     try:
         yield

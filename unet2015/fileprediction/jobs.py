@@ -12,7 +12,7 @@ from ..errors import ImageError
 from ..images.fingerprint import fingerprint, image_state
 from ..images.opening import image_files
 from ..labelfiles.labelfolder import is_numbered
-from .imagefile import explained_full_disk
+from .imagefile import explain_full_disk
 from .results import Result
 from .scratch import Scratch
 
@@ -44,7 +44,7 @@ class Failures:
         self._images, self._failed = images, 0
 
     @contextmanager
-    def caught(self, job: Job) -> Iterator[None]:
+    def catch(self, job: Job) -> Iterator[None]:
         """Log and count the failure of a job whose image turns out to be unusable."""
         try:
             yield
@@ -58,7 +58,7 @@ class Failures:
     def __bool__(self) -> bool:
         return self._failed > 0
 
-    def answer(self) -> None:
+    def raise_if_any(self) -> None:
         """Raise if any image failed; call it when the others are done."""
         if self:
             raise ImageError(
@@ -96,13 +96,13 @@ def finished_jobs(
         return
     folder = jobs[0].target.parent
     scratch = Scratch(folder / ".unet2015", purpose, overwrite)
-    with explained_full_disk(folder), scratch:
+    with explain_full_disk(folder), scratch:
         yield scratch.ledger
         scratch.keep() if failures else scratch.remove()
 
 
 @contextmanager
-def explaining_resumption(resumes: bool, overwrite: bool) -> Iterator[None]:
+def explain_resumption(resumes: bool, overwrite: bool) -> Iterator[None]:
     """Say at Ctrl-C that repeating the command resumes it, if it does (`resumes`)."""
     try:
         yield

@@ -102,12 +102,12 @@ class Scratch:
         if not self._overwrite:
             if _read_purpose(self.folder) == self._purpose:
                 return
-            begun = begun_purpose(self.folder)
-            if begun:
-                changed = _differing(begun, self._purpose)
-                told = ", ".join(_told(name, begun, self._purpose) for name in changed)
+            unfinished = unfinished_purpose(self.folder)
+            if unfinished:
+                changed = _differing(unfinished, self._purpose)
+                details = ", ".join(_describe(name, unfinished, self._purpose) for name in changed)
                 raise InputError(
-                    f"{self.folder} holds an unfinished prediction with {told}: repeat the "
+                    f"{self.folder} holds an unfinished prediction with {details}: repeat the "
                     "command that began it, or start afresh with --overwrite."
                 )
         written.unlink(missing_ok=True)
@@ -218,7 +218,7 @@ def _entries(file: IO[bytes]) -> tuple[dict[str, Any], int]:
     return entries, end
 
 
-def begun_purpose(folder: Path) -> dict[str, Any]:
+def unfinished_purpose(folder: Path) -> dict[str, Any]:
     """Purpose of the unfinished work in a scratch folder; empty if there is none."""
     with suppress(FileNotFoundError, NotADirectoryError), open(folder / _LEDGER, "rb") as file:
         if _FINISHED in _entries(file)[0]:
@@ -228,8 +228,8 @@ def begun_purpose(folder: Path) -> dict[str, Any]:
 
 def differences(folder: Path, purpose: Mapping[str, Any]) -> list[str]:
     """Names of the entries in which the purpose of a folder's unfinished work differs from this."""
-    begun = begun_purpose(folder)
-    return _differing(begun, json.loads(json.dumps(purpose))) if begun else []
+    unfinished = unfinished_purpose(folder)
+    return _differing(unfinished, json.loads(json.dumps(purpose))) if unfinished else []
 
 
 def _read_purpose(folder: Path) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [name for name in {**before, **now} if before.get(name) != now.get(name)]
 
 
-def _told(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _describe(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Describe a difference in words; digests mean nothing to a reader."""
     if len(f"{before.get(name)}") == 64:
         return f"another {name}"
