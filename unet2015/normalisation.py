@@ -85,18 +85,18 @@ def statistics(image: NDArray[Any], name: str = "the image") -> Statistics:
     flat = image.reshape(len(image), -1)
     with np.errstate(invalid="ignore"):  # infinities are reported below
         deviation = flat.std(axis=1, dtype=np.float64)
-    found = Statistics(
+    stats = Statistics(
         pixels=flat.shape[1],
         mean=flat.mean(axis=1, dtype=np.float64),
         deviation=deviation,
         least=flat.min(axis=1).astype(np.float64),
         greatest=flat.max(axis=1).astype(np.float64),
     )
-    if not np.isfinite(found.mean).all():
+    if not np.isfinite(stats.mean).all():
         raise ImageError(
             f"{name} has pixels that are NaN or infinite: replace them with numbers first."
         )
-    return found
+    return stats
 
 
 def gather_statistics(
@@ -158,14 +158,14 @@ def merge(one: Statistics, other: Statistics) -> Statistics:
     )
 
 
-def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any], name: str = "the image") -> Affine:
+def fit(scheme: Scheme, stats: Statistics, dtype: np.dtype[Any], name: str = "the image") -> Affine:
     """Find the transformation that a scheme prescribes for an image.
 
     Parameters
     ----------
     scheme : {"standard", "minmax", "range"}
         See `Scheme`.
-    found : Statistics
+    stats : Statistics
         Of the whole image, so that all its tiles are normalised alike.
     dtype : numpy.dtype
         Of the image as stored.
@@ -180,16 +180,16 @@ def fit(scheme: Scheme, found: Statistics, dtype: np.dtype[Any], name: str = "th
     """
     check(scheme)
     if scheme == "standard":
-        affine = Affine(found.mean, _inverse(found.deviation, found))
+        affine = Affine(stats.mean, _inverse(stats.deviation, stats))
     elif scheme == "minmax":
-        affine = Affine(found.least, _inverse(found.greatest - found.least, found))
+        affine = Affine(stats.least, _inverse(stats.greatest - stats.least, stats))
     else:
-        _check_range(found, dtype, name)
+        _check_range(stats, dtype, name)
         greatest = float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
-        affine = Affine(np.zeros_like(found.mean), np.full_like(found.mean, 1 / greatest))
-    if not _fits(affine, found, dtype):
+        affine = Affine(np.zeros_like(stats.mean), np.full_like(stats.mean, 1 / greatest))
+    if not _fits(affine, stats, dtype):
         raise ImageError(
-            f"{name} has grey values from {found.least.min():g} to {found.greatest.max():g}, too "
+            f"{name} has grey values from {stats.least.min():g} to {stats.greatest.max():g}, too "
             "large or too close together to be normalised: scale them first."
         )
     return affine
@@ -207,9 +207,9 @@ def normalise(image: NDArray[Any], scheme: Scheme, name: str = "the image") -> N
     return fit(scheme, statistics(image, name), image.dtype, name)(image)
 
 
-def _check_range(found: Statistics, dtype: np.dtype[Any], name: str) -> None:
+def _check_range(stats: Statistics, dtype: np.dtype[Any], name: str) -> None:
     """Refuse floats outside [0, 1]."""
-    least, greatest = found.least.min(), found.greatest.max()
+    least, greatest = stats.least.min(), stats.greatest.max()
     if np.issubdtype(dtype, np.floating) and not -SLACK <= least <= greatest <= 1 + SLACK:
         raise ImageError(
             f"{name} holds {dtype} values from {least:g} to {greatest:g}: the normalisation "
@@ -217,14 +217,14 @@ def _check_range(found: Statistics, dtype: np.dtype[Any], name: str) -> None:
         )
 
 
-def _fits(affine: Affine, found: Statistics, dtype: np.dtype[Any]) -> bool:
+def _fits(affine: Affine, stats: Statistics, dtype: np.dtype[Any]) -> bool:
     """Whether float32 can hold the normalised darkest and brightest pixels."""
     with np.errstate(over="ignore", invalid="ignore"):
-        ends = np.stack([found.least, found.greatest], axis=1)[:, None].astype(dtype)
+        ends = np.stack([stats.least, stats.greatest], axis=1)[:, None].astype(dtype)
         return bool(np.isfinite(affine(ends)).all() and affine.factor.all())
 
 
-def _inverse(spread: NDArray[np.float64], found: Statistics) -> NDArray[np.float64]:
+def _inverse(spread: NDArray[np.float64], stats: Statistics) -> NDArray[np.float64]:
     """1 / spread, or 1 for constant channels, whose computed deviation need not be exactly 0."""
-    varies = (found.greatest > found.least) & (spread > 0)
+    varies = (stats.greatest > stats.least) & (spread > 0)
     return 1 / np.where(varies, spread, 1.0)

@@ -83,31 +83,31 @@ def prepare(
     frames = [in_field(frame, training.margin) for frame in frames]
     if all(frame.ignore.all() for frame in frames):
         raise InputError("no pixel is annotated: there is nothing to learn.")
-    separated = [_separated(frame, training.ridge) for frame in frames]
+    separated = [_separate(frame, training.ridge) for frame in frames]
     counts = add_counts(
         count_classes(labels, frame.ignore) for labels, frame in zip(separated, frames, strict=True)
     )
     classes = balanced_class_weights(counts, balance=training.class_balance)
     prepared = [
-        _prepared(frame, labels, training.normalisation, config, classes)
+        _prepare_frame(frame, labels, training.normalisation, config, classes)
         for labels, frame in zip(separated, frames, strict=True)
     ]
     return prepared, classes
 
 
-def _prepared(
+def _prepare_frame(
     frame: AnnotatedFrame,
     separated: NDArray[Any],
     scheme: Scheme,
     config: WeightMapConfig,
     classes: ClassWeights,
 ) -> TrainingFrame:
-    found = statistics(frame.image, frame.name)
-    affine = fit(scheme, found, frame.image.dtype, frame.name)
+    stats = statistics(frame.image, frame.name)
+    affine = fit(scheme, stats, frame.image.dtype, frame.name)
     return TrainingFrame(
         image=affine(frame.image),
-        mean=affine(found.mean[:, None, None]),
-        deviation=(found.deviation * affine.factor)[:, None, None].astype(np.float32),
+        mean=affine(stats.mean[:, None, None]),
+        deviation=(stats.deviation * affine.factor)[:, None, None].astype(np.float32),
         target=(separated > 0).astype(np.uint8),
         weight=border_weight_map(
             separated, config.w0, config.sigma, classes, ignore=frame.ignore, separate=False
@@ -115,7 +115,7 @@ def _prepared(
     )
 
 
-def _separated(frame: AnnotatedFrame, ridge: int) -> NDArray[Any]:
+def _separate(frame: AnnotatedFrame, ridge: int) -> NDArray[Any]:
     labels = separate_touching(frame.labels, ridge)
     if lost := np.setdiff1d(frame.labels, labels).size:
         logger.warning(
@@ -162,7 +162,7 @@ def random_sample(
     remove noise that images to predict still have, and spread the weight of a narrow ridge to the
     cells beside it. Targets and weights are computed only where the network has an output.
     """
-    frame, centre = _somewhere(frames, generator)
+    frame, centre = _random_position(frames, generator)
     variation = draw(config, generator)
     seen = tile_coordinates(variation, centre, tile)
     pixels = nearest(seen, frame.weight.shape)
@@ -179,7 +179,7 @@ def random_sample(
     )
 
 
-def _somewhere(
+def _random_position(
     frames: Sequence[TrainingFrame], generator: np.random.Generator
 ) -> tuple[TrainingFrame, tuple[float, float]]:
     """Draw a frame and an annotated position in it."""
@@ -209,13 +209,13 @@ def linear(image: NDArray[np.float32], coordinates: NDArray[np.float64]) -> NDAr
     """
     scale = 2 / np.maximum(np.array(image.shape[:0:-1]) - 1, 1)  # PyTorch takes x first, in [-1, 1]
     grid = np.moveaxis(coordinates[::-1], 0, -1) * scale - 1
-    found = functional.grid_sample(
+    values = functional.grid_sample(
         torch.from_numpy(image)[None],
         torch.from_numpy(grid.astype(np.float32))[None],
         padding_mode="reflection",
         align_corners=True,
     )
-    return found[0].numpy()
+    return values[0].numpy()
 
 
 def nearest(coordinates: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.intp]:

@@ -94,7 +94,9 @@ def test_threads_of_a_worker_take_turns(monkeypatch):
         together.append(len(busy))
         busy.pop()
 
-    monkeypatch.setattr("unet2015.fileprediction.cluster._opened", lambda _recipe: (None, None))
+    monkeypatch.setattr(
+        "unet2015.fileprediction.cluster._open_recipe", lambda _recipe: (None, None)
+    )
     monkeypatch.setattr("unet2015.fileprediction.cluster.compute", compute)
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: compute_batch(None, {}, []), range(8)))
@@ -227,7 +229,7 @@ def test_a_lost_scheduler_is_reported(monkeypatch, result, threads, status, told
 
 
 def test_an_unreachable_scheduler_is_reported(files, capsys, monkeypatch):
-    monkeypatch.setattr("unet2015.fileprediction.cluster.PATIENCE", "1s")
+    monkeypatch.setattr("unet2015.fileprediction.cluster.CONNECT_TIMEOUT", "1s")
     words = ["predict", files / "image.tif", "-m", files / "model.safetensors"]
     words += ["-o", files / "out.tif", "--scheduler", "tcp://127.0.0.1:1"]
     assert main([str(word) for word in words]) == 2
@@ -260,7 +262,7 @@ def test_work_in_progress_is_written_before_the_folder_is_released(files):
 def test_an_unresponsive_worker_is_not_waited_for_forever(monkeypatch, caplog):
     monkeypatch.setattr("unet2015.fileprediction.cluster.digest", lambda _model: "")
     monkeypatch.setattr("unet2015.fileprediction.cluster.plane_statistics", lambda *_: None)
-    monkeypatch.setattr("unet2015.fileprediction.cluster.PARTING", 0.1)
+    monkeypatch.setattr("unet2015.fileprediction.cluster.FINISH_TIMEOUT", 0.1)
     answers = threading.Event()
     cluster = Cluster.__new__(Cluster)
     cluster._client = Mock(status="running", **{"run.side_effect": lambda *_: answers.wait(60)})

@@ -51,10 +51,10 @@ BATCH = 4
 ONE_AT_A_TIME = threading.Lock()
 """A worker with several threads computes one batch at a time: the network uses all its cores."""
 
-PATIENCE = "10s"
+CONNECT_TIMEOUT = "10s"
 """Timeout for the scheduler to answer."""
 
-PARTING = 60.0
+FINISH_TIMEOUT = 60.0
 """Seconds that workers have to finish their current tiles when a run ends early."""
 
 
@@ -110,7 +110,7 @@ class Cluster:
             )
             self.processes = len(self._local.workers)
         try:
-            self._client = distributed.Client(self._local or scheduler, timeout=PATIENCE)
+            self._client = distributed.Client(self._local or scheduler, timeout=CONNECT_TIMEOUT)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"no Dask scheduler answers at {scheduler}: check the address ({error})."
@@ -120,7 +120,7 @@ class Cluster:
         self,
         task: Task,
         state: str,
-        works: Iterable[Work],
+        items: Iterable[Work],
         pixels: ScratchPixels,
         ledger: MutableMapping[str, Any],
         progress: Callable[[int], object],
@@ -139,7 +139,7 @@ class Cluster:
             pixels.path.resolve(),
             self._threads,
         )
-        batches = _batches(unfinished(works, ledger, progress))
+        batches = _batches(unfinished(items, ledger, progress))
         futures: dict[Any, list[Work]] = {}
         finished = self._distributed.as_completed()
 
@@ -185,20 +185,20 @@ class Cluster:
                 logger.info("waiting for workers to finish their current tiles.")
                 # In a thread, since waiting for an unresponsive worker never ends. Its late writes
                 # go into an array that no new work uses.
-                end = threading.Thread(target=self._end, args=(list(futures),), daemon=True)
-                end.start()
-                end.join(PARTING)
-                if end.is_alive():
+                thread = threading.Thread(target=self._cancel, args=(list(futures),), daemon=True)
+                thread.start()
+                thread.join(FINISH_TIMEOUT)
+                if thread.is_alive():
                     logger.warning(
                         "a Dask worker has not finished its tiles and may still write to %s.",
                         pixels.path,
                     )
 
-    def _end(self, futures: list[Any]) -> None:
+    def _cancel(self, futures: list[Any]) -> None:
         """Cancel batches, and wait for those being computed."""
         with suppress(Exception):  # the scheduler may be gone
             self._client.cancel(futures)
-            self._client.run(end_of, {future.key for future in futures})
+            self._client.run(wait_for_tasks, {future.key for future in futures})
 
     def __enter__(self) -> Self:
         return self
@@ -209,14 +209,14 @@ class Cluster:
             self._local.close()
 
 
-def compute_batch(recipe: Recipe, statistics: dict[str, Any], works: list[Work]) -> None:
+def compute_batch(recipe: Recipe, statistics: dict[str, Any], items: list[Work]) -> None:
     """Compute some tiles; runs on a worker."""
     with ONE_AT_A_TIME:
-        task, pixels = _opened(recipe)
-        compute(task, works, pixels, dict(statistics))
+        task, pixels = _open_recipe(recipe)
+        compute(task, items, pixels, dict(statistics))
 
 
-async def end_of(keys: set[str], dask_worker: Any) -> None:
+async def wait_for_tasks(keys: set[str], dask_worker: Any) -> None:
     """Wait until a worker computes none of these batches: cancelling does not stop running ones.
 
     Dask passes the worker because of the parameter's name.
@@ -229,8 +229,8 @@ def _import_distributed() -> Any:
     """Import Dask's package, with only its warnings logged unless its configuration differs."""
     try:
         config = importlib.import_module("dask.config")
-        told = {"logging", "logging-file-config"} & config.config.keys()
-        with nullcontext() if told else config.set({"logging": {"distributed": "warning"}}):
+        configured = {"logging", "logging-file-config"} & config.config.keys()
+        with nullcontext() if configured else config.set({"logging": {"distributed": "warning"}}):
             return importlib.import_module("distributed")
     except ImportError as error:
         raise InputError(
@@ -240,7 +240,7 @@ def _import_distributed() -> Any:
 
 
 @lru_cache(maxsize=1)
-def _opened(recipe: Recipe) -> tuple[Task, ScratchPixels]:
+def _open_recipe(recipe: Recipe) -> tuple[Task, ScratchPixels]:
     """Load the model and open the files of a recipe, once in each worker."""
     if recipe.engine.device.type == "cuda" and not torch.cuda.is_available():
         raise InputError("a worker has no GPU, but this machine does: give --device cpu.")
@@ -265,6 +265,6 @@ def _opened(recipe: Recipe) -> tuple[Task, ScratchPixels]:
     return task, ScratchPixels(recipe.pixels)
 
 
-def _batches(works: Iterator[Work]) -> Iterator[list[Work]]:
-    while batch := list(islice(works, BATCH)):
+def _batches(items: Iterator[Work]) -> Iterator[list[Work]]:
+    while batch := list(islice(items, BATCH)):
         yield batch

@@ -70,7 +70,7 @@ def all_work(task: Task) -> Iterator[Work]:
 
 def compute(
     task: Task,
-    works: Iterable[Work],
+    items: Iterable[Work],
     pixels: Writable,
     ledger: MutableMapping[str, Any],
     progress: Callable[[int], object] = lambda _: None,
@@ -81,7 +81,7 @@ def compute(
     ----------
     task : Task
         The prediction.
-    works : iterable of Work
+    items : iterable of Work
         The tiles.
     pixels : Writable
         Receives the result, shape (..., height, width).
@@ -94,9 +94,9 @@ def compute(
 
     @cache
     def normalise(plane: tuple[int, ...]) -> Affine:
-        found = plane_statistics(task, plane, ledger)
+        stats = plane_statistics(task, plane, ledger)
         scheme, image = task.model.normalisation, task.image
-        return normalisation.fit(scheme, found, image.dtype, image.plane_name(plane))
+        return normalisation.fit(scheme, stats, image.dtype, image.plane_name(plane))
 
     def read(work: Work) -> NDArray[np.float32]:
         source = PlaneSource(task.image, work.plane, task.channels)
@@ -109,7 +109,7 @@ def compute(
         ledger[done[0].key] = None
 
     with (
-        closing(in_thread(read, unfinished(works, ledger, progress))) as inputs,
+        closing(in_thread(read, unfinished(items, ledger, progress))) as inputs,
         closing(
             run_network(inputs, task.model.network, task.engine, class_probabilities)
         ) as outputs,
@@ -120,10 +120,10 @@ def compute(
 
 
 def unfinished(
-    works: Iterable[Work], ledger: Container[str], progress: Callable[[int], object]
+    items: Iterable[Work], ledger: Container[str], progress: Callable[[int], object]
 ) -> Iterator[Work]:
     """Tiles that are not in the ledger; those that are count as progress."""
-    for work in works:
+    for work in items:
         if work.key in ledger:
             progress(work.tile.height * work.tile.width)
         else:
@@ -137,9 +137,9 @@ def plane_statistics(
     key = statistics_key(plane)
     if key not in ledger:
         source = PlaneSource(task.image, plane, task.channels)
-        found = normalisation.gather_statistics(source, name=task.image.plane_name(plane))
+        stats = normalisation.gather_statistics(source, name=task.image.plane_name(plane))
         # JSON preserves numbers to the last bit.
-        ledger[key] = [found.pixels, *(values.tolist() for values in found[1:])]
+        ledger[key] = [stats.pixels, *(values.tolist() for values in stats[1:])]
     pixels, *values = ledger[key]
     return Statistics(pixels, *map(np.asarray, values))
 
