@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger(__package__).setLevel(level)  # not for matplotlib, Zarr and Dask
     try:
         with _bars(shown=level <= logging.INFO):
-            _answer(words)
+            _dispatch(words)
         _flush()
     except InputError as error:
         logger.debug("", exc_info=True)
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _answer(words: Sequence[str]) -> None:
+def _dispatch(words: Sequence[str]) -> None:
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
     elif words[0] == "--version":

@@ -64,26 +64,26 @@ def predict_widget(
     planes = _Planes(image, config.in_channels)
     engine = choose_engine()
     grid = tile_grid(planes.shape[-2:], loaded.network, device=engine.device)
-    about = {**_placement(image, planes.axes), "name": f"{image.name} {output}"}
+    attributes = {**_placement(image, planes.axes), "name": f"{image.name} {output}"}
 
     @thread_worker(progress={"total": len(grid) * len(planes), "desc": "predicting"})
     def work() -> Generator[None, None, napari.types.LayerDataTuple]:
         numbered = output == CELLS
         least = loaded.min_size if min_size < 0 else min_size
-        made = np.empty(planes.shape, np.uint32 if numbered else np.float32)
+        result = np.empty(planes.shape, np.uint32 if numbered else np.float32)
         for index in planes:
             probability = np.empty(planes.shape[-2:], np.float32)
             _, parts = predict_parts(planes.read(index), loaded, engine=engine)
             for part, values in parts:
                 probability[part.write] = values[1]
                 yield
-            made[index] = label_cells(probability > threshold, least) if numbered else probability
+            result[index] = label_cells(probability > threshold, least) if numbered else probability
         if numbered:
-            return made, about, "labels"
+            return result, attributes, "labels"
         shown = {"colormap": "magma", "contrast_limits": (0, 1), "blending": "additive"}
-        return made, {**about, **shown}, "image"
+        return result, {**attributes, **shown}, "image"
 
-    return _started(work())
+    return _start_later(work())
 
 
 @magic_factory(
@@ -100,7 +100,7 @@ def weight_map_widget(
 ) -> FunctionWorker[napari.types.LayerDataTuple]:
     """Compute w(x) of a labels layer in a thread."""
     _require(cells)
-    about = {
+    attributes = {
         **_placement(cells, list(range(cells.ndim))),
         "name": f"{cells.name} weights",
         "colormap": "turbo",
@@ -111,9 +111,9 @@ def weight_map_widget(
     def work() -> napari.types.LayerDataTuple:
         pixels = np.asarray(_finest(cells))
         weights = border_weight_map(pixels, w0, sigma, "balanced" if class_balance else None)
-        return weights, about, "image"
+        return weights, attributes, "image"
 
-    return _started(work())
+    return _start_later(work())
 
 
 class _Planes:
@@ -161,7 +161,7 @@ def _require(layer: object) -> None:
         raise InputError("there is no layer to work on: open an image, or make a labels layer.")
 
 
-def _started(worker: Any) -> Any:
+def _start_later(worker: Any) -> Any:
     """Start a thread only once napari waits for it: the result of a fast one would be missed."""
     QTimer.singleShot(0, worker.start)
     return worker

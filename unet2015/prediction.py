@@ -162,7 +162,7 @@ def run_network(
     network = engine.place(network).eval()
     call = runner(network, engine.dtype, engine.backend)
 
-    def begin(image: NDArray[Any]) -> Tensor:
+    def start(image: NDArray[Any]) -> Tensor:
         # Files may have a non-native byte order, which PyTorch rejects.
         pixels = engine.send(torch.from_numpy(np.asarray(image, np.float32))[None])
         with torch.inference_mode(), engine.autocast():
@@ -176,8 +176,8 @@ def run_network(
         with torch.inference_mode():
             return finish(output.float())[0]
 
-    begun = ((key, engine.fetch(begin(image))) for key, image in inputs)
-    for key, result in lagging(begun, engine.ahead):
+    pending = ((key, engine.fetch(start(image))) for key, image in inputs)
+    for key, result in lagging(pending, engine.ahead):
         yield key, result()
 
 

@@ -38,8 +38,8 @@ def in_thread(
     pool = ThreadPoolExecutor(threads)
     future: Future[Result] | None = None
     try:
-        begun = ((item, pool.submit(function, item)) for item in items)
-        for item, future in lagging(begun, waiting):
+        pending = ((item, pool.submit(function, item)) for item in items)
+        for item, future in lagging(pending, waiting):
             yield item, future.result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -35,11 +35,11 @@ from .unet import UNet
 
 logger = logging.getLogger(__name__)
 
-EXPLODED = 1000.0
+MAX_LOSS = 1000.0
 """A loss above this has diverged; it starts near 1."""
-ADAPTED_TO = 4
+ADAPTATION_TILES = 4
 """Number of tiles that the initial weights are adapted to."""
-LOOK_EVERY = 10
+CHECK_EVERY = 10
 """Iterations between checks of the loss; each makes a GPU wait."""
 
 
@@ -134,14 +134,14 @@ def _iterate(
             losses.append(step(done - 1, sample))
             bar.update()
             at_interval = done % config.interval == 0 or done == config.iterations
-            if done % LOOK_EVERY == 0 or at_interval:
-                loss = _look(losses[-LOOK_EVERY:], done, config)
+            if done % CHECK_EVERY == 0 or at_interval:
+                loss = _mean_loss(losses[-CHECK_EVERY:], done, config)
                 bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             if at_interval:
                 seconds = time.perf_counter() - began
                 line = LogLine(
                     iteration=done,
-                    loss=_look(losses, done, config),
+                    loss=_mean_loss(losses, done, config),
                     learning_rate=learning_rate(config, done - 1),
                     validation_seg=_validate(validate, model, done),
                     seconds=round(seconds, 2),
@@ -156,12 +156,12 @@ def _iterate(
 
 def digest(frames: Sequence[AnnotatedFrame]) -> str:
     """Hash of the images and annotations of a training set."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for frame in frames:
         for array in (frame.image, frame.labels, frame.ignore):
-            found.update(f"{array.shape} {array.dtype}".encode())
-            found.update(array.tobytes())
-    return found.hexdigest()
+            sha256.update(f"{array.shape} {array.dtype}".encode())
+            sha256.update(array.tobytes())
+    return sha256.hexdigest()
 
 
 class _Step:
@@ -228,16 +228,16 @@ class _Tiles:
         threads = min(max((os.cpu_count() or 1) - 1, 1), 8) if self.on_gpu else 1
         with closing(in_thread(self._make, iterations, 2 * threads, threads)) as tiles:
             while True:
-                asked = time.perf_counter()
-                made = next(tiles, None)
-                self.waited += time.perf_counter() - asked
-                if made is None:
+                start = time.perf_counter()
+                item = next(tiles, None)
+                self.waited += time.perf_counter() - start
+                if item is None:
                     return
-                yield made[1]
+                yield item[1]
 
     def example(self) -> Tensor:
         """Images of the first tiles, shape (tiles, channels, height, width)."""
-        return torch.cat([self._make(iteration)[0] for iteration in range(ADAPTED_TO)])
+        return torch.cat([self._make(iteration)[0] for iteration in range(ADAPTATION_TILES)])
 
     def _make(self, iteration: int) -> Sequence[Tensor]:
         training = self.settings.training
@@ -249,10 +249,10 @@ class _Tiles:
         return [tensor.pin_memory() for tensor in tensors] if self.on_gpu else tensors
 
 
-def _look(losses: list[Tensor], done: int, config: TrainingConfig) -> float:
+def _mean_loss(losses: list[Tensor], done: int, config: TrainingConfig) -> float:
     """Mean of some losses; raises if it shows that training has diverged."""
     loss = float(torch.stack(losses).mean())
-    if not loss < EXPLODED:
+    if not loss < MAX_LOSS:
         raise InputError(
             f"training has diverged, with a loss of {loss:.3g} after {done} iterations: lower "
             f"--learning-rate (now {config.learning_rate:g}), lengthen --warmup, or use a larger "

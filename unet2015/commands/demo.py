@@ -36,7 +36,7 @@ from ..training import train
 from ..unet import UNetConfig
 from ..weightmap import border_weight_map, separate_touching
 from ..weightmapfiles.picture import draw_weights
-from .train import draw_and_tell
+from .train import draw_and_log
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def run(options: Options) -> None:
 
     logger.info("2/4  training on sequence 01 (%s)", engine)
     model = train(frames, out / "run", settings, engine)
-    draw_and_tell(out / "run")
+    draw_and_log(out / "run")
 
     logger.info("3/4  predicting the larger, unseen sequence 02 in tiles of %d pixels", TILE)
     scores = _predict_and_score(out, model, engine)

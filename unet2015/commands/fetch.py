@@ -46,13 +46,13 @@ def run(options: Options) -> None:
         logger.info("%s already exists.", folder)
     else:
         archive = options.to / Path(official.url).name
-        brought = archive.exists()
-        if not brought:
+        existed = archive.exists()
+        if not existed:
             download(official.url, archive, LARGEST, official.sha256)
         elif official.sha256 not in (None, sha256_of(archive)):
             raise InputError(f"{archive} is not the official archive: delete it and try again.")
         unpack(archive, folder, official.holds)
-        if brought:
+        if existed:
             logger.info("%s existed before and is kept.", archive)
         else:
             archive.unlink()

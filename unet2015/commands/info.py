@@ -31,12 +31,12 @@ class Options:
 
 def run(options: Options) -> None:
     """Print the facts that `gather` collects."""
-    found = gather()
+    facts = gather()
     if options.json:
-        print(json_format.dumps(found, indent=2))
+        print(json_format.dumps(facts, indent=2))
     else:
-        width = max(map(len, found))
-        print("\n".join(f"{name:<{width}}  {value}" for name, value in found.items()))
+        width = max(map(len, facts))
+        print("\n".join(f"{name:<{width}}  {value}" for name, value in facts.items()))
 
 
 def gather() -> dict[str, str]:

@@ -100,8 +100,8 @@ def run(options: Options) -> None:
     settings = Settings(network, options.training, options.augmentation, options.weight_map)
     check(settings, ())  # before the data are read
     frames = load_frames(options.data, options.sequences, options.silver)
-    validated = options.validation_sequences
-    validation = load_frames(options.data, validated) if validated else []
+    held_out = options.validation_sequences
+    validation = load_frames(options.data, held_out) if held_out else []
     engine = choose_engine(options.device, options.precision)
     s = "s" * (len(frames) > 1)
     logger.info("%d annotated frame%s; computing on %s.", len(frames), s, engine)
@@ -114,12 +114,12 @@ def run(options: Options) -> None:
         if not (options.out / CHECKPOINT_FILE).exists():
             raise
         raise KeyboardInterrupt("--resume continues from the last checkpoint") from None
-    draw_and_tell(options.out)
+    draw_and_log(options.out)
     if options.report is not None:
         _write_page(options.report, options.out, frames, validation, model, engine)
 
 
-def draw_and_tell(folder: Path) -> None:
+def draw_and_log(folder: Path) -> None:
     """Draw the loss curve of a run and log a summary."""
     lines = read_log(folder)
     draw_loss(lines, folder / "loss.png")
@@ -167,8 +167,8 @@ def _write_page(
 ) -> None:
     scored = None
     if validation:
-        found = [_find_cells(frame, model, engine) for frame in validation]
+        cells = [_find_cells(frame, model, engine) for frame in validation]
         margin = model.settings["training"]["margin"]
-        scored = score_predictions(validation, found, f"of {folder}", margin)
+        scored = score_predictions(validation, cells, f"of {folder}", margin)
     title = f"unet2015: training run {folder.resolve().name}"
     write_page(page, Report(title, read_run(folder), weigh(frames, model.settings), scored))

@@ -52,10 +52,10 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = (".tif", ".tiff", ".zarr")
 
-LOOK = 512
+CHECKED_ROWS = 512
 """Rows of an image that are read to judge whether it is a label image."""
 
-NUMBERED = (
+SEVERAL_NUMBERS = (
     "the pixels of cells have several numbers, which --connected-components ignores: touching "
     "cells become one."
 )
@@ -109,7 +109,7 @@ def run(options: Options) -> None:
     pixels = _check_inputs(jobs, options)
     _check_outputs(jobs, options)
     states = [image_state(job.labels) for job in jobs]
-    classes = _class_weights(options, _look(jobs, reading, pixels))
+    classes = _class_weights(options, _check_labels(jobs, reading, pixels))
     best: tuple[Job, Peak] | None = None
     bar = Progress(jobs, desc="weight maps", unit="image", delay=1, disable=len(jobs) == 1)
     for job, state in zip(bar, states, strict=True):
@@ -232,28 +232,28 @@ def _check_same(labels: Image, image: Image) -> None:
         )
 
 
-def _look(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> LabelSummary:
+def _check_labels(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> LabelSummary:
     """Check and count all pixels."""
     summary = LabelSummary(0, ClassCounts(0, 0), None)
-    doubted: dict[str, list[Path]] = {}
+    doubtful: dict[str, list[Path]] = {}
     with Progress(
         total=pixels, desc="checking labels", unit="px", unit_scale=True, delay=1, leave=False
     ) as bar:
         for job in jobs:
             with open_labels(job.labels) as image:
-                top = image.read(image.planes[0], slice(0, LOOK))[0]
+                top = image.read(image.planes[0], slice(0, CHECKED_ROWS))[0]
                 top = np.where(top == reading.ignore, top.dtype.type(0), top)
-                why = doubt(top)
+                reason = doubt(top)
                 if reading.connected_components and np.unique(top[top > 0]).size > 1:
-                    why = NUMBERED
-                if why is not None:
-                    doubted.setdefault(why, []).append(job.labels)
+                    reason = SEVERAL_NUMBERS
+                if reason is not None:
+                    doubtful.setdefault(reason, []).append(job.labels)
                 for part in summarise(image, reading):
                     summary = summary.join(part)
                     bar.update(part.pixels)
-    for why, paths in doubted.items():
-        which = f"{paths[0]}" + f" and {len(paths) - 1} more" * (len(paths) > 1)
-        logger.warning("%s: %s", which, why)
+    for reason, paths in doubtful.items():
+        names = f"{paths[0]}" + f" and {len(paths) - 1} more" * (len(paths) > 1)
+        logger.warning("%s: %s", names, reason)
     if reading.ignore is not None and sum(summary.counts) == summary.pixels:
         logger.warning("no pixel has the value %d, which --ignore names.", reading.ignore)
     if summary.names is None:

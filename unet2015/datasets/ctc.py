@@ -72,15 +72,15 @@ def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list
     """
     data = Path(data)
     truth = data / f"{sequence}_GT"
-    masks_in = [truth / "SEG", *([data / f"{sequence}_ST" / "SEG"] if silver else [])]
-    for folder in (data, data / sequence, *masks_in):
+    mask_folders = [truth / "SEG", *([data / f"{sequence}_ST" / "SEG"] if silver else [])]
+    for folder in (data, data / sequence, *mask_folders):
         if not folder.is_dir():
             raise InputError(
                 f"{folder} does not exist: a CTC data set has folders such as 01 and 01_GT/SEG, "
                 "and 01_ST/SEG for silver truth."
             )
     found: dict[int, Path] = {}
-    for folder in reversed(masks_in):  # gold masks replace silver ones
+    for folder in reversed(mask_folders):  # gold masks replace silver ones
         found |= numbered_images(folder)
     if not found:
         raise InputError(f"{truth / 'SEG'} holds no man_segNNN.tif: add masks to learn from.")

@@ -41,9 +41,9 @@ def kept_memory() -> int:
     """Bytes that this process has freed and kept, as reported by glibc from 2.33; otherwise 0."""
     if not _is_glibc() or not hasattr(ctypes.CDLL(None), "mallinfo2"):
         return 0
-    ask = ctypes.CDLL(None).mallinfo2
-    ask.restype = _Mallinfo2
-    return int(ask().fordblks)
+    mallinfo2 = ctypes.CDLL(None).mallinfo2
+    mallinfo2.restype = _Mallinfo2
+    return int(mallinfo2().fordblks)
 
 
 class _Mallinfo2(ctypes.Structure):

@@ -71,8 +71,8 @@ class WithFallback:
 def _reason(error: Exception) -> str:
     """The message of an error, without overlong lines such as a compiler's command."""
     lines = str(error).splitlines()
-    telling = [line for line in lines if len(line) <= REASON_LENGTH] or lines
-    return " ".join(" ".join(telling).split())[:REASON_LENGTH] or type(error).__name__
+    short_lines = [line for line in lines if len(line) <= REASON_LENGTH] or lines
+    return " ".join(" ".join(short_lines).split())[:REASON_LENGTH] or type(error).__name__
 
 
 def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> WithFallback:
@@ -93,11 +93,11 @@ def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> WithFall
     # OpenVINO copies the weights; torch.compile sees when they change.
     weights = network.state_dict().values() if backend == "openvino" else ()
     state = tuple((part.data_ptr(), part._version) for part in weights)
-    return _prepared(network, dtype, backend, state)
+    return _prepare(network, dtype, backend, state)
 
 
 @functools.lru_cache(maxsize=1)
-def _prepared(
+def _prepare(
     network: nn.Module,
     dtype: torch.dtype,
     backend: Literal["compile", "openvino"],

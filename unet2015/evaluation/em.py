@@ -19,7 +19,7 @@ from ..progress import Progress
 
 logger = logging.getLogger(__name__)
 
-LEAST_PROBABLE = 1 / 16
+MAX_LABEL_SHARE = 1 / 16
 """An integer image up to this share of its type's maximum is taken for numbered cells."""
 
 
@@ -88,7 +88,7 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
         one = np.iinfo(image.dtype).max
         if image.min() < 0:
             raise InputError(f"{path} holds {image.min()}: probabilities are not negative.")
-        if image.max() <= one * LEAST_PROBABLE:
+        if image.max() <= one * MAX_LABEL_SHARE:
             found = f"{path} holds whole numbers up to {image.max()}, as numbered cells do"
             if image.dtype.itemsize > 1:
                 raise InputError(

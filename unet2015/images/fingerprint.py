@@ -13,7 +13,7 @@ from .source import TIFF_SUFFIXES, unreachable
 from .tiffchecks import main_series
 
 _SAMPLE_BYTES = 1 << 16
-_OF_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")
+_SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")
 """Files that file managers leave in folders they display, as they do ``._NAME``."""
 
 
@@ -40,15 +40,15 @@ def fingerprint(path: Path | str) -> str:
     path = Path(path)
     digest = hashlib.sha256()
     if path.is_dir():
-        been = set()
+        visited = set()
         for folder, folders, files in os.walk(path, followlinks=True):
             folders.sort()
-            if (here := os.path.realpath(folder)) in been:  # a link to a folder already visited
+            if (here := os.path.realpath(folder)) in visited:  # a link to a folder already visited
                 folders.clear()
                 continue
-            been.add(here)
+            visited.add(here)
             for name in sorted(files):
-                if name in _OF_SYSTEMS or name.startswith("._"):
+                if name in _SYSTEM_FILES or name.startswith("._"):
                     continue
                 file = Path(folder, name)
                 state = file.stat()

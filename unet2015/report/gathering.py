@@ -117,10 +117,10 @@ def training_frames(data: Path, settings: dict[str, Any]) -> list[AnnotatedFrame
             f"{data} holds no images/, as the training set of this run did: give that, or leave "
             "--data out."
         )
-    trained = _named(load_frames(data, sequences), wanted)
+    trained = _select(load_frames(data, sequences), wanted)
     silver = all((data / f"{sequence}_ST" / "SEG").is_dir() for sequence in sequences)
     if sequences and silver and len(trained) < len(wanted):
-        trained = _named(load_frames(data, sequences, silver=True), wanted)
+        trained = _select(load_frames(data, sequences, silver=True), wanted)
     if not trained:
         raise InputError(
             f"{data} holds none of the frames that the run was trained on: give its training data "
@@ -131,7 +131,7 @@ def training_frames(data: Path, settings: dict[str, Any]) -> list[AnnotatedFrame
     return trained
 
 
-def _named(
+def _select(
     frames: Sequence[AnnotatedFrame], wanted: Sequence[tuple[str, ...]]
 ) -> list[AnnotatedFrame]:
     by_name = {tuple(frame.name.split("/")[1:]): frame for frame in frames}

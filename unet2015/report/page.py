@@ -74,7 +74,7 @@ def render(report: Report) -> str:
     header = element(
         "header",
         element("h1", report.title),
-        _what(report),
+        _subject(report),
         element("dl", *boxes, class_="facts"),
         element("nav", element("ul", *links), aria_label="sections"),
     )
@@ -93,7 +93,7 @@ def render(report: Report) -> str:
     return f'<!DOCTYPE html>\n<html lang="en">{_head(report.title)}{body}</html>\n'
 
 
-def _what(report: Report) -> Html:
+def _subject(report: Report) -> Html:
     """Name the run and the result."""
     run, scored = report.run, report.scored
     trained = measured = None

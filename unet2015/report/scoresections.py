@@ -52,9 +52,11 @@ def score_facts(scored: ScoredResult) -> dict[str, object]:
 def frames_section(scored: ScoredResult) -> Html:
     """Show the worst frames with the outlines of reference and result."""
     total, shown = len(scored.score.frames), len(scored.frames)
-    which = f"All {total} scored frames"
+    selection = f"All {total} scored frames"
     if shown < total:
-        which = f"{shown} of {total} scored frames, those with the most mistakes or the worst cells"
+        selection = (
+            f"{shown} of {total} scored frames, those with the most mistakes or the worst cells"
+        )
     unseen = sum(frame.image is None for frame in scored.frames)
     missing = f" No image was available for {unseen} of them." if unseen else ""
     kinds = [
@@ -63,7 +65,7 @@ def frames_section(scored: ScoredResult) -> Html:
     ]
     layers = LAYERS if unseen == shown else (IMAGE, *LAYERS)
     return join(
-        element("p", which, ", worst first." if shown > 1 else ".", missing, class_="note"),
+        element("p", selection, ", worst first." if shown > 1 else ".", missing, class_="note"),
         viewer(VIEWER, layers, [_picture(frame) for frame in scored.frames]),
         element("ul", *kinds, class_="kinds", aria_label="kinds of mistakes"),
     )
@@ -75,11 +77,11 @@ def _picture(frame: ScoredFrame) -> Picture:
         reduce_labels(labels, factor) for labels in (frame.reference, frame.result)
     )
     shape = (reference.shape[0], reference.shape[1])
-    about_cells, about_objects = _titles(frame.score)
+    cell_titles, object_titles = _titles(frame.score)
     content = join(
         None if frame.image is None else raster(grey_uri(frame.image, factor), shape, "image"),
-        outline_layer("reference", outlines(reference), about_cells),
-        outline_layer("result", outlines(result), about_objects),
+        outline_layer("reference", outlines(reference), cell_titles),
+        outline_layer("result", outlines(result), object_titles),
     )
     return Picture(f"Frame {frame.score.name}", _caption(frame.score, factor), shape, content)
 

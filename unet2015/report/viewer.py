@@ -71,12 +71,12 @@ def raster(uri: str, shape: tuple[int, int], layer: str) -> Html:
 
 
 def outline_layer(
-    layer: str, paths: Mapping[int, str], about: Mapping[int, tuple[str, str]]
+    layer: str, paths: Mapping[int, str], attributes: Mapping[int, tuple[str, str]]
 ) -> Html:
     """Place outlines, each with a class and a title, both of which may be empty."""
     drawn = []
     for label, path in paths.items():
-        kind, title = about.get(label, ("", ""))
+        kind, title = attributes.get(label, ("", ""))
         named = element("title", title) if title else None
         drawn.append(element("path", named, d=path, class_=kind or None))
     return element("g", *drawn, class_=layer, transform="scale(.5)")
