@@ -115,7 +115,7 @@ def compare(channels: int, side: int, device: DeviceName, precision: Precision) 
     run: dict[str, Any] = {"channels": channels, "side": side, "precision": precision}
     image = np.random.default_rng(0).random((side, side), dtype=np.float32)
 
-    def note(name: str, method: Method) -> None:
+    def record(name: str, method: Method) -> None:
         try:
             run[name] = round(side**2 / 1e6 / measure(method, image), 3)
         except RuntimeError as error:  # a failing backend does not stop the others
@@ -123,16 +123,16 @@ def compare(channels: int, side: int, device: DeviceName, precision: Precision) 
         what = f"{channels} channels, {precision}, {name}"
         print(f"{what}: {run[name]} megapixels per second", flush=True)
 
-    others = usual_ways(network, engine)
+    others = other_methods(network, engine)
     for name, method in others.items():
-        note(name, method)
+        record(name, method)
     keep_memory()
-    ours = our_ways(network, engine)
+    ours = our_methods(network, engine)
     for name, method in ours.items():
-        note(name, method)
+        record(name, method)
     for name in ("loop", "monai"):
         if name in others:
-            note(f"{name}, kept", others[name])
+            record(f"{name}, kept", others[name])
     rates.append(matrix_rate(engine))
     run["matrix_gflop_per_second"] = round(max(rates) / 1e9, 1)
     run["limit"] = round(max(rates) / (FLOP * (channels / 64) ** 2) / 1e6, 3)
@@ -140,7 +140,7 @@ def compare(channels: int, side: int, device: DeviceName, precision: Precision) 
     return run
 
 
-def our_ways(network: UNet, engine: Engine) -> dict[str, Method]:
+def our_methods(network: UNet, engine: Engine) -> dict[str, Method]:
     """Tiled prediction of this package, through each installed backend."""
     model = Model(network, "standard")
     backends: dict[str, Backend] = {"unet2015": "torch"}
@@ -154,27 +154,27 @@ def our_ways(network: UNet, engine: Engine) -> dict[str, Method]:
     }
 
 
-def usual_ways(network: UNet, engine: Engine) -> dict[str, Method]:
+def other_methods(network: UNet, engine: Engine) -> dict[str, Method]:
     """The plain loop and, if installed, MONAI."""
-    ways: dict[str, Method] = {"loop": lambda image: loop(network, engine, image)}
+    methods: dict[str, Method] = {"loop": lambda image: loop(network, engine, image)}
     if importlib.util.find_spec("monai"):
         from monai.inferers import sliding_window_inference
 
         def monai(image: NDArray[np.float32], **settings: Any) -> None:
-            as_it_comes(network, engine)
+            use_default_format(network, engine)
             with torch.inference_mode(), engine.autocast():
                 pixels = torch.from_numpy(image)[None, None].to(engine.device)
                 windows = (TILE, TILE), 1, SameSize(network)
                 sliding_window_inference(pixels, *windows, **settings).cpu()
 
-        ways["monai"] = monai
-        ways["monai, half overlap"] = lambda image: monai(image, overlap=0.5, mode="gaussian")
-    return ways
+        methods["monai"] = monai
+        methods["monai, half overlap"] = lambda image: monai(image, overlap=0.5, mode="gaussian")
+    return methods
 
 
 def loop(network: UNet, engine: Engine, image: NDArray[np.float32]) -> None:
     """Predict tile by tile, and nothing else."""
-    as_it_comes(network, engine)
+    use_default_format(network, engine)
     border, output = network.border, network.output_size(TILE)
     mirrored = np.pad(image, [(border, border + output)] * 2, mode="reflect")
     with torch.inference_mode(), engine.autocast():
@@ -184,7 +184,7 @@ def loop(network: UNet, engine: Engine, image: NDArray[np.float32]) -> None:
                 network(torch.from_numpy(tile)[None, None].to(engine.device)).cpu()
 
 
-def as_it_comes(network: UNet, engine: Engine) -> None:
+def use_default_format(network: UNet, engine: Engine) -> None:
     """Move the network to its device in PyTorch's default memory format."""
     network.to(engine.device, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
@@ -193,9 +193,9 @@ def measure(method: Method, image: NDArray[np.float32]) -> float:
     """Seconds of the fastest run after a warm-up: of two, or of more if they are short."""
     seconds: list[float] = []
     while len(seconds) < 3 or sum(seconds) < 2:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         method(image)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     return min(seconds[1:])
 
 
@@ -213,10 +213,10 @@ def matrix_rate(engine: Engine) -> float:
     seconds = []
     ways = (lambda: matrix @ matrix, lambda: nn.functional.conv2d(image, kernel))
     for multiply in 8 * ways:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         result = multiply()
         result[(0,) * result.ndim].item()  # waits for a GPU
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     return 2 * size**3 / min(seconds)
 
 

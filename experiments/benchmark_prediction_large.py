@@ -57,15 +57,15 @@ import torch
 from unet2015.cli import main
 from unet2015.unet import UNet
 
-spent, begun = 0.0, 0.0
+spent, start = 0.0, 0.0
 
 def before(*_):
-    global begun
-    begun = time.perf_counter()
+    global start
+    start = time.perf_counter()
 
 def after(*_):
     global spent
-    spent += time.perf_counter() - begun
+    spent += time.perf_counter() - start
 
 torch.nn.modules.module.register_module_forward_pre_hook(
     lambda module, _: before() if isinstance(module, UNet) else None
@@ -169,13 +169,13 @@ def measure(side: int, folder: Path, options: Namespace) -> dict[str, Any]:
     write_source(source, side)
     if options.model is None:
         save_model(model, thresholding_model(options.base_channels, options.depth, source))
-    begun = time.perf_counter()
-    process = started(source, target, options.model or model, folder, options)
+    start = time.perf_counter()
+    process = launch(source, target, options.model or model, folder, options)
     memory = PeakMemory(process.pid)
     memory.start()
     if process.wait():
         raise SystemExit(f"prediction failed with status {process.returncode}")
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     memory.join()
     network = json.loads((folder / "network.json").read_text())
     with open_image(target) as result:
@@ -205,7 +205,7 @@ def predict_killed(
     """Predict, killed at random moments; without kills, the run takes `seconds`."""
     rng = np.random.default_rng(0)
     for _ in range(options.kills):
-        process = started(source, target, model, folder, options)
+        process = launch(source, target, model, folder, options)
         try:
             process.wait(float(rng.uniform(0.1, 1)) * seconds / 3)
         except subprocess.TimeoutExpired:
@@ -213,11 +213,11 @@ def predict_killed(
             process.wait()
         else:
             raise SystemExit(f"it had finished before it was killed {options.kills} times")
-    if status := started(source, target, model, folder, options).wait():
+    if status := launch(source, target, model, folder, options).wait():
         raise SystemExit(f"the run after the kills ended with status {status}")
 
 
-def started(
+def launch(
     source: Path, target: Path, model: Path, folder: Path, options: Namespace
 ) -> subprocess.Popen[bytes]:
     words = ["predict", source, "-m", model, "-o", target, "--labels"]
@@ -242,7 +242,7 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--output", type=Path, default=HERE / "results" / "prediction_large.json")
     options = parser.parse_args()
-    described = {
+    results = {
         "machine": platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "load_at_start": round(os.getloadavg()[0], 2),
@@ -256,10 +256,10 @@ def main() -> None:
     }
     for side in [GOAL] if options.full else options.sides:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            described["runs"].append(measure(side, Path(folder), options))
-        print(json.dumps(described["runs"][-1]), flush=True)
+            results["runs"].append(measure(side, Path(folder), options))
+        print(json.dumps(results["runs"][-1]), flush=True)
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(described, indent=1) + "\n")
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def main() -> None:
             model = train(frames, folder, settings, engine, resume=True)
         model.network.half()  # for storage only
         save_model(INDEX.with_name(f"{name}.safetensors"), model)
-        _enter(name, results, bool(arguments.fold), arguments.silver)
+        _add_to_index(name, results, bool(arguments.fold), arguments.silver)
 
 
 def _results(
@@ -115,9 +115,9 @@ def _results(
     """Results of one fold, or of all, with the same truth, settings and precision."""
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     folds = [f"{name}-{n}{truth}" for n in ([fold] if fold else [*SEQUENCES, *BLOCKS])]
-    of_folds = [result for result in found if result["fold"] in folds]
-    asked = as_json(settings), engine.precision
-    results = [r for r in of_folds if (r["settings"], r["precision"]) == asked]
+    candidates = [result for result in found if result["fold"] in folds]
+    wanted = as_json(settings), engine.precision
+    results = [r for r in candidates if (r["settings"], r["precision"]) == wanted]
     if not results:
         raise SystemExit(
             f"{RESULTS} has no result of {name} with these settings in {engine.precision}: run "
@@ -133,14 +133,14 @@ def all_frames(name: str, silver: bool) -> list[AnnotatedFrame]:
     return load_frames(data_home() / CELLS[name], ("01", "02"), silver)
 
 
-def _enter(name: str, results: list[dict[str, Any]], is_fold: bool, silver: bool) -> None:
+def _add_to_index(name: str, results: list[dict[str, Any]], is_fold: bool, silver: bool) -> None:
     """Add a model to the index, with the score of its fold or, without one, of all folds."""
     if is_fold:
         data = f"without {_held_out(results[0])}"
         score = f"{_scores(results)}, which it was not trained on"
     else:
-        twins = "networks" if len(results) > 1 else "a network"
-        data, score = "all of it", f"{_scores(results)}, by {twins} not trained on them"
+        networks = "networks" if len(results) > 1 else "a network"
+        data, score = "all of it", f"{_scores(results)}, by {networks} not trained on them"
     about, training = ABOUT[name], results[0]["settings"]["training"]
     if name in CELLS:
         data = f"gold truth{' and silver truth' if silver else ''}, {data}"

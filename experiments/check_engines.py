@@ -92,7 +92,7 @@ def compare(
     exact: list[NDArray[np.float32]], found: list[NDArray[np.float32]], least: int
 ) -> dict[str, float]:
     """Compare cell probabilities, and the cells found in them, frame by frame."""
-    away = [np.abs(a - b) for a, b in zip(exact, found, strict=True)]
+    differences = [np.abs(a - b) for a, b in zip(exact, found, strict=True)]
     other = [(a > 0.5) != (b > 0.5) for a, b in zip(exact, found, strict=True)]
     tables = [
         overlap_table(label_cells(a > 0.5, least), label_cells(b > 0.5, least))
@@ -100,8 +100,8 @@ def compare(
     ]
     same = np.concatenate([table.iou[table.iou > 0.5] for table in tables])
     return {
-        "largest": float(max(part.max() for part in away)),
-        "mean": float(np.mean([part.mean() for part in away])),
+        "largest": float(max(part.max() for part in differences)),
+        "mean": float(np.mean([part.mean() for part in differences])),
         "other_class": float(np.mean([part.mean() for part in other])),
         "cells": sum(len(table.reference_labels) for table in tables),
         "same": len(same),

@@ -46,9 +46,9 @@ def main() -> None:
     torch.manual_seed(0)
     model = Model(UNet(base_channels=options.base_channels).eval(), "standard")
     image = np.random.default_rng(0).integers(0, 4096, options.shape, dtype=np.uint16)
-    plain = in_one_piece(image, model)
+    plain = predict_whole(image, model)
     model.network.to(memory_format=torch.channels_last)  # as `unet2015 predict` does
-    whole = in_one_piece(image, model)
+    whole = predict_whole(image, model)
     found = {"shape": list(options.shape), "channels": options.base_channels, "goal": GOAL}
     found["probability_range"] = [float(whole.min()), float(whole.max())]
     found["difference_of_memory_formats"] = float(np.abs(plain - whole).max())
@@ -57,14 +57,14 @@ def main() -> None:
         save_model(folder / "model", model)
         tifffile.imwrite(folder / "image.tif", image, bigtiff=True, tile=(256, 256))
         for tile in [None, *options.tiles]:
-            tiled = through_files(folder, tile)
+            tiled = predict_file(folder, tile)
             name = f"difference_with_tile_{tile or 'chosen'}"
             found[name] = float(np.abs(tiled - whole).max())
     print(json.dumps(found, indent=1))
     options.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def in_one_piece(image: NDArray[np.uint16], model: Model) -> NDArray[np.float32]:
+def predict_whole(image: NDArray[np.uint16], model: Model) -> NDArray[np.float32]:
     network = model.network
     after = [network.valid_input_size(size) - size - network.border for size in image.shape]
     padding = [(network.border, more) for more in after]
@@ -75,11 +75,11 @@ def in_one_piece(image: NDArray[np.uint16], model: Model) -> NDArray[np.float32]
     return probability[: image.shape[0], : image.shape[1]]
 
 
-def through_files(folder: Path, tile: int | None) -> NDArray[np.float32]:
+def predict_file(folder: Path, tile: int | None) -> NDArray[np.float32]:
     result = folder / f"{tile}.tif"
-    words = ["predict", folder / "image.tif", "-m", folder / "model", "-o", result]
-    words += ["--precision", "float32", "--backend", "torch", *(["--tile", tile] if tile else [])]
-    subprocess.run([sys.executable, "-m", "unet2015", *map(str, words)], check=True)
+    args = ["predict", folder / "image.tif", "-m", folder / "model", "-o", result]
+    args += ["--precision", "float32", "--backend", "torch", *(["--tile", tile] if tile else [])]
+    subprocess.run([sys.executable, "-m", "unet2015", *map(str, args)], check=True)
     return read_image(result)
 
 

@@ -79,7 +79,7 @@ def sequence_fold(name: str, scored: str, silver: bool) -> Fold:
         truth = data / f"{scored}_GT"
         return _three_lines(model, *(line.score(truth) for line in (plain, parted, mirrored)))
 
-    return Fold(_named(name, scored, silver), frames, score)
+    return Fold(_fold_name(name, scored, silver), frames, score)
 
 
 def _third_fold(name: str, third: str, silver: bool) -> Fold:
@@ -105,7 +105,7 @@ def _third_fold(name: str, third: str, silver: bool) -> Fold:
         lines = (tables.summary(score_annotated(scored, cells, MARGIN), MARGIN) for cells in found)
         return _three_lines(model, *lines)
 
-    return Fold(_named(name, third, silver), trained, score)
+    return Fold(_fold_name(name, third, silver), trained, score)
 
 
 def _time(frame: AnnotatedFrame) -> int:
@@ -125,7 +125,7 @@ def _three_lines(
     }
 
 
-def _named(name: str, held_out: str, silver: bool) -> str:
+def _fold_name(name: str, held_out: str, silver: bool) -> str:
     return f"{name}-{held_out}{'-silver' if silver else ''}"
 
 
@@ -138,7 +138,7 @@ class Cells(NamedTuple):
 
 
 def _cells(image: NDArray[Any], model: Model, engine: Engine) -> Cells:
-    probabilities = _over_symmetries(image, model, engine, MIRRORINGS)
+    probabilities = _predict_symmetries(image, model, engine, MIRRORINGS)
     foreground = probabilities[0] > 0.5
     scores = logit(probabilities.clip(CERTAIN, 1 - CERTAIN))
     masks = foreground, part_at_necks(foreground, NECK_DEPTH), scores.mean(axis=0) > 0
@@ -172,7 +172,7 @@ def _em_fold(frames: list[AnnotatedFrame], held_out: range, number: int) -> Fold
     def score(model: Model, engine: Engine, folder: Path) -> dict[str, Any]:
         slices = tqdm(held_out, "predicting", unit="slice")
         images = (frames[n].image[0] for n in slices)
-        cell = np.stack([_over_symmetries(i, model, engine, range(4)).mean(0) for i in images])
+        cell = np.stack([_predict_symmetries(i, model, engine, range(4)).mean(0) for i in images])
         write_image(folder / "probability.tif", cell, "ZYX")
         truth = np.stack([frames[n].labels > 0 for n in held_out])
         scores = {t: em_score(truth, cell > t) for t in tqdm(THRESHOLDS, "scoring")}
@@ -186,7 +186,7 @@ def _em_fold(frames: list[AnnotatedFrame], held_out: range, number: int) -> Fold
     return Fold(f"em-{number}", [f for n, f in enumerate(frames) if n not in held_out], score)
 
 
-def _over_symmetries(
+def _predict_symmetries(
     image: NDArray[Any], model: Model, engine: Engine, turns: Sequence[int]
 ) -> NDArray[np.float32]:
     """Predict an image (H, W) turned by quarter turns and flipped, and turn the results back.

@@ -85,14 +85,14 @@ def as_json(settings: Settings) -> dict[str, Any]:
 
 def run_name(fold: str, settings: Settings, engine: Engine) -> str:
     """Name of a fold's run and result, with the settings that differ from the defaults."""
-    given, usual = _told(settings), _told(Settings())
-    changed = [f"{key}{given[key]:g}" for key in given if given[key] != usual[key]]
+    values, defaults = _name_parts(settings), _name_parts(Settings())
+    changed = [f"{key}{values[key]:g}" for key in values if values[key] != defaults[key]]
     how = settings.augmentation.interpolation, engine.precision
     named = [name for name in how if name not in (AugmentationConfig.interpolation, "float32")]
     return "-".join([fold, str(settings.network.base_channels), *changed, *named])
 
 
-def _told(settings: Settings) -> dict[str, float]:
+def _name_parts(settings: Settings) -> dict[str, float]:
     training = settings.training
     return {
         "tile": training.tile,

@@ -64,7 +64,7 @@ RUN_COLUMNS = (
 EMPTY = [""] * len(RUN_COLUMNS)
 BOTH = ", thirds of both sequences"
 """Ends the names of lines whose networks were trained on parts of both sequences."""
-MORE = {"mirrored": ", mirrored", "parted_at_necks": ", parted at necks"}
+OTHER_LINES = {"mirrored": ", mirrored", "parted_at_necks": ", parted at necks"}
 """Ends of the names of further lines by their keys in a result: other ways to find the cells."""
 
 HEAD = """# Results of the reproduction
@@ -93,7 +93,7 @@ def cell_table(name: str, found: list[dict[str, Any]]) -> str:
     rows = []
     for kind, group in _grouped(found):
         results = _sequences_of_thirds(list(group)) if kind.startswith(BOTH) else list(group)
-        for key, ending in ("", ""), *MORE.items():
+        for key, ending in ("", ""), *OTHER_LINES.items():
             scored = [result for result in results if not key or key in result]
             judged = [result[key] if key else result for result in scored]
             for result, scores in zip(scored, judged, strict=True):
@@ -150,7 +150,7 @@ def _sequences_of_thirds(thirds: list[dict[str, Any]]) -> list[dict[str, Any]]:
     minutes = round(sum(third["minutes"] for third in thirds), 1)
     return [
         thirds[0]
-        | {key: _of_sequence([third[key] for third in thirds], sequence) for key in MORE}
+        | {key: _of_sequence([third[key] for third in thirds], sequence) for key in OTHER_LINES}
         | _of_sequence(thirds, sequence)
         | {"fold": f"{name}-{sequence}{kind}", "minutes": minutes}
         for sequence in sorted(SEQUENCES)

@@ -27,7 +27,7 @@ def tidy():
     time.sleep(0.1)
 
 atexit.register(tidy)
-cli._answer = lambda words: signal.raise_signal(signal.SIGINT)
+cli._dispatch = lambda words: signal.raise_signal(signal.SIGINT)
 cli.run()
 """
     done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
