@@ -38,8 +38,7 @@ class AugmentationConfig:
     deformation_sigma: float = 10.0
     """Standard deviation of the displacements in pixels; 0 switches the deformation off."""
     rotation: float = 180.0
-    """Largest rotation in degrees, either way; 15 is better where images have a direction, such as
-    the shading of differential interference contrast."""
+    """Largest rotation in degrees, either way."""
     gain: float = 0.2
     """Largest relative change of contrast about the image's mean, from 0 to below 1."""
     offset: float = 0.2
