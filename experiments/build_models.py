@@ -162,9 +162,12 @@ def _scores(results: list[dict[str, Any]]) -> str:
     if "held_out" not in results[0]:
         return "; ".join(f"SEG {result['SEG']:.3f} on {_held_out(result)}" for result in results)
     errors = [fmean(r["argmax"][name] for r in results) for name in ("pixel_error", "rand_error")]
-    found = "pixel error {:.4f}, Rand error {:.4f}".format(*errors)
-    held_out = f"{len(results)} folds" if len(results) > 1 else _held_out(results[0])
-    return f"{found}, averaged over flips and rotations, which `predict` does not do, on {held_out}"
+    found = "pixel error {:.4f}, Rand error {:.4f} at a threshold of 0.5".format(*errors)
+    held_out = (
+        f"mean of {len(results)} folds" if len(results) > 1 else f"on {_held_out(results[0])}"
+    )
+    averaged = "probabilities averaged over flips and rotations, which `predict` does not do"
+    return f"{found}, {held_out}, {averaged}"
 
 
 if __name__ == "__main__":

@@ -182,7 +182,7 @@ def test_known_damage_has_known_scores(truth, tmp_path, capsys):
     [
         (("--thresholds", "0.5"), "--thresholds are for probabilities: give --em too"),
         (("--images", "."), "--images is used by --picture"),
-        (("--picture", "a.xyz"), "no suffix of a picture"),
+        (("--picture", "a.xyz"), "no picture suffix"),
         (("--picture", f"{__file__}/a.png"), "is not a writable folder"),
         (("--csv", __file__), "is not a writable folder"),
         (("--csv", "frames.csv"), "leave the .csv out"),
@@ -332,7 +332,7 @@ def test_a_picture_of_the_worst_frames_is_drawn(truth, result, tmp_path, capsys)
     assert (tmp_path / "mistakes.png").read_bytes().startswith(b"\x89PNG")
     evaluate(capsys, truth, result, "--picture", tmp_path / "m.pdf", "--images", tmp_path)
     assert (tmp_path / "m.pdf").read_bytes().startswith(b"%PDF")
-    assert "no suffix of a picture" in fails(capsys, truth, result, "--picture", tmp_path / "m.doc")
+    assert "no picture suffix" in fails(capsys, truth, result, "--picture", tmp_path / "m.doc")
     assert "is not a folder" in fails(
         capsys, truth, result, "--picture", tmp_path / "m.png", "--images", tmp_path / "absent"
     )

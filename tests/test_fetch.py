@@ -142,7 +142,7 @@ def test_an_existing_data_set_is_not_fetched_again(server, tmp_path):
 def test_an_interrupted_download_resumes(server, tmp_path, capsys, plain):
     server.cut, server.plain = 100, plain
     assert fetched(tmp_path) == 2
-    assert "resumes from here" in capsys.readouterr().err
+    assert "repeat the command to resume" in capsys.readouterr().err
     assert left(tmp_path) == ["data.zip.part", "data.zip.part.tag"]
     server.cut = None
     assert fetched(tmp_path) == 0
@@ -238,7 +238,7 @@ def test_a_missing_file_and_an_unreachable_server_get_one_sentence(server, tmp_p
     server.content = None
     assert fetched(tmp_path) == 2
     assert "404" in capsys.readouterr().err
-    with pytest.raises(InputError, match="resumes from here"):
+    with pytest.raises(InputError, match="repeat the command to resume"):
         download("http://127.0.0.1:9/a.zip", tmp_path / "a.zip", 10**6)
 
 
@@ -249,7 +249,10 @@ def test_missing_certificates_are_explained(tmp_path, monkeypatch):
         raise urllib.error.URLError(reason)
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    for code, told in ((20, 'run "Install Certificates'), (10, "resumes from here")):  # expired
+    for code, told in (
+        (20, 'run "Install Certificates'),
+        (10, "repeat the command to resume"),
+    ):  # expired
         reason.verify_code = code
         with pytest.raises(InputError, match=f"VERIFY_FAILED.*{told}"):
             download("https://somewhere/a.zip", tmp_path / "a.zip", 10**6)

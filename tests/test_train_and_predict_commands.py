@@ -160,7 +160,7 @@ def test_files_left_out_of_a_folder_are_reported(data, model, tmp_path, caplog):
     (zarr / ".zarray").write_text("")
     write_image(tmp_path / "images/a.tif", np.eye(25, dtype=np.uint8))
     assert cli("predict", tmp_path / "images", "-m", model, "-o", tmp_path / "out") == 0
-    assert "one by one: b.zarr" in caplog.text
+    assert "left out: b.zarr; name them one by one to predict them" in caplog.text
 
 
 def test_axes_and_pixel_size_are_kept(model, tmp_path):
@@ -310,7 +310,7 @@ def test_bad_training_input_gets_one_sentence(data, tmp_path, capsys):
     for number in range(2):
         tifffile.imwrite(data / f"02_GT/SEG/man_seg{number:03d}.tif", corner)
     words = ("--sequences", "01", "--validation-sequences", "02", "--margin", "20")
-    assert "reaches beyond the margin" in refused(capsys, "train", data, *words, "-o", run)
+    assert "lie within the margin" in refused(capsys, "train", data, *words, "-o", run)
     tifffile.imwrite(data / "01_GT/SEG/man_seg001.tif", np.zeros((70, 80, 3), np.uint8))
     assert "man_seg001" in refused(capsys, "train", data, "--sequences", "01", "-o", run)
     assert not run.exists()
@@ -339,7 +339,7 @@ def test_a_training_stopped_by_ctrl_c_can_be_resumed(data, tmp_path):
     assert started, "no checkpoint within two minutes"
     assert process.returncode == 130
     assert "Traceback" not in shown
-    assert shown.endswith("unet2015: interrupted: --resume continues from the last checkpoint.\n")
+    assert shown.endswith("unet2015: interrupted: --resume resumes from the last checkpoint.\n")
     load_model(run)
 
 

@@ -15,8 +15,9 @@ from .tiles import Source
 Scheme = Literal["standard", "minmax", "range"]
 """``standard``: mean 0 and standard deviation 1 for each image and channel (our default: phase
 contrast images use few of the 256 grey levels, others the lowest of 65,536). ``minmax``: darkest 0,
-brightest 1, for each image and channel, as in the authors' later plugin. ``range``: the range of
-the integer type to [0, 1], as in the code released in 2015; floats must be in [0, 1] already."""
+brightest 1, for each image and channel, as in the authors' later plugin. ``range``: the
+largest value of the integer type to 1, as in the code released in 2015; floats must be in [0, 1]
+already."""
 
 
 REGION = (1024, 4096)

@@ -43,7 +43,7 @@ def predict_tiles(
     source : Source or ndarray
         The image as the network expects it: an array of shape (channels, height, width) or (height,
         width), or anything with ``shape`` (channels, height, width) and ``read(rows, columns)``.
-        Arrays of Zarr, Dask and HDF5 are read region by region. It is read in another thread.
+        Arrays of Zarr, Dask and HDF5 are read region by region; all are read in another thread.
     network : nn.Module
         Takes float32 of shape (1, channels, height, width), height and width of the tile. Left in
         evaluation mode: call ``network.train()`` before training it further.

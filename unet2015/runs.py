@@ -82,8 +82,8 @@ class Run:
                 logger.info("%s holds no checkpoint yet: starting from the beginning.", folder)
             elif (folder / MODEL_FILE).exists():
                 raise InputError(
-                    f"{folder} already holds a model: choose another folder, or replace it with "
-                    "--resume, which starts from the beginning."
+                    f"{folder} already holds a model: choose another folder, or give --resume "
+                    "to replace it by a training from the beginning."
                 )
         elif not resume:
             raise InputError(

@@ -21,7 +21,8 @@ class TrainingConfig:
     momentum: float = 0.99
     """Momentum of stochastic gradient descent at the end of training, above 0 and below 1."""
     first_momentum: float = 0.9
-    """Momentum at the start; runs of a few thousand steps get nowhere starting at 0.99. Ours."""
+    """Momentum at the start, above 0 and below 1; runs of a few thousand steps get nowhere starting
+    at 0.99. Ours."""
     tile: int = 572
     """Height and width of the training tiles in pixels, a valid input size (Fig. 1)."""
     iterations: int = 6000
@@ -34,8 +35,8 @@ class TrainingConfig:
     clip_norm: float = 1.0
     """Norm to which longer gradients are clipped, above 0; inf disables clipping. Ours."""
     class_balance: float = 0.1
-    """w_c is proportional to the class's frequency to the power of minus this: 0 for equal weights,
-    1 for full balance. The paper (Sec. 3) does not say how far it balances. Ours."""
+    """w_c is proportional to the class's frequency to the power of minus this, from 0 for equal
+    weights to 1 for full balance. The paper (Sec. 3) does not say how far it balances. Ours."""
     ridge: int = 3
     """Width in pixels, odd, of the ridge of background cut between touching cells; 1 for tiny
     cells. Ours: the paper computes it "using morphological operations" (Sec. 3) of unstated
@@ -46,7 +47,7 @@ class TrainingConfig:
     of the Cell Tracking Challenge."""
     normalisation: Scheme = "standard"
     """How images are scaled: standard, to mean 0 and standard deviation 1; minmax, minimum to 0 and
-    maximum to 1; range, the range of the integer type to [0, 1]."""
+    maximum to 1; range, the largest value of the integer type to 1, floats in [0, 1] unchanged."""
     interval: int = 250
     """Iterations between checkpoints, validations and lines of log.csv."""
     seed: int = 0

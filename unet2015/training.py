@@ -66,8 +66,8 @@ def train(
     engine : Engine, optional
         Device and precision; by default those of `choose_engine`.
     resume : bool
-        Resume the run in the folder. The result is that of an uninterrupted run, on a CPU with as
-        many threads to the last bit.
+        Resume the run in the folder. The result is that of an uninterrupted run; on a CPU with
+        the same number of threads, to the last bit.
     validate : callable, optional
         Returns the validation SEG of a model; called at each interval.
     deadline : float

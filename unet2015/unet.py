@@ -43,8 +43,8 @@ class UNet(nn.Module):
     in_channels, num_classes, base_channels, depth, dropout, preset
         See `UNetConfig`. With the defaults: 31,030,658 parameters, 23 convolutional layers.
 
-        ``preset="paper"`` follows the text of the paper: up-convolutions halve the channels and
-        have no ReLU after them.
+        ``preset="paper"``, the default, follows the text of the paper: up-convolutions halve the
+        channels and have no ReLU after them.
         ``preset="release"`` follows the network that the authors released: a ReLU after each
         up-convolution, and a last up-convolution that keeps its ``2 * base_channels`` channels;
         31,100,354 parameters.

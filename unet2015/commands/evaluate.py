@@ -29,8 +29,8 @@ class Options:
     reference: Annotated[Positional[Path], arg(metavar="REFERENCE")]
     """Ground truth, a folder such as NN_GT or an image. With --em: 0 is membrane, all else cell."""
     result: Annotated[Positional[Path], arg(metavar="RESULT")]
-    """Folder or image to score. With --em: probability of cell, a float in [0, 1] or an integer
-    whose type's maximum stands for 1."""
+    """Folder or image to score. With --em: probability of cell, a float in [0, 1], an integer
+    whose type's maximum stands for 1, or a mask of 0 and one other value."""
     margin: int = 0
     """Width in pixels of the border outside the field of interest; objects and reference cells
     entirely within it are dropped. The challenge uses 50 for PhC-C2DH-U373 and DIC-C2DH-HeLa."""

@@ -93,8 +93,8 @@ class Options:
     channels: tuple[str, ...] = ()
     """Image channels to use, by name or by number from 0; by default all."""
     tile: int | None = None
-    """Height and width of the input tiles in pixels, a valid size; by default as large as is
-    worthwhile and fits in memory."""
+    """Height and width of the input tiles in pixels, a valid size such as 572; by default as large
+    as is worthwhile and fits in memory."""
     device: DeviceName = "auto"
     """Device to compute on; auto uses an NVIDIA GPU if there is one."""
     precision: Precision = "auto"

@@ -88,12 +88,12 @@ def run(options: Options) -> None:
         )
     if options.resume and not options.out.is_dir():
         raise InputError(
-            f"{options.out} holds no run to resume: correct the folder, or leave --resume out."
+            f"{options.out} holds no run to resume: correct the folder, or omit --resume."
         )
     if options.sequences and not options.training.margin:
         logger.warning(
-            "--margin is 0: without --margin 50, cells in the outer 50 pixels of a frame, which "
-            "most data sets of the challenge leave unannotated, are learned as background."
+            "--margin is 0: most data sets of the challenge do not annotate cells entirely within "
+            "the outer 50 pixels; without --margin 50 these are learned as background."
         )
     keep_memory()
     network = UNetConfig(**asdict(options.network))
@@ -113,7 +113,7 @@ def run(options: Options) -> None:
     except KeyboardInterrupt:
         if not (options.out / CHECKPOINT_FILE).exists():
             raise
-        raise KeyboardInterrupt("--resume continues from the last checkpoint") from None
+        raise KeyboardInterrupt("--resume resumes from the last checkpoint") from None
     draw_and_log(options.out)
     if options.report is not None:
         _write_page(options.report, options.out, frames, validation, model, engine)
@@ -140,7 +140,7 @@ def _validation(
 ) -> Callable[[Model], float]:
     if not any(seg_score(f.labels, f.labels, margin=margin).values.size for f in frames):
         raise InputError(
-            f"no cell of the validation sequences reaches beyond the margin of {margin} pixels: "
+            f"all cells of the validation sequences lie within the margin of {margin} pixels: "
             "lower --margin, or choose other sequences."
         )
 

@@ -1,9 +1,9 @@
 """Compute border weight maps w(x) (Eq. 2, Fig. 3) from label images of any size.
 
 LABELS is a label image (TIFF, PNG or Zarr; a plane or a stack), a folder of label images, or a
-folder of the Cell Tracking Challenge with a SEG folder in it. Labels are 0 in the background and
-one number per cell. OUT is a .tif or .zarr for one image, or a folder that gets a .tif of the same
-name per image; for one image, the folder must exist. The classes are balanced over all images.
+folder of the Cell Tracking Challenge with a SEG folder in it. Pixels are 0 in the background and
+have one number per cell. OUT is a .tif or .zarr for one image, or a folder that gets a .tif of the
+same name per image; for one image, the folder must exist. The classes are balanced over all images.
 Cells missing from a mask of the challenge count as background here; `unet2015 train` gives them
 weight 0, cuts wider ridges and balances the classes less.
 """
@@ -74,7 +74,7 @@ class Options:
     preview: Path | None = None
     """PNG to write, in the style of the paper's Fig. 3, around the largest weight."""
     image: Path | None = None
-    """With --preview: the microscope image, if there is a single label image."""
+    """With --preview: the microscope image, for a single label image and a single OUT file."""
     weight_map: OmitArgPrefixes[WeightMapConfig] = field(default_factory=WeightMapConfig)
     class_weights: Literal["balanced", "freiburg", "none"] | tuple[float, float] = "balanced"
     """Class weights w_c: balanced (inverse class frequencies, mean 1 over all pixels), freiburg (1

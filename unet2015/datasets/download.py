@@ -63,7 +63,7 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
                 'macOS run "Install Certificates.command" in Python\'s folder in Applications.'
             ) from error
         raise InputError(
-            f"{url}: {reason or error}. Check the connection; the same command resumes from here."
+            f"{url}: {reason or error}: check the connection and repeat the command to resume."
         ) from error
     tag.unlink(missing_ok=True)
     found = sha256_of(part)
@@ -84,7 +84,7 @@ def _fetch(url: str, part: Path, tag: Path, largest: int) -> None:
         if not resumed:
             have = 0
             part.parent.mkdir(parents=True, exist_ok=True)
-            part.unlink(missing_ok=True)  # before its tag is that of another version
+            part.unlink(missing_ok=True)  # first, so that it never has the tag of another version
             tag.write_text(_version(answer))
         total = _total(answer, have)
         if total is not None and total > largest:
@@ -101,8 +101,8 @@ def _fetch(url: str, part: Path, tag: Path, largest: int) -> None:
                 bar.update(len(chunk))
     if total is not None and have < total:
         raise InputError(
-            f"{url}: the connection was cut after {have:,} of {total:,} bytes. "
-            "The same command resumes from here."
+            f"{url}: the connection was cut after {have:,} of {total:,} bytes: "
+            "repeat the command to resume."
         )
 
 

@@ -60,7 +60,7 @@ class Engine(NamedTuple):
         return network.to(self.device, memory_format=self.memory_format(training))  # type: ignore[call-overload]
 
     def memory_format(self, training: bool = False) -> torch.memory_format:
-        """Channels last, except in float32 training on a CPU: its backward pass is slower so."""
+        """Channels last, except in float32 training on a CPU, where they slow the backward pass."""
         slower = training and self.dtype == torch.float32 and self.device.type == "cpu"
         return torch.contiguous_format if slower else torch.channels_last
 
@@ -162,8 +162,8 @@ def choose_backend(
     _check_name("backend", backend, get_args(BackendName))
     if backend == "openvino" and not _can_use_openvino(engine):
         raise InputError(
-            "OpenVINO needs a CPU and the package openvino: install it, or use --backend "
-            "torch or auto."
+            "OpenVINO needs a CPU and the extra [openvino]: install it and use --device cpu, or "
+            "use --backend torch or auto."
         )
     if backend == "compile" and not can_compile(engine.device):
         raise InputError(

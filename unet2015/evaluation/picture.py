@@ -86,7 +86,7 @@ def check_picture(path: Path, reference: Path, result: Path, images: Path | None
     """
     formats = Figure().canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
-        raise InputError(f"{path} has no suffix of a picture: choose one of {', '.join(formats)}.")
+        raise InputError(f"{path} has no picture suffix: choose one of {', '.join(formats)}.")
     check_writable(path)
     images = folder_of_images(reference, images)
     for pair in pair_frames(reference, result) if path.exists() else ():

@@ -139,7 +139,7 @@ def check_about(about: About) -> None:
             "digits, spaces and _ + - ( )."
         )
     if not all(author.strip() for author in about.authors):
-        raise InputError("an author has no name: give each one.")
+        raise InputError("an author has no name: give every --author a name.")
     if about.license is not None:
         try:
             spec.LicenseId(about.license)

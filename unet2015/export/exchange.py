@@ -149,7 +149,7 @@ def metadata(model: Model) -> dict[str, str]:
         "unet2015": model.version,
         "normalisation": model.normalisation,
         "classes": ", ".join(model.class_names),
-        "least size": f"{model.min_size} pixels, smaller objects are no cells",
+        "least size": f"{model.min_size} pixels, smaller objects are not cells",
         "border": str(network.border),
         "sizes": f"{smallest} + n * {network.step}, n = 0, 1, 2, ...",
     }

@@ -167,7 +167,7 @@ class Cluster:
         except self._distributed.KilledWorker as error:
             raise InputError(
                 "the workers died repeatedly, perhaps for lack of memory: give them more and "
-                "repeat the command, which resumes where it stopped, or start afresh with a "
+                "repeat the command, which resumes where it stopped, or start over with a "
                 "smaller --tile and --overwrite."
             ) from error
         except InputError:
@@ -184,7 +184,7 @@ class Cluster:
             if futures:
                 logger.info("waiting for workers to finish their current tiles.")
                 # In a thread, since waiting for an unresponsive worker never ends. Its late writes
-                # go into an array that no new work uses.
+                # do no harm: a resumed run writes the same values, any other has its own array.
                 thread = threading.Thread(target=self._cancel, args=(list(futures),), daemon=True)
                 thread.start()
                 thread.join(FINISH_TIMEOUT)

@@ -128,7 +128,7 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
             names = ", ".join(sorted(file.name for file in found))
             logger.info("left out as results of other images: %s.", names)
         if others := images_beside(path, files):
-            logger.warning("left out unless named one by one: %s.", ", ".join(others))
+            logger.warning("left out: %s; name them one by one to predict them.", ", ".join(others))
         if others := other_files(path):
             logger.info("left out, not TIFF or PNG: %s.", ", ".join(others))
         files = [file for file in files if file not in found]

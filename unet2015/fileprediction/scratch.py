@@ -108,7 +108,7 @@ class Scratch:
                 details = ", ".join(_describe(name, unfinished, self._purpose) for name in changed)
                 raise InputError(
                     f"{self.folder} holds an unfinished prediction with {details}: repeat the "
-                    "command that began it, or start afresh with --overwrite."
+                    "command that began it, or start over with --overwrite."
                 )
         written.unlink(missing_ok=True)
         empty_locked(self.folder, self._lock)

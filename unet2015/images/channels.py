@@ -57,7 +57,7 @@ def _channel_number(image: Image, channel: int | str, have: str) -> int:
     if not 0 <= number < image.channels:
         if channel in names:
             return names.index(str(channel))
-        raise ImageError(f"There is no channel {channel}: {have}, counting from 0.")
+        raise ImageError(f"there is no channel {channel}: {have}, counting from 0.")
     if channel in names and names[number] != channel:
         warn_once(
             f"{image.path}: using channel {number}, counting from 0, which is named "

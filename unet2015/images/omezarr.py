@@ -39,7 +39,7 @@ def open_zarr(path: Path) -> Image:
     Raises
     ------
     InputError
-        If it is damaged, or holds several images.
+        If it is damaged or empty, or holds several images.
     """
     with as_image_error(path):
         node = zarr.open(str(path), mode="r")

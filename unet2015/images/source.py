@@ -91,7 +91,7 @@ class Image(ABC):
 
     @property
     def planes(self) -> list[tuple[int, ...]]:
-        """Index of each plane over `plane_axes`, the last axis fastest; ``[()]`` without axes."""
+        """Index of each plane over `plane_axes`, the last axis fastest; ``[()]`` without any."""
         return list(product(*map(range, self.plane_shape)))
 
     def plane_name(self, plane: Sequence[int]) -> str:

@@ -70,8 +70,8 @@ def stream_image(
     pixel_size, channel_names
         As in `Image`; both may be empty.
     labels : bool
-        Whether pixels are labels or classes, so that pyramid levels pick values, instead of
-        quantities, so that levels hold means.
+        Whether pixels are labels or classes, of which pyramid levels pick values, rather than
+        quantities, of which they hold means.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def stream_image(
 
 
 def write_regions(path: Path, source: Sliceable, image: Image, labels: bool) -> None:
-    """Write a result for each plane of an image; with `stream_image` if it is large or a Zarr."""
+    """Write the planes of an image's result; with `stream_image` if it is large or a Zarr."""
     axes = image.plane_axes + "YX"
     if prod(source.shape) >= STREAMED_FROM or path.suffix.lower() == ".zarr":
         stream_image(path, source, axes, image.pixel_size, labels=labels)

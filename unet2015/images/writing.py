@@ -121,7 +121,7 @@ def check_axes(axes: str, shape: Sequence[int]) -> None:
         If the numbers of axes and dimensions differ.
     """
     if not re.fullmatch("T?Z?C?YX", axes):
-        raise InputError(f"Axes {axes} cannot be written: images have T, Z, C, Y, X in this order.")
+        raise InputError(f"axes {axes} cannot be written: images have T, Z, C, Y, X in this order.")
     if len(axes) != len(shape):
         raise ValueError(f"axes {axes} do not fit an array of shape {tuple(shape)}")
 

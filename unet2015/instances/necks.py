@@ -101,7 +101,7 @@ def part_plane(foreground: Plane, depth: float, min_size: int, block: tuple[int,
     large = np.flatnonzero(found.size >= min_size)
     by_block = np.lexsort((boxes[large, 1] // block[1], boxes[large, 0] // block[0]))
     cuts, too_large = [np.empty(0, np.int64)], 0
-    for component in Progress(large[by_block], "parting", unit="cell", delay=1, leave=False):
+    for component in Progress(large[by_block], "separating", unit="cell", delay=1, leave=False):
         around = _with_margin(boxes[component], foreground.shape)
         if around is None:
             too_large += 1
