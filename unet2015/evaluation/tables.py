@@ -31,7 +31,7 @@ DEFINITIONS = {
     "DET": "detection accuracy of the challenge, over all cells of all frames",
     "TRA": "tracking accuracy of the challenge: DET with the links between frames",
     "pixel error": "share of pixels on the wrong side of the threshold",
-    "pixel F error": "1 - F-score of cell pixels, the leaderboard's pixel error",
+    "pixel F error": "1 - F-score of cell pixels, the pixel error of the challenge's script",
     "Rand error": "1 - F-score of foreground-restricted pixel pairs",
     "warping error": "share of pixels left after warping by simple points (Jain et al. 2010): "
     "a border may move as long as it still touches its old position",
