@@ -3,7 +3,7 @@
 LABELS is a label image (TIFF, PNG or Zarr; a plane or a stack), a folder of label images, or a
 folder of the Cell Tracking Challenge with a SEG folder in it. Pixels are 0 in the background and
 have one number per cell. OUT is a .tif or .zarr for one image, or a folder that gets a .tif of the
-same name per image; for one image, that folder must exist. The classes are balanced over all images.
+same name per image; for one image, that folder must exist. Classes are balanced over all images.
 Cells missing from a mask of the challenge count as background here; `unet2015 train` gives them
 weight 0, cuts wider ridges and balances the classes less.
 """
