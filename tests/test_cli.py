@@ -79,8 +79,10 @@ def test_lack_of_memory_is_not_an_internal_error(error, monkeypatch, capsys):
         raise error
 
     monkeypatch.setattr("unet2015.cli._run", fail)
-    assert main(["predict"]) == 2
+    assert main(["train"]) == 2
     assert capsys.readouterr().err.endswith("use a smaller --tile.\n")
+    assert main(["predict"]) == 2
+    assert "use a smaller --tile, with --overwrite" in capsys.readouterr().err
     assert main(["weightmap"]) == 2
     assert capsys.readouterr().err.endswith("use a smaller image.\n")
 

@@ -52,6 +52,11 @@ makes training eight times slower where another program keeps one of two cores b
 
 REASON_LENGTH = 200
 """Characters shown of another library's error."""
+SMALLER = {
+    "train": "--tile",
+    "predict": "--tile, with --overwrite if a run was interrupted",
+}
+"""What to reduce where memory is short; in other commands, the image."""
 
 
 def run() -> NoReturn:
@@ -100,9 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         logger.debug("", exc_info=True)
         if _lacks_memory(error):
-            tiled = words[0] in ("predict", "train")
             reason = " ".join(str(error).split())[:REASON_LENGTH] or "no details"
-            smaller = "--tile" if tiled else "image"
+            smaller = SMALLER.get(words[0], "image")
             return _fail(f"not enough memory ({reason}): use a smaller {smaller}.")
         return _fail(
             f"internal error, {repr(error)[:REASON_LENGTH]}: please report it with the output of "
