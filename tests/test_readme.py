@@ -142,14 +142,16 @@ def rows_of(head):
 
 
 def table_of_results():
-    """Rows of ``experiments/results.md``, by the names of the columns."""
+    """Rows of ``experiments/results.md``, by the names of the columns, with the data set."""
     found = []
     for line in (README.parent / "experiments/results.md").read_text().splitlines():
+        if line.startswith("## "):
+            data = line.removeprefix("## ")
         cells = [cell.strip("* ") for cell in line.split("|")[1:-1]]
         if "channels" in cells:
             columns = cells
         elif cells and cells[0] != "---":
-            found.append(dict(zip(columns, cells, strict=True)))
+            found.append({"data": data, **dict(zip(columns, cells, strict=True))})
     return found
 
 
@@ -163,7 +165,8 @@ def test_the_cell_results_in_the_readme_match_the_runs():
     for cells, truth, tile, steps, *scores in rows_of("| cells | trained on |"):
         if truth == "*paper*":
             continue
-        run = {"tile": tile, "iterations": steps.replace(",", "")}
+        data = {"U373": "PhC-C2DH-U373", "HeLa": "DIC-C2DH-HeLa"}[cells]
+        run = {"data": data, "tile": tile, "iterations": steps.replace(",", "")}
         of_run = {line["scored"]: line for line in lines if run.items() <= line.items()}
         thirds, silver = "thirds" in truth, "silver" in truth
         both = ", thirds of both sequences" if thirds else ""
