@@ -82,7 +82,8 @@ def test_lack_of_memory_is_not_an_internal_error(error, monkeypatch, capsys):
     assert main(["train"]) == 2
     assert capsys.readouterr().err.endswith("use a smaller --tile.\n")
     assert main(["predict"]) == 2
-    assert "use a smaller --tile, with --overwrite" in capsys.readouterr().err
+    told = "use a smaller --tile, with --overwrite if a run was interrupted.\n"
+    assert capsys.readouterr().err.endswith(told)
     assert main(["weightmap"]) == 2
     assert capsys.readouterr().err.endswith("use a smaller image.\n")
 
