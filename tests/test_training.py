@@ -484,7 +484,7 @@ def test_invalid_augmentation_is_refused(wrong):
         ({"iterations": 0}, "iterations"),
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"momentum": 1.0}, "momentum"),
-        ({"class_balance": 2.0}, "class_balance"),
+        ({"class_balance": 2.0}, "class balance is 2"),
         ({"clip_norm": 0.0}, "inf clips nothing"),
         ({"normalisation": "none"}, "unknown normalisation"),
     ],

@@ -208,16 +208,35 @@ def test_a_wider_ridge_takes_the_pixels_around_the_cut(labels, width):
     np.testing.assert_array_equal(separate_touching(labels, width), np.where(near, 0, labels))
 
 
-@pytest.mark.parametrize("width", [-1, 0, 2])
-def test_ridges_must_have_an_odd_width(width):
-    with pytest.raises(InputError, match="odd number above 0"):
-        separate_touching([[1, 2]], width)
+@pytest.mark.parametrize("function", [separate_touching, border_weight_map])
+@pytest.mark.parametrize("width", [-1, 1.5, 2])
+def test_ridges_must_have_an_odd_width(function, width):
+    with pytest.raises(InputError, match="must be an odd number, or 0 to cut none"):
+        function([[1, 2]], **{"width" if function is separate_touching else "ridge": width})
 
 
 def test_ridge_can_be_switched_off():
-    labels = [[1, 1, 2, 2]]
+    labels = np.array([[1, 1, 2, 2]])
     assert border_weight_map(labels, class_weights=None).any()
-    assert not border_weight_map(labels, class_weights=None, separate=False).any()
+    assert not border_weight_map(labels, class_weights=None, ridge=0).any()
+    kept = separate_touching(labels, 0)
+    np.testing.assert_array_equal(kept, labels)
+    assert not np.shares_memory(kept, labels)
+
+
+@pytest.mark.parametrize("ridge", [1, 3, 5])
+def test_weights_are_those_of_the_target_with_its_ridges(ridge):
+    labels = discs(220, 300, 12)
+    cells = separate_touching(labels, ridge)
+    assert (cells != labels).any()
+    expected = border_weight_map(cells, ridge=0)
+    np.testing.assert_array_equal(border_weight_map(labels, ridge=ridge), expected)
+
+
+@pytest.mark.parametrize("balance", [-0.1, 1.1, np.nan])
+def test_a_balance_out_of_range_is_refused(balance):
+    with pytest.raises(InputError, match="must be from 0 to 1"):
+        balanced_class_weights(ClassCounts(1, 9), balance=balance)
 
 
 # Region by region
@@ -240,7 +259,7 @@ def test_bands_and_regions_equal_the_whole_image():
         for left in range(0, 300, 113):
             first, start = max(top - rows, 0), max(left - columns, 0)
             grown = cut[first : top + 64 + rows, start : left + 113 + columns]
-            weights = border_weight_map(grown, class_weights=pair, separate=False)
+            weights = border_weight_map(grown, class_weights=pair, ridge=0)
             region = np.s_[top : top + 64, left : left + 113]
             part = whole[region]
             inner = weights[top - first :, left - start :][: part.shape[0], : part.shape[1]]

@@ -12,13 +12,15 @@ import tifffile
 from PIL import Image as pillow
 from scipy import ndimage
 
-from unet2015 import border_weight_map, separate_touching
+from unet2015 import annotated_frame, border_weight_map, separate_touching
 from unet2015.cli import main
 from unet2015.commands import weightmap as weightmap_command
 from unet2015.images import open_image, read_image, stream_image, write_image
 from unet2015.instances import label_cells
 from unet2015.labelfiles.labelfolder import find_image
 from unet2015.labelfiles.labelimages import open_labels, read_plane
+from unet2015.samples import prepare
+from unet2015.schedule import TrainingConfig
 from unet2015.weightmap import WeightMapConfig, balanced_class_weights
 from unet2015.weightmapfiles import regions
 from unet2015.weightmapfiles.regions import CellRows, LabelReading, WeightRegions
@@ -68,6 +70,18 @@ def test_a_folder_of_one_image_is_handled_like_the_image(tmp_path):
         (tmp_path / "targets/a.tif").unlink()
 
 
+@pytest.mark.usefixtures("small_bands")
+def test_wide_ridges_span_bands(tmp_path):
+    labels = cells(70, 90, 30)
+    write_image(tmp_path / "labels.tif", labels)
+    expected = separate_touching(labels, 5)
+    with open_image(tmp_path / "labels.tif") as image:
+        for height in (1, 3, 16, 40):
+            rows = CellRows(image, (), LabelReading(ridge=5))
+            found = [rows.read(top, min(top + height, 70)) for top in range(0, 70, height)]
+            np.testing.assert_array_equal(np.concatenate(found), expected)
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".zarr"])
 @pytest.mark.usefixtures("small_bands")
 def test_large_images_get_the_same_weights(tmp_path, suffix):
@@ -85,14 +99,15 @@ def test_large_images_get_the_same_weights(tmp_path, suffix):
             assert tiff.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
 
 
+@pytest.mark.parametrize("ridge", [0, 1, 3, 7])
 @pytest.mark.usefixtures("small_bands")
-def test_regions_may_be_read_in_any_order(tmp_path):
+def test_regions_may_be_read_in_any_order(tmp_path, ridge):
     labels = np.stack([cells(70, 90, 30, seed) for seed in range(2)])
     write_image(tmp_path / "labels.tif", labels, "ZYX")
-    pair = balanced_class_weights([separate_touching(labels)])
-    whole = border_weight_map(labels)
+    pair = balanced_class_weights([separate_touching(labels, ridge)])
+    whole = border_weight_map(labels, ridge=ridge)
     with open_image(tmp_path / "labels.tif") as image:
-        regions = WeightRegions(image, LabelReading(), WeightMapConfig(), pair)
+        regions = WeightRegions(image, LabelReading(ridge=ridge), WeightMapConfig(), pair)
         for plane, rows, columns in [
             (0, slice(0, 40), slice(10, 60)),
             (0, slice(40, 70), slice(0, 90)),
@@ -244,15 +259,38 @@ def test_flags_reach_the_computation(tmp_path):
     source, out = tmp_path / "labels.png", tmp_path / "out.tif"
     write_image(source, labels)
     flags = ["--w0", 3, "--sigma", 2, "--class-weights", 1, 0.25, "--ignore", 99]
-    assert run(source, "-o", out, *flags, "--keep-touching", "--spacing", 1, 0.5) == 0
-    expected = border_weight_map(
-        labels, 3, 2, (1, 0.25), ignore=99, separate=False, spacing=(1, 0.5)
-    )
-    np.testing.assert_array_equal(read_image(out), expected)
+    for ridge in (0, 3):
+        assert run(source, "-o", out, *flags, "--ridge", ridge, "--spacing", 1, 0.5) == 0
+        expected = border_weight_map(
+            labels, 3, 2, (1, 0.25), ignore=99, ridge=ridge, spacing=(1, 0.5)
+        )
+        np.testing.assert_array_equal(read_image(out), expected)
     assert run(source, "-o", out, "--class-weights", "none") == 0
     np.testing.assert_array_equal(read_image(out), border_weight_map(labels, class_weights=None))
     assert run(source, "-o", out, "--ignore", 99) == 0
     np.testing.assert_array_equal(read_image(out), border_weight_map(labels, ignore=99))
+
+
+def test_the_options_of_training_give_its_target_and_weights(tmp_path):
+    config = TrainingConfig()
+    labels = {name: cells(count=count) for name, count in [("a", 5), ("b", 30)]}
+    for name, label in labels.items():
+        write_image(tmp_path / f"labels/{name}.tif", label)
+    flags = ["--ridge", config.ridge, "--class-balance", config.class_balance]
+    assert run(tmp_path / "labels", "-o", tmp_path, "--target", tmp_path / "targets", *flags) == 0
+    frames = [annotated_frame(name, label, label) for name, label in labels.items()]
+    prepared, _ = prepare(frames, config, WeightMapConfig())
+    for name, frame in zip(labels, prepared, strict=True):
+        np.testing.assert_array_equal(read_image(tmp_path / f"{name}.tif"), frame.weight)
+        np.testing.assert_array_equal(read_image(tmp_path / f"targets/{name}.tif"), frame.target)
+
+
+def test_a_class_balance_that_would_be_ignored_is_refused(tmp_path, capsys):
+    write_image(tmp_path / "labels.tif", cells())
+    words = (tmp_path / "labels.tif", "-o", tmp_path / "out.tif", "--class-balance", 0.1)
+    assert run(*words, "--class-weights", "freiburg") == 2
+    assert_one_sentence(capsys, "--class-balance is for balanced class weights")
+    assert not (tmp_path / "out.tif").exists()
 
 
 def test_float_images_and_zarrs_are_accepted_as_labels(tmp_path):
@@ -349,13 +387,22 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     assert (left.exists(), now.exists()) == (False, True)
 
 
-@pytest.mark.parametrize("given", [(), ("--class-weights", "1", "1")])
-def test_cells_that_outweigh_their_border_are_pointed_out(tmp_path, caplog, given):
+@pytest.mark.parametrize(
+    ("size", "given", "told"),
+    [
+        (10, (), True),
+        (10, ("--class-weights", 1, 1), False),
+        (10, ("--class-balance", 0.1), False),
+        (60, (), False),
+        (60, ("--ridge", 9), True),
+    ],
+)
+def test_cells_that_outweigh_their_border_are_pointed_out(tmp_path, caplog, size, given, told):
     labels = np.zeros((200, 200), np.uint8)
-    labels[:10, :10], labels[:10, 10:20] = 1, 2
+    labels[:size, :size], labels[:size, size : 2 * size] = 1, 2
     write_image(tmp_path / "a.tif", labels)
     assert run(tmp_path / "a.tif", "-o", tmp_path / "w.tif", *given) == 0
-    assert ("give --class-weights" in caplog.text) == (not given)
+    assert ("lower --class-balance" in caplog.text) == told
 
 
 def test_an_image_without_a_preview_is_refused(tmp_path, capsys):

@@ -110,7 +110,7 @@ def _prepare_frame(
         deviation=(stats.deviation * affine.factor)[:, None, None].astype(np.float32),
         target=(separated > 0).astype(np.uint8),
         weight=border_weight_map(
-            separated, config.w0, config.sigma, classes, ignore=frame.ignore, separate=False
+            separated, config.w0, config.sigma, classes, ignore=frame.ignore, ridge=0
         ),
     )
 

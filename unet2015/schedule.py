@@ -39,8 +39,8 @@ class TrainingConfig:
     weights to 1 for full balance. The paper (Sec. 3) does not say how far it balances. Ours."""
     ridge: int = 3
     """Width in pixels, odd, of the ridge of background cut between touching cells; 1 for tiny
-    cells. Ours: the paper computes it "using morphological operations" (Sec. 3) of unstated
-    width."""
+    cells, 0 cuts none. Ours: the paper computes it "using morphological operations" (Sec. 3) of
+    unstated width."""
     margin: int = 0
     """Width in pixels of the border outside the field of interest, where only cells that reach into
     the field are annotated: background there is learned only near such cells. 50 for most data sets

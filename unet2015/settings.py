@@ -13,7 +13,7 @@ from .errors import InputError
 from .metrics.overlap import check_margin
 from .schedule import TrainingConfig
 from .unet import UNetConfig
-from .weightmap import WeightMapConfig, check_config, check_ridge
+from .weightmap import WeightMapConfig, check_balance, check_config, check_ridge
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
     for name in ("momentum", "first_momentum"):
         if not 0 < getattr(config, name) < 1:
             raise InputError(f"{name} is {getattr(config, name)}: it must be above 0 and below 1.")
-    if not 0 <= config.class_balance <= 1:
-        raise InputError(f"class_balance is {config.class_balance}: it must be from 0 to 1.")
+    check_balance(config.class_balance)
     check_ridge(config.ridge)
     normalisation.check(config.normalisation)
     check_config(settings.weight_map)

@@ -4,8 +4,8 @@ LABELS is a label image (TIFF, PNG or Zarr; a plane or a stack), a folder of lab
 folder of the Cell Tracking Challenge with a SEG folder in it. Pixels are 0 in the background and
 have one number per cell. OUT is a .tif or .zarr for one image, or a folder that gets a .tif of the
 same name per image; for one image, that folder must exist. Classes are balanced over all images.
-Cells missing from a mask of the challenge count as background here; `unet2015 train` gives them
-weight 0, cuts wider ridges and balances the classes less.
+With --ridge 3 --class-balance 0.1 the weights are those of `unet2015 train`, except that cells
+missing from a mask of the challenge count as background here and have weight 0 there.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from ..weightmap import (
     WeightMapConfig,
     balanced_class_weights,
     border_weight_map,
+    check_balance,
 )
 from ..weightmapfiles.preview import draw_peak, frame_of_mask
 from ..weightmapfiles.regions import (
@@ -77,14 +78,17 @@ class Options:
     """With --preview: the microscope image, for a single label image and a single OUT file."""
     weight_map: OmitArgPrefixes[WeightMapConfig] = field(default_factory=WeightMapConfig)
     class_weights: Literal["balanced", "freiburg", "none"] | tuple[float, float] = "balanced"
-    """Class weights w_c: balanced (inverse class frequencies, mean 1 over all pixels), freiburg (1
-    and 0.1), none (0), or two numbers, foreground first."""
+    """Class weights w_c: balanced (by --class-balance, mean 1 over all pixels), freiburg (1, 0.1),
+    none (0), or two numbers, foreground first."""
+    class_balance: float = 1.0
+    """Balanced class weights are class frequencies to the power of minus this, from 0 for equal
+    weights to 1 for full balance."""
     ignore: int | None = None
     """Value of pixels that are neither cell nor background: they get weight 0."""
     connected_components: FlagCreatePairsOff[bool] = False
     """Treat the labels as a binary mask, in which each 8-connected component is a cell."""
-    keep_touching: FlagCreatePairsOff[bool] = False
-    """Do not cut a one-pixel ridge between touching cells."""
+    ridge: int = 1
+    """Width in pixels, odd, of the ridge of background cut between touching cells; 0 cuts none."""
     spacing: tuple[float, float] | None = None
     """Height and width of a pixel, in the unit of --sigma; 1 and 1 by default."""
     dtype: Literal["float32", "float16"] = "float32"
@@ -104,7 +108,7 @@ def run(options: Options) -> None:
     if options.image is not None and options.preview is None:
         raise InputError("--image is for the picture that --preview writes: give both or neither.")
     jobs = plan(options)
-    reading = LabelReading(options.ignore, options.connected_components, not options.keep_touching)
+    reading = LabelReading(options.ignore, options.connected_components, options.ridge)
     _check_numbers(options)
     pixels = _check_inputs(jobs, options)
     _check_outputs(jobs, options)
@@ -173,10 +177,15 @@ def _in_folder(path: Path, labels: Path) -> Path:
 
 def _check_numbers(options: Options) -> None:
     """Raise for numbers out of range before any file is touched."""
+    check_balance(options.class_balance)
+    if options.class_balance != 1 and options.class_weights != "balanced":
+        raise InputError("--class-balance is for balanced class weights: leave one of both out.")
     pair = options.class_weights if isinstance(options.class_weights, tuple) else None
     nothing = np.zeros((1, 1), np.uint8)
     config = options.weight_map
-    border_weight_map(nothing, config.w0, config.sigma, pair, spacing=options.spacing)
+    border_weight_map(
+        nothing, config.w0, config.sigma, pair, ridge=options.ridge, spacing=options.spacing
+    )
 
 
 def _check_inputs(jobs: Sequence[Job], options: Options) -> int:
@@ -272,7 +281,7 @@ def _class_weights(options: Options, summary: LabelSummary) -> ClassWeights:
         classes = ClassWeights(*options.class_weights)
     else:
         classes = {
-            "balanced": balanced_class_weights(summary.counts),
+            "balanced": balanced_class_weights(summary.counts, balance=options.class_balance),
             "freiburg": FREIBURG,
             "none": ClassWeights(0.0, 0.0),
         }[options.class_weights]
@@ -293,12 +302,13 @@ def _warn_of_few_cells(options: Options, classes: ClassWeights, summary: LabelSu
     several = summary.names is not None and summary.names[0] < summary.names[1]
     if options.class_weights != "balanced" or not (several and config.w0):
         return
-    distance = min(options.spacing or (1.0, 1.0))  # d1 and d2 on a ridge of one pixel
-    ridge = classes.background + config.w0 * math.exp(-2 * distance**2 / config.sigma**2)
-    if classes.foreground > ridge:
+    across = (options.ridge + 1) * min(options.spacing or (1.0, 1.0))  # d1 + d2 on a ridge
+    on_ridge = classes.background + config.w0 * math.exp(-((across / config.sigma) ** 2) / 2)
+    if classes.foreground > on_ridge:
         logger.warning(
             "cells are so rare that they weigh more than the border between two of them, so a "
-            "network will merge rather than separate them: give --class-weights, such as 1 1."
+            "network will merge rather than separate them: lower --class-balance, for example to "
+            "0.1."
         )
 
 

@@ -82,7 +82,7 @@ def weigh(frames: Sequence[AnnotatedFrame], settings: dict[str, Any]) -> Weighed
         settings["weight_map"]["sigma"],
         tuple(settings["class_weights"]),
         ignore=frame.ignore,
-        separate=False,
+        ridge=0,
     )
     return WeighedFrame(frame.name, frame.image.mean(axis=0), labels, weights)
 

@@ -12,6 +12,7 @@ from .classes import (
     ClassWeights,
     add_counts,
     balanced_class_weights,
+    check_balance,
     count_classes,
 )
 from .labels import as_labels
@@ -33,6 +34,7 @@ __all__ = [
     "as_labels",
     "balanced_class_weights",
     "border_weight_map",
+    "check_balance",
     "check_config",
     "check_ridge",
     "count_classes",

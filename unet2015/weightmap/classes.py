@@ -69,13 +69,18 @@ def balanced_class_weights(
     ignore : int, optional
         Value of pixels to leave out. To use masks, pass counts from `count_classes`, added up.
     balance : float
-        1 for inverse frequencies, 0 for equal weights.
+        From 0 for equal weights to 1 for inverse frequencies.
 
     Returns
     -------
     ClassWeights
         With full balance ``pixels / (2 * pixels of the class)``. Both are 1 if a class does not
         occur.
+
+    Raises
+    ------
+    InputError
+        If `balance` is out of range.
 
     Notes
     -----
@@ -86,6 +91,7 @@ def balanced_class_weights(
     >>> balanced_class_weights(ClassCounts(foreground=100, background=900))
     ClassWeights(foreground=5.0, background=0.5555555555555556)
     """
+    check_balance(balance)
     if isinstance(targets, ClassCounts):
         counts = targets
     else:
@@ -95,6 +101,12 @@ def balanced_class_weights(
     raw = [count**-balance for count in counts]
     mean = sum(count * weight for count, weight in zip(counts, raw, strict=True)) / sum(counts)
     return ClassWeights(*(weight / mean for weight in raw))
+
+
+def check_balance(balance: float) -> None:
+    """Refuse an invalid class balance."""
+    if not 0 <= balance <= 1:
+        raise InputError(f"the class balance is {balance}: it must be from 0 to 1.")
 
 
 def add_counts(counts: Iterable[ClassCounts]) -> ClassCounts:

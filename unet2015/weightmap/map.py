@@ -50,9 +50,9 @@ def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
     labels : array of int, shape (..., H, W)
         0 is background, each other value a cell. Leading axes are handled plane by plane.
     width : int
-        Width of the ridge in pixels, odd. Above 1, pixels within ``width // 2`` rows and columns of
-        the cut become background too, and more tiny cells may vanish. Nothing is cut where labels
-        do not touch, however close they are.
+        Width of the ridge in pixels, odd, or 0 to cut none. Above 1, pixels within ``width // 2``
+        rows and columns of the cut become background too, and more tiny cells may vanish. Nothing
+        is cut where labels do not touch, however close they are.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
     Raises
     ------
     InputError
-        If `labels` is not a label image or `width` not an odd number above 0.
+        If `labels` is not a label image or `width` is neither odd nor 0.
 
     Notes
     -----
@@ -73,6 +73,8 @@ def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
     check_ridge(width)
     cells = as_labels(labels)
     separated = cells.copy()
+    if width == 0:
+        return separated
     for index in np.ndindex(cells.shape[:-2]):
         plane = separated[index]
         cut_ridge(plane)
@@ -83,8 +85,10 @@ def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
 
 def check_ridge(width: int) -> None:
     """Refuse an invalid width of a ridge."""
-    if not (width >= 1 and width % 2 == 1):
-        raise InputError(f"the ridge's width is {width}: it must be an odd number above 0.")
+    if width != 0 and not (width >= 1 and width % 2 == 1):
+        raise InputError(
+            f"the ridge is {width} pixels wide: it must be an odd number, or 0 to cut none."
+        )
 
 
 def halo(
@@ -114,7 +118,7 @@ def border_weight_map(
     sigma: float = WeightMapConfig.sigma,
     class_weights: Literal["balanced", "freiburg"] | tuple[float, float] | None = "balanced",
     ignore: NDArray[np.bool_] | int | None = None,
-    separate: bool = True,
+    ridge: int = 1,
     spacing: tuple[float, float] | None = None,
 ) -> NDArray[np.float32]:
     r"""Compute the weight of each pixel in the loss, Eq. 2 of the paper.
@@ -135,9 +139,9 @@ def border_weight_map(
     ignore : array of bool, shape of `labels`, or int, optional
         Pixels that get weight 0 and count for no class. A mask leaves the cells under it in place;
         an int is a value in `labels` that is not a cell.
-    separate : bool
-        Cut touching cells with `separate_touching` first. The loss must then use the target
-        ``separate_touching(labels) > 0``.
+    ridge : int
+        Width of the ridges that `separate_touching` cuts between touching cells first, odd, or 0 to
+        cut none. The loss must then use the target ``separate_touching(labels, ridge) > 0``.
     spacing : (float, float), optional
         Height and width of a pixel, in the unit of `sigma`; by default both 1.
 
@@ -176,8 +180,8 @@ def border_weight_map(
     cells = as_labels(labels, ignore if isinstance(ignore, (int, np.integer)) else None)
     check_config(WeightMapConfig(w0, sigma))
     pixel = _check_spacing(spacing)
-    if separate:
-        cells = separate_touching(cells)
+    if ridge != 0:  # saves a copy
+        cells = separate_touching(cells, ridge)
     foreground, background = resolve_class_weights(class_weights, cells, ignored)
     weights = np.where(cells != 0, np.float32(foreground), np.float32(background))
     for index in np.ndindex(cells.shape[:-2]):

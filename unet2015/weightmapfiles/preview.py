@@ -47,7 +47,7 @@ def draw_peak(
             for centre, size in zip((peak.row, peak.column), image.shape[-2:], strict=True)
         )
         where = (*peak.plane, rows, columns)
-        touching = dataclasses.replace(reading, separate=False)
+        touching = dataclasses.replace(reading, ridge=0)
         cells = CellRows(image, peak.plane, touching).read(rows.start, rows.stop)[:, columns]
         target, weights = TargetRegions(image, reading)[where], weigh(image)[where]
     grey = None

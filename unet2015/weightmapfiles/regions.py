@@ -16,6 +16,7 @@ from ..instances.stitching import number_cells
 from ..labelfiles.labelimages import read_plane
 from ..weightmap.classes import ClassCounts, ClassWeights, add_counts, count_classes
 from ..weightmap.map import WeightMapConfig, border_weight_map, halo, separate_touching
+from ..weightmap.ridge import grow
 
 BAND = 512
 """Rows read at once: one row of tiles in most files."""
@@ -32,8 +33,8 @@ class LabelReading:
     """The value of pixels to leave out."""
     connected_components: bool = False
     """Whether other values above 0 are foreground, whose 8-connected components are the cells."""
-    separate: bool = True
-    """Whether to cut a ridge between touching cells."""
+    ridge: int = 1
+    """Width of the ridge to cut between touching cells, odd, or 0 to cut none."""
 
 
 class CellRows:
@@ -54,6 +55,9 @@ class CellRows:
         self._height, self._width = image.shape[-2:]
         self._first = 0
         self._rows: NDArray[Any] = np.empty((0, self._width), np.uint8)
+        """Rows from `_first` on, with ridges of one pixel."""
+        self._cut = np.empty((0, self._width), np.bool_)
+        """The pixels of these ridges."""
         self._band = self._labels
         if reading.connected_components:
             mask = Plane((self._height, self._width), lambda rows, _: self._labels(rows) > 0)
@@ -78,19 +82,31 @@ class CellRows:
         InputError
             If the image holds anything but non-negative whole numbers.
         """
+        reach = self._reading.ridge // 2
+        first = max(start - reach, 0)
+        self._load(first, min(stop + reach, self._height))
+        loaded = slice(first - self._first, stop + reach - self._first)
+        rows = self._rows[loaded]
+        if reach:
+            rows = np.where(grow(self._cut[loaded], reach), 0, rows).astype(rows.dtype)
+        return rows[start - first : stop - first]
+
+    def _load(self, start: int, stop: int) -> None:
+        """Have rows `start` to `stop` in memory, with ridges of one pixel."""
         if start < self._first:
-            self._first, self._rows = 0, self._rows[:0]
+            self._first, self._rows, self._cut = 0, self._rows[:0], self._cut[:0]
         while self._first + len(self._rows) < stop:
             top = self._first + len(self._rows)
             rows = self._band(slice(top, min(top + BAND, self._height)))
-            above = self._rows[-1:]
-            if self._reading.separate:
+            separated = rows
+            if self._reading.ridge:
                 # Depends only on the row above, after its own cut.
-                rows = separate_touching(np.concatenate([above, rows]))[len(above) :]
+                above = self._rows[-1:]
+                separated = separate_touching(np.concatenate([above, rows]))[len(above) :]
             spent = max(min(start - self._first, len(self._rows) - 1), 0)
-            self._rows = np.concatenate([self._rows[spent:], rows])
+            self._rows = np.concatenate([self._rows[spent:], separated])
+            self._cut = np.concatenate([self._cut[spent:], separated != rows])
             self._first += spent
-        return self._rows[start - self._first : stop - self._first]
 
     def ignored(self, rows: slice, columns: slice = slice(None)) -> NDArray[np.bool_] | None:
         """Return a mask of the pixels of a region to leave out, or None for none."""
@@ -239,7 +255,7 @@ class WeightRegions(Regions):
         grown = cells.read(top, bottom)[:, left : columns.stop + self._halo[1]]
         config = self._config
         weights = border_weight_map(
-            grown, config.w0, config.sigma, self._classes, separate=False, spacing=self._spacing
+            grown, config.w0, config.sigma, self._classes, ridge=0, spacing=self._spacing
         )[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
         ignored = cells.ignored(rows, columns)
         if ignored is not None:
