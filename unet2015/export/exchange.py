@@ -146,7 +146,7 @@ def metadata(model: Model) -> dict[str, str]:
     network = model.network
     smallest = network.valid_input_size(1)
     return {
-        "unet2015": model.version,
+        "made with": f"unet2015 {model.version}",
         "normalisation": model.normalisation,
         "classes": ", ".join(model.class_names),
         "least size": f"{model.min_size} pixels, smaller objects are not cells",
