@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from protocol import CELLS, EM, MARGIN, NECK_DEPTH, data_home
 from results_table import BLOCKS, SEQUENCES, THIRDS
-from scipy.special import logit
 from tqdm import tqdm
 
 from unet2015.checkpoint import Model
@@ -21,7 +19,7 @@ from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.engines.device import Engine
 from unet2015.evaluation import score_annotated, score_sequence, tables
 from unet2015.images import read_image, write_image
-from unet2015.instances import label_cells
+from unet2015.instances import foreground, label_cells
 from unet2015.instances.necks import part_at_necks
 from unet2015.labelfiles.trackfile import write_tracks
 from unet2015.metrics import THRESHOLDS, best_over_thresholds, em_score
@@ -32,10 +30,6 @@ GAP = 10
 """Frames left out of training before and after a held-out third."""
 SLICES = 6
 """Slices per held-out block."""
-MIRRORINGS = (0, 2)
-"""Quarter turns that, with and without a flip, give the image, its two mirrorings and both."""
-CERTAIN = 1e-6
-"""Probabilities are clipped this far from 0 and 1, so that their logits stay within -14 and 14."""
 
 
 class Fold(NamedTuple):
@@ -138,10 +132,11 @@ class Cells(NamedTuple):
 
 
 def _cells(image: NDArray[Any], model: Model, engine: Engine) -> Cells:
-    probabilities = _predict_symmetries(image, model, engine, MIRRORINGS)
-    foreground = probabilities[0] > 0.5
-    scores = logit(probabilities.clip(CERTAIN, 1 - CERTAIN))
-    masks = foreground, part_at_necks(foreground, NECK_DEPTH), scores.mean(axis=0) > 0
+    plain, mirrored = (
+        foreground(predict(image, model, engine=engine._replace(average=average)))
+        for average in ("none", "mirrored")
+    )
+    masks = plain, part_at_necks(plain, NECK_DEPTH), mirrored
     return Cells(*(label_cells(mask, model.min_size) for mask in masks))
 
 
@@ -170,9 +165,9 @@ def _em_folds() -> list[Fold]:
 
 def _em_fold(frames: list[AnnotatedFrame], held_out: range, number: int) -> Fold:
     def score(model: Model, engine: Engine, folder: Path) -> dict[str, Any]:
-        slices = tqdm(held_out, "predicting", unit="slice")
-        images = (frames[n].image[0] for n in slices)
-        cell = np.stack([_predict_symmetries(i, model, engine, range(4)).mean(0) for i in images])
+        rotated = engine._replace(average="rotated")
+        slices = tqdm([frames[n].image for n in held_out], "predicting", unit="slice")
+        cell = np.stack([predict(image, model, engine=rotated)[1] for image in slices])
         write_image(folder / "probability.tif", cell, "ZYX")
         truth = np.stack([frames[n].labels > 0 for n in held_out])
         scores = {t: em_score(truth, cell > t) for t in tqdm(THRESHOLDS, "scoring")}
@@ -184,18 +179,3 @@ def _em_fold(frames: list[AnnotatedFrame], held_out: range, number: int) -> Fold
         }
 
     return Fold(f"em-{number}", [f for n, f in enumerate(frames) if n not in held_out], score)
-
-
-def _predict_symmetries(
-    image: NDArray[Any], model: Model, engine: Engine, turns: Sequence[int]
-) -> NDArray[np.float32]:
-    """Predict an image (H, W) turned by quarter turns and flipped, and turn the results back.
-
-    Returns cell probabilities of shape (2 * len(turns), H, W), first those of the unflipped image.
-    """
-    found = []
-    for turn, flip in itertools.product(turns, (False, True)):
-        turned = np.rot90(image[:, ::-1] if flip else image, turn)
-        back = np.rot90(predict(turned.copy(), model, engine=engine)[1], -turn)
-        found.append(back[:, ::-1] if flip else back)
-    return np.stack(found)

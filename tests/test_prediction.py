@@ -30,7 +30,21 @@ def model(depth, in_channels=1, seed=0):
     return Model(network, "standard")
 
 
-def whole(image, model):
+MIRRORED = {  # each with what undoes it
+    np.copy: np.copy,
+    np.fliplr: np.fliplr,
+    np.flipud: np.flipud,
+    lambda pixels: np.flipud(np.fliplr(pixels)): lambda pixels: np.flipud(np.fliplr(pixels)),
+}
+ROTATED = MIRRORED | {
+    np.rot90: lambda pixels: np.rot90(pixels, 3),
+    lambda pixels: np.rot90(pixels, 3): np.rot90,
+    np.transpose: np.transpose,
+    lambda pixels: np.rot90(pixels, 2).T: lambda pixels: np.rot90(pixels, 2).T,
+}
+
+
+def whole(image, model, versions=None):
     """Predict the image in one piece, padded by NumPy to a valid size."""
     network = model.network.eval()
     padded = normalise(image, model.normalisation)
@@ -39,8 +53,13 @@ def whole(image, model):
         after = network.valid_input_size(size) - size - network.border
         widths = [(network.border, after) if a == axis else (0, 0) for a in range(3)]
         padded = np.pad(padded, widths, mode="reflect" if size > 1 else "edge")
-    with torch.inference_mode():
-        probabilities = torch.softmax(network(torch.from_numpy(padded)[None])[0], dim=0)
+    logits = []
+    for forth, back in (versions or {np.copy: np.copy}).items():
+        version = np.stack([forth(channel) for channel in padded])
+        with torch.inference_mode():
+            output = network(torch.from_numpy(version)[None])[0].numpy()
+        logits.append([back(channel) for channel in output])
+    probabilities = torch.softmax(torch.from_numpy(np.mean(logits, axis=0)), dim=0)
     return probabilities.numpy()[:, : image.shape[1], : image.shape[2]]
 
 
@@ -65,6 +84,20 @@ def test_tiled_prediction_equals_whole_image_prediction_at_paper_depth(shape, ti
     image = np.random.default_rng(1).normal(size=(2, *shape))
     net = model(4, in_channels=2)
     assert np.abs(predict(image, net, tile) - whole(image, net)).max() <= 1e-5
+
+
+@pytest.mark.parametrize(("average", "versions"), [("mirrored", MIRRORED), ("rotated", ROTATED)])
+@pytest.mark.parametrize("shape", [(1, 1), (37, 20), (50, 90)])
+@pytest.mark.parametrize("tile", [52, None])
+def test_tiled_averaging_equals_averaging_whole_images(average, versions, shape, tile):
+    image = np.random.default_rng(2).normal(size=(2, *shape)) + np.arange(shape[1])
+    net = model(2, in_channels=2)
+    expected = whole(image, net, versions)
+    found = predict(image, net, tile, CPU._replace(average=average))
+    assert np.abs(found - expected).max() <= 1e-5
+    np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-6)
+    if min(shape) > 1:
+        assert np.abs(predict(image, net, tile) - expected).max() > 1e-3, "averaging matters"
 
 
 def assembled(shape, parts):

@@ -14,6 +14,7 @@ from unet2015 import save_model
 from unet2015.checkpoint import Model, load_model
 from unet2015.cli import main
 from unet2015.datasets.synthetic import simulate, write_sequence
+from unet2015.engines.device import choose_engine
 from unet2015.images import open_image, read_image, write_image
 from unet2015.instances import foreground, label_cells
 from unet2015.prediction import predict
@@ -106,6 +107,21 @@ def test_a_predicted_sequence_follows_the_format_of_the_challenge(data, model, t
     expected = label_cells(foreground(predict(image, load_model(model))))
     assert read_image(masks[1]).dtype == np.uint16
     assert np.array_equal(read_image(masks[1]), expected)
+
+
+@pytest.mark.parametrize("average", ["mirrored", "rotated"])
+def test_predictions_are_averaged_on_request(model, tmp_path, caplog, average):
+    image = np.random.default_rng(0).integers(0, 255, (60, 70), dtype=np.uint8)
+    write_image(tmp_path / "a.tif", image)
+    words = ("predict", tmp_path / "a.tif", "-m", model, "-o", tmp_path / "b.tif", "--tile", 60)
+    assert cli(*words, "--average", average) == 0
+    assert f"averaged over {'4 mirrored' if average == 'mirrored' else '8 rotated'} images" in (
+        caplog.text
+    )
+    engine = choose_engine(average=average)
+    found, known = read_image(tmp_path / "b.tif"), load_model(model)
+    np.testing.assert_allclose(found, predict(image, known, 60, engine)[1], atol=1e-5)
+    assert np.abs(found - predict(image, known, 60)[1]).max() > 1e-3
 
 
 def test_cells_below_the_minimum_of_the_model_are_dropped_by_default(model, tmp_path):

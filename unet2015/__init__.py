@@ -10,7 +10,7 @@ The modules, by section of the paper:
 - Sec. 3, the energy (Eq. 1): `loss`, the weights (Eq. 2): `weightmap`
 - Sec. 3, training: `training`, its numbers: `schedule`, initial weights: `initialisation`
 - Sec. 3.1, augmentation: `augment`, tiles with targets and weights: `samples`
-- Sec. 4, experiments: `datasets`, `instances`, `tracking`, `metrics`, `evaluation`
+- Sec. 4, experiments: `symmetries`, `datasets`, `instances`, `tracking`, `metrics`, `evaluation`
 
 Around them: `images`, `labelfiles`, `weightmapfiles` and `fileprediction` read and write files,
 `engines` runs the network, `normalisation`, `checkpoint`, `runs` and `builtin` store it; `report`,

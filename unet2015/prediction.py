@@ -17,6 +17,7 @@ from .engines.backends import runner
 from .engines.device import Engine
 from .errors import InputError
 from .prefetch import in_thread, lagging
+from .symmetries import averaged
 from .tiles import ArraySource, Source, Tile, TileGrid, read_mirrored
 from .tilesize import tile_grid
 
@@ -148,8 +149,8 @@ def run_network(
     network : nn.Module
         Moved to the engine's device, put into evaluation mode, and left so.
     engine : Engine
-        Device and precision. A GPU computes one image while the caller uses the result of the one
-        before.
+        Device, precision and averaging. A GPU computes one image while the caller uses the result
+        of the one before.
     finish : callable
         Turns the output, float32 of shape (1, classes, height, width), into a result of the same
         axes, on the device.
@@ -162,19 +163,22 @@ def run_network(
     network = engine.place(network).eval()
     call = runner(network, engine.dtype, engine.backend)
 
-    def start(image: NDArray[Any]) -> Tensor:
-        # Files may have a non-native byte order, which PyTorch rejects.
-        pixels = engine.send(torch.from_numpy(np.asarray(image, np.float32))[None])
-        with torch.inference_mode(), engine.autocast():
-            output = call(pixels)
+    def run(images: Tensor) -> Tensor:
+        with engine.autocast():
+            output = call(images)
         if not (isinstance(output, Tensor) and output.ndim == 4):
             found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise InputError(
                 f"the network returns {found}: wrap it so that it returns one tensor of shape "
                 "(1, classes, height, width)."
             )
+        return output.float()
+
+    def start(image: NDArray[Any]) -> Tensor:
+        # Files may have a non-native byte order, which PyTorch rejects.
+        pixels = engine.send(torch.from_numpy(np.asarray(image, np.float32))[None])
         with torch.inference_mode():
-            return finish(output.float())[0]
+            return finish(averaged(run, engine.average)(pixels))[0]
 
     pending = ((key, engine.fetch(start(image))) for key, image in inputs)
     for key, result in lagging(pending, engine.ahead):

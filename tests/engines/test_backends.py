@@ -55,6 +55,8 @@ def test_large_jobs_are_compiled_in_bfloat16_with_amx(monkeypatch):
 def test_unknown_devices_and_precisions_are_refused(names):
     with pytest.raises(InputError, match=f"unknown [a-z]+ '{names[-1]}': choose one of auto, "):
         choose_engine(*names)
+    with pytest.raises(InputError, match="unknown average 'turned': choose one of none, mirrored"):
+        choose_engine(average="turned")
     with pytest.raises(InputError, match="unknown backend 'foo'"):
         choose_backend(CPU, "foo", 1)
 

@@ -75,6 +75,8 @@ def test_openvino_is_chosen_only_for_large_jobs_on_a_cpu(monkeypatch):
     assert choose_backend(CPU, "auto", large - 1).backend == "torch"
     assert choose_backend(CPU, "auto", large).backend == "openvino"
     assert choose_backend(CPU, "auto", large // 16, 64).backend == "openvino"
+    rotated = CPU._replace(average="rotated")
+    assert choose_backend(rotated, "auto", large // 8 + 1).backend == "openvino"
     in_bfloat16 = CPU._replace(dtype=torch.bfloat16)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
     assert choose_backend(in_bfloat16, "auto", large // 2).backend == "torch"

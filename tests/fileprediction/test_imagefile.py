@@ -19,7 +19,7 @@ from scipy.ndimage import binary_fill_holes
 from unet2015 import InputError, save_model
 from unet2015.checkpoint import Model, load_model
 from unet2015.cli import main
-from unet2015.engines.device import Engine
+from unet2015.engines.device import Engine, choose_engine
 from unet2015.errors import ImageError
 from unet2015.fileprediction.imagefile import predict_file
 from unet2015.fileprediction.results import Result
@@ -256,7 +256,7 @@ def interrupted(request, model, image, monkeypatch):
     return words
 
 
-@pytest.mark.parametrize("what", ["input", "model", "tile", "output"])
+@pytest.mark.parametrize("what", ["input", "model", "tile", "average", "output"])
 def test_the_refusal_to_resume_names_what_changed(interrupted, model, image, capsys, what):
     words, message = list(interrupted), f"another {what}"
     if what == "input":
@@ -266,6 +266,9 @@ def test_the_refusal_to_resume_names_what_changed(interrupted, model, image, cap
         save_model(model, Model(UNet(base_channels=3, depth=2), "minmax"))
     elif what == "tile":
         words[-1], message = 100, "tile 84 instead of 100"
+    elif what == "average":
+        words += ["--average", "mirrored"]
+        message = f"device {choose_engine()} instead of {choose_engine(average='mirrored')}"
     else:
         words, message = [*words, "--labels"], "output probability float32 instead of labels"
     assert cli(*words) == 2

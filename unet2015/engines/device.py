@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..symmetries import SYMMETRIES, Average
 from . import openvino_engine
 from .backends import NAMES, Backend, can_compile
 
@@ -33,12 +34,14 @@ PASSES = 3
 
 
 class Engine(NamedTuple):
-    """A device, and how convolutions are computed on it."""
+    """A device, and how a network is run on it."""
 
     device: torch.device
     dtype: torch.dtype = torch.float32
     backend: Backend = "torch"
     """What runs the network in prediction."""
+    average: Average = "none"
+    """Mirrored and rotated images over which prediction averages the network's output."""
 
     @property
     def precision(self) -> str:
@@ -107,10 +110,14 @@ class Engine(NamedTuple):
 
     def __str__(self) -> str:
         through = f", {NAMES[self.backend]}" if self.backend in NAMES else ""
-        return f"{self.device.type}, {self.precision}{through}"
+        images = len(SYMMETRIES[self.average])
+        mean = f", averaged over {images} {self.average} images" if images > 1 else ""
+        return f"{self.device.type}, {self.precision}{through}{mean}"
 
 
-def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") -> Engine:
+def choose_engine(
+    device: DeviceName = "auto", precision: Precision = "auto", average: Average = "none"
+) -> Engine:
     """Choose an NVIDIA GPU if there is one, and bfloat16 where the hardware has it.
 
     Parameters
@@ -119,6 +126,9 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
         ``auto`` takes the GPU when there is one.
     precision : {"auto", "float32", "bfloat16"}
         ``auto`` takes bfloat16 where the hardware has it.
+    average : {"none", "mirrored", "rotated"}
+        In prediction, average the network's output over the image, its two mirror images and both
+        mirrorings at once, or over all eight flips and rotations by quarter turns.
 
     Raises
     ------
@@ -127,13 +137,14 @@ def choose_engine(device: DeviceName = "auto", precision: Precision = "auto") ->
     """
     _check_name("precision", precision, get_args(Precision))
     _check_name("device", device, get_args(DeviceName))
+    _check_name("average", average, get_args(Average))
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("there is no CUDA device here: use --device cpu or auto.")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(device) else "float32"
-    return Engine(torch.device(device), getattr(torch, precision))
+    return Engine(torch.device(device), getattr(torch, precision), average=average)
 
 
 def choose_backend(
@@ -171,6 +182,7 @@ def choose_backend(
         )
     if backend != "auto":
         return engine._replace(backend=backend)
+    pixels *= len(SYMMETRIES[engine.average])
     with_amx = engine.dtype == torch.bfloat16 and _has_amx()
     openvino_pays = OPENVINO_PAYS_WITH_AMX if with_amx else OPENVINO_PAYS
     if _work(pixels, base_channels) >= openvino_pays and _can_use_openvino(engine):
