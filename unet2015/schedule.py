@@ -12,17 +12,17 @@ from .normalisation import Scheme
 class TrainingConfig:
     """How the network is trained.
 
-    Momentum and the batch of one image are the paper's (Sec. 3): "we use a high momentum (0.99)
-    such that a large number of the previously seen training samples determine the update". The
-    learning rate, its schedule and the number of iterations are not published: they are ours,
-    chosen for a loss that is divided by the sum of its weights.
+    The batch of one image and the momentum at the end of training are the paper's (Sec. 3): "we use
+    a high momentum (0.99) such that a large number of the previously seen training samples
+    determine the update". The lower momentum before is ours. The learning rate, its schedule and
+    the number of iterations are not published: they are ours, too, chosen for a loss that is
+    divided by the sum of its weights.
     """
 
     momentum: float = 0.99
     """Momentum of stochastic gradient descent at the end of training, above 0 and below 1."""
     first_momentum: float = 0.9
-    """Momentum at the start, above 0 and below 1; runs of a few thousand steps get nowhere starting
-    at 0.99. Ours."""
+    """Momentum at the start, above 0 and below 1; starting at 0.99, short runs learn less. Ours."""
     tile: int = 572
     """Height and width of the training tiles in pixels, a valid input size (Fig. 1)."""
     iterations: int = 6000
