@@ -1,5 +1,6 @@
 import os
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -143,6 +144,18 @@ def test_a_temporary_folder_is_hidden_and_removed(tmp_path):
     with pytest.raises(ZeroDivisionError), temporary_folder(tmp_path) as folder:
         (folder / "a.txt").write_text(str(1 / 0))
     assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+
+
+@pytest.mark.parametrize(("age", "left"), [(0, True), (atomic.LEFTOVER_AGE + 60, False)])
+def test_temporary_folders_of_killed_processes_are_removed(tmp_path, age, left):
+    old = tmp_path / ".0123abcd.unfinished"
+    (old / "result").mkdir(parents=True)
+    (old / "result/mask000.tif").touch()
+    os.utime(old / "result/mask000.tif", (time.time() - age,) * 2)
+    for path in (old / "result", old):
+        os.utime(path, (0, 0))
+    with temporary_folder(tmp_path):
+        assert old.exists() == left
 
 
 @pytest.mark.parametrize(("system", "same"), [("Linux", 6), ("Darwin", 4), ("Windows", 5)])

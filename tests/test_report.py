@@ -311,7 +311,7 @@ def test_the_weight_map_shows_the_frame_with_the_most_cells():
     many[2:8, 2:8], many[12:18, 2:8] = 1, 2
     frames = [annotated_frame(f"set/{labels.max()}", labels, labels) for labels in (few, many)]
     settings = {
-        "training": {"ridge": 1},
+        "training": {"ridge": 1, "margin": 0},
         "weight_map": {"w0": 10, "sigma": 5},
         "class_weights": [1, 1],
     }

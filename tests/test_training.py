@@ -17,7 +17,7 @@ from unet2015.loss import weighted_cross_entropy
 from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, Run, read_log
 from unet2015.samples import prepare
 from unet2015.schedule import TrainingConfig, learning_rate, momentum
-from unet2015.settings import Settings, check
+from unet2015.settings import Settings, check, check_frames
 from unet2015.training import _Step, _Tiles, train
 from unet2015.unet import UNet, UNetConfig
 from unet2015.weightmap import WeightMapConfig
@@ -474,7 +474,7 @@ def test_training_works_in_bfloat16(tmp_path):
 def test_invalid_augmentation_is_refused(wrong):
     settings = dataclasses.replace(SMALL, augmentation=AugmentationConfig(**wrong))
     with pytest.raises(InputError, match=next(iter(wrong))):
-        check(settings, frames())
+        check(settings)
 
 
 @pytest.mark.parametrize(
@@ -505,12 +505,12 @@ def test_gradient_clipping_can_be_disabled(tmp_path):
 @pytest.mark.parametrize("wrong", [{"sigma": 0.0}, {"w0": -1.0}])
 def test_an_invalid_weight_map_is_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
-        check(dataclasses.replace(SMALL, weight_map=WeightMapConfig(**wrong)), frames())
+        check(dataclasses.replace(SMALL, weight_map=WeightMapConfig(**wrong)))
 
 
 def test_an_even_ridge_width_is_refused():
     with pytest.raises(InputError, match="odd number"):
-        check(changed(ridge=2), frames())
+        check(changed(ridge=2))
 
 
 def test_objects_that_are_not_frames_are_refused(tmp_path):
@@ -521,7 +521,7 @@ def test_objects_that_are_not_frames_are_refused(tmp_path):
 def test_a_wrong_number_of_channels_is_refused():
     settings = dataclasses.replace(SMALL, network=UNetConfig(in_channels=3))
     with pytest.raises(InputError, match="has 1 channels, the network takes 3"):
-        check(dataclasses.replace(settings, training=TrainingConfig()), frames())
+        check_frames(dataclasses.replace(settings, training=TrainingConfig()), frames())
 
 
 @pytest.mark.skipif(

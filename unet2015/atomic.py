@@ -13,6 +13,7 @@ import unicodedata
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -23,10 +24,10 @@ logger = logging.getLogger(__name__)
 WAITS = (0.1, 0.5, 2.0, 5.0)
 """Seconds between attempts to rename on Windows, which fail while another program, such as a virus
 scanner or a viewer, has the file open."""
-PARTIAL = ".????????.partial.*"
-"""Pattern of temporary files, which a process killed while writing leaves behind."""
+LEFTOVERS = (".????????.partial.*", ".????????.unfinished")
+"""Patterns of temporary files and folders, which a process killed while writing leaves behind."""
 LEFTOVER_AGE = 3600
-"""Age in seconds from which a temporary file counts as left behind."""
+"""Time in seconds without a change after which these count as left behind."""
 
 ATTEMPTS = 100
 """Attempts to take a lock whose file other processes keep deleting."""
@@ -136,6 +137,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
     Unlike those of `tempfile` it is not private: on Windows, files moved out of a private folder
     stay private.
     """
+    remove_leftovers(parent)
     folder = parent / f".{uuid.uuid4().hex[:8]}.unfinished"
     folder.mkdir()
     try:
@@ -182,19 +184,27 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete unfinished files of killed processes from a folder, which may be missing."""
-    for path in folder.glob(PARTIAL):
+    """Delete unfinished results of killed processes from a folder, which may be missing."""
+    for path in chain.from_iterable(map(folder.glob, LEFTOVERS)):
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > LEFTOVER_AGE:
-                path.unlink()
+            changed = max(part.stat().st_mtime for part in (path, *path.rglob("*")))
+            if time.time() - changed > LEFTOVER_AGE:
+                _delete(path)
+
+
+def _delete(path: Path) -> None:
+    """Delete a folder with its contents, or a file or link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def empty_locked(folder: Path, file: IO[bytes]) -> None:
     """Delete everything in a folder except the locked file."""
     for path in folder.iterdir():
         if path.name != Path(file.name).name:
-            is_folder = path.is_dir() and not path.is_symlink()
-            shutil.rmtree(path) if is_folder else path.unlink()
+            _delete(path)
 
 
 def remove_locked(folder: Path, file: IO[bytes]) -> None:

@@ -129,8 +129,8 @@ def deform(
     Notes
     -----
     The cubic spline passes through the nodes, so the displacements there keep their standard
-    deviation; between 3 x 3 nodes it falls to 0.6 of it. Computed by elasticdeform or, where that cannot be imported, by an equivalent built
-    on SciPy.
+    deviation; between 3 x 3 nodes it falls to 0.6 of it. Computed by elasticdeform or, where that
+    cannot be imported, by an equivalent built on SciPy.
     """
     arrays = [np.asarray(array) for array in arrays]
     nodes = np.asarray(displacement, dtype=np.float64)

@@ -52,22 +52,6 @@ class Affine(NamedTuple):
         return ((image.astype(exact) - offset) * factor).astype(np.float32, copy=False)
 
 
-class NormalisedSource(NamedTuple):
-    """A source whose regions are normalised when read."""
-
-    source: Source
-    affine: Affine
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height, width."""
-        return self.source.shape
-
-    def read(self, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """Pixels of a region, shape (channels, rows, columns)."""
-        return self.affine(self.source.read(rows, columns))
-
-
 def statistics(image: NDArray[Any], name: str = "the image") -> Statistics:
     """Compute mean, standard deviation, least and greatest value of each channel.
 

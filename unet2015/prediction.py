@@ -120,6 +120,13 @@ def predict_tiles(
 
     inputs = in_thread(lambda part: read_mirrored(source, *grid.read(part)), grid)
     outputs = run_network(inputs, network, engine or engine_of(network), finish)
+    return _written(outputs)
+
+
+def _written(
+    outputs: Iterable[tuple[Tile, NDArray[np.float32]]],
+) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
+    """Cut each output down to the pixels that its tile alone writes."""
     return ((part, values[:, : part.height, : part.width]) for part, values in outputs)
 
 
@@ -252,15 +259,7 @@ def predict_parts(
     engine = engine or engine_of(model.network)
     grid = tile_grid(source.shape[1:], model.network, tile, engine.device)
     found = normalisation.gather_statistics(source)
-    outputs = predict_tiles(
-        normalisation.NormalisedSource(
-            source, normalisation.fit(model.normalisation, found, source.dtype)
-        ),
-        model.network,
-        border=grid.border,
-        tile=grid.input,
-        step=grid.step,
-        engine=engine,
-        activation=class_probabilities,
-    )
-    return grid, outputs
+    normalise = normalisation.fit(model.normalisation, found, source.dtype)
+    inputs = in_thread(lambda part: normalise(read_mirrored(source, *grid.read(part))), grid)
+    outputs = run_network(inputs, model.network, engine, class_probabilities)
+    return grid, _written(outputs)

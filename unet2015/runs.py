@@ -70,26 +70,28 @@ class Run:
     def __init__(self, folder: Path, settings: dict[str, Any], resume: bool) -> None:
         self.folder = folder
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        if not (folder / CHECKPOINT_FILE).exists():
-            read_log(folder)  # raises before another kind of log.csv is replaced
-            known = (folder / LOCK_FILE).exists() or (folder / MODEL_FILE).exists()
-            if resume and not known and any(folder.glob("[!.]*")):
-                raise InputError(
-                    f"{folder} holds other files but no run to resume: correct the folder, or omit "
-                    "--resume."
-                )
-            if resume:
-                logger.info("%s holds no checkpoint yet: starting from the beginning.", folder)
-            elif (folder / MODEL_FILE).exists():
-                raise InputError(
-                    f"{folder} already holds a model: choose another folder, or give --resume "
-                    "to replace it by a training from the beginning."
-                )
-        elif not resume:
+        begun, has_model, has_lock = (
+            (folder / name).exists() for name in (CHECKPOINT_FILE, MODEL_FILE, LOCK_FILE)
+        )
+        if begun and not resume:
             raise InputError(
                 f"{folder} already holds a training run: resume it with --resume (from Python, "
                 "resume=True), or choose another folder."
             )
+        if not begun:
+            read_log(folder)  # raises before another kind of log.csv is replaced
+        if has_model and not resume:
+            raise InputError(
+                f"{folder} already holds a model: choose another folder, or give --resume "
+                "to replace it by a training from the beginning."
+            )
+        if resume and not begun:
+            if not has_model and not has_lock and any(folder.glob("[!.]*")):
+                raise InputError(
+                    f"{folder} holds other files but no run to resume: correct the folder, or omit "
+                    "--resume."
+                )
+            logger.info("%s holds no checkpoint yet: starting from the beginning.", folder)
         self._lines: list[LogLine] = []
         check_writable(folder / CHECKPOINT_FILE)  # better to fail now than at the first checkpoint
         folder.mkdir(parents=True, exist_ok=True)

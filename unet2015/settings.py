@@ -26,7 +26,7 @@ class Settings:
     weight_map: WeightMapConfig = field(default_factory=WeightMapConfig)
 
 
-def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
+def check(settings: Settings) -> None:
     """Refuse invalid settings, before any time is spent on them."""
     config = settings.training
     for name, least in [("iterations", 1), ("interval", 1), ("warmup", 0), ("seed", 0)]:
@@ -49,8 +49,12 @@ def check(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
             f"num_classes is {settings.network.num_classes}: it must be 2, background and cells."
         )
     augment.check(settings.augmentation)
+
+
+def check_frames(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
+    """Refuse frames that do not suit the settings."""
     for frame in frames:
-        check_margin(config.margin, frame.labels.shape, frame.name)
+        check_margin(settings.training.margin, frame.labels.shape, frame.name)
         if len(frame.image) != settings.network.in_channels:
             raise InputError(
                 f"{frame.name} has {len(frame.image)} channels, the network takes "

@@ -30,7 +30,7 @@ from .progress import Progress
 from .runs import DATA, LogLine, Run
 from .samples import TrainingFrame, prepare, random_sample
 from .schedule import TrainingConfig, learning_rate, momentum
-from .settings import Settings, check
+from .settings import Settings, check, check_frames
 from .unet import UNet
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,8 @@ def train(
     frames, engine = list(frames), engine or choose_engine()
     if not all(isinstance(frame, AnnotatedFrame) for frame in frames):
         raise InputError("train takes frames made by `annotated_frame` of image and labels.")
-    check(settings, frames)
+    check(settings)
+    check_frames(settings, frames)
     require_cells(frames, "the training set")
     warn_of_masks(frames)
     config = settings.training

@@ -163,6 +163,13 @@ def test_threads_that_fail_together_all_fall_back(caplog):
     assert len(caplog.messages) >= 1
 
 
+def test_an_error_after_the_fallback_is_not_blamed_on_the_backend(caplog):
+    run = WithFallback(lambda _: 1 / 0, nn.Identity(), "the fast way")
+    run(torch.ones(3))
+    assert not run.fall_back(ValueError("of the network itself"))
+    assert len(caplog.messages) == 1
+
+
 def test_running_out_of_memory_does_not_trigger_the_fallback(caplog):
     def fast(_image):
         raise torch.OutOfMemoryError("CUDA out of memory.")

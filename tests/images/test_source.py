@@ -11,8 +11,8 @@ import pytest
 import tifffile
 
 from unet2015 import InputError
+from unet2015.blocks import BlockCache
 from unet2015.images import open_image, read_image, select_channels, write_image
-from unet2015.images.blocks import BlockCache
 from unet2015.images.fingerprint import fingerprint
 from unet2015.images.metadata import physical_size
 from unet2015.images.source import canonical_axes
@@ -109,7 +109,7 @@ def test_unnamed_axes_get_names() -> None:
         (650, "nm", (0.65, "µm")), (0.5, "\\u00B5m", (0.5, "µm")), ("0.5", "micron", (0.5, "µm")),
         (2, "MM", (2000.0, "µm")), (1, "μm", (1.0, "µm")), (5, "min", (300.0, "s")),
         (100, "ms", (0.1, "s")), (1, "pixel", None), (0, "µm", None), ("nan", "µm", None),
-        (None, "µm", None), (-1, "µm", None), (1, None, None),
+        (None, "µm", None), (-1, "µm", None), (1, None, None), ("4e-13", "µm", None),
     ],
 )  # fmt: skip
 def test_units_are_converted(

@@ -13,8 +13,8 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unet2015.blocks import BlockCache
 from unet2015.images import open_image, read_image
-from unet2015.images.blocks import BlockCache
 
 DTYPES = ("u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8")
 KINDS = ("shaped", "ome", "imagej")

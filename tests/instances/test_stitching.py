@@ -36,7 +36,7 @@ def test_blockwise_labels_equal_whole_image_labels(
     noise = np.random.default_rng(seed).random((height, width))
     mask = np.kron(noise < share, np.ones((coarse, coarse), bool))[:height, :width]
     expected = label_cells(mask, min_size, fill_holes)
-    cells = number_cells(plane(mask), min_size, fill_holes, block=block)
+    cells = number_cells(plane(mask), block, min_size, fill_holes)
     assert cells.total == expected.max(initial=0)
     found = whole(cells)
     assert found.dtype == np.uint32
@@ -61,7 +61,7 @@ def test_blockwise_neck_cuts_equal_whole_image_cuts(
     mask = noise <= np.quantile(noise, share)
     filled = ndimage.binary_fill_holes(mask) if fill_holes else mask
     expected = label_cells(part_at_necks(filled, depth), min_size)
-    cells = number_cells(plane(mask), min_size, fill_holes, depth, block)
+    cells = number_cells(plane(mask), block, min_size, fill_holes, depth)
     assert np.array_equal(whole(cells), expected)
 
 
@@ -80,7 +80,7 @@ def test_cells_and_holes_may_span_all_blocks():
 
 def test_any_region_of_the_result_can_be_read():
     mask = np.random.default_rng(0).random((90, 70)) < 0.5
-    cells = number_cells(plane(mask), 3, block=(16, 32))
+    cells = number_cells(plane(mask), (16, 32), 3)
     region = cells.labels.read(slice(13, 50), slice(30, 69))
     assert np.array_equal(region, label_cells(mask, 3)[13:50, 30:69])
 

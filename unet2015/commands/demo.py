@@ -86,7 +86,7 @@ def run(options: Options) -> None:
         check_page(options.report)
     keep_memory()
     settings = replace(SETTINGS, training=replace(SETTINGS.training, seed=options.seed))
-    check(settings, ())
+    check(settings)
     engine = choose_engine(options.device)
     logger.info("1/4  simulating touching cells into %s", data)
     generator = np.random.default_rng(options.seed)

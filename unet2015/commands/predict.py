@@ -175,7 +175,11 @@ def _predict(
     """Predict one image and record that it is done."""
     is_replaced = job.target.exists()
     state = predict_file(
-        *(job.source, job.target, model, engine, job.result),
+        job.source,
+        job.target,
+        model,
+        engine,
+        job.result,
         channels=options.channels,
         tile=options.tile,
         overwrite=options.overwrite,
@@ -195,9 +199,8 @@ def _check_options(options: Options) -> None:
     if options.labels and options.classes:
         raise InputError("--labels and --classes exclude each other: choose one.")
     if options.neck_depth is not None:
-        from ..instances.necks import (
-            check_depth,  # imports scikit-image, which takes half a second
-        )
+        # This imports scikit-image, which takes half a second.
+        from ..instances.necks import check_depth
 
         check_depth(options.neck_depth)
     if options.workers is not None and (options.workers < 1 or options.scheduler):

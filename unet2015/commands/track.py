@@ -177,5 +177,9 @@ def _report(frames: int, tracks: NDArray[np.int64], target: Path) -> None:
     children = np.bincount(tracks[:, 3])[1:]
     logger.info(
         "frames: %d, tracks: %d, divisions: %d, reappearances after a gap: %d; written to %s.",
-        *(frames, len(tracks), (children > 1).sum(), (children == 1).sum(), target),
+        frames,
+        len(tracks),
+        (children > 1).sum(),
+        (children == 1).sum(),
+        target,
     )

@@ -33,7 +33,7 @@ from ..report import Report, check_page, write_page
 from ..report.gathering import read_run, score_predictions, weigh
 from ..runs import CHECKPOINT_FILE, read_log
 from ..schedule import TrainingConfig
-from ..settings import Settings, check
+from ..settings import Settings, check, check_frames
 from ..training import train
 from ..unet import UNetConfig
 from ..weightmap import WeightMapConfig
@@ -98,7 +98,7 @@ def run(options: Options) -> None:
     keep_memory()
     network = UNetConfig(**asdict(options.network))
     settings = Settings(network, options.training, options.augmentation, options.weight_map)
-    check(settings, ())  # before the data are read
+    check(settings)  # before the data are read
     frames = load_frames(options.data, options.sequences, options.silver)
     held_out = options.validation_sequences
     validation = load_frames(options.data, held_out) if held_out else []
@@ -106,7 +106,7 @@ def run(options: Options) -> None:
     s = "s" * (len(frames) > 1)
     logger.info("%d annotated frame%s; computing on %s.", len(frames), s, engine)
     settings = replace(settings, network=replace(network, in_channels=len(frames[0].image)))
-    check(settings, validation)
+    check_frames(settings, validation)
     validate = _validation(validation, engine, options.training.margin) if validation else None
     try:
         model = train(frames, options.out, settings, engine, options.resume, validate)

@@ -128,8 +128,12 @@ def run(options: Options) -> None:
     if options.preview is not None and best is not None:
         job, peak = best
         draw_peak(
-            *(options.preview, job.labels, _microscope(job.labels, options), peak),
-            *(reading, lambda image: _weights(image, reading, classes, options)),
+            options.preview,
+            job.labels,
+            _microscope(job.labels, options),
+            peak,
+            reading,
+            lambda image: _weights(image, reading, classes, options),
         )
     logger.info("%d weight map%s in %s.", len(jobs), "s" * (len(jobs) > 1), options.out)
 

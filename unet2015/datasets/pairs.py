@@ -66,7 +66,8 @@ def _numbered(frames: list[AnnotatedFrame], data: Path) -> list[AnnotatedFrame]:
     logger.warning(
         "%s holds masks: each 8-connected component is taken for a cell, the smallest has %d "
         "pixels; if cells touch, give each a number.",
-        *(data / "labels", smallest_cell(numbered)),
+        data / "labels",
+        smallest_cell(numbered),
     )
     return numbered
 

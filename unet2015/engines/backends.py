@@ -46,7 +46,6 @@ class WithFallback:
 
     def __init__(self, fast: Run, network: nn.Module, name: str) -> None:
         self._run, self._network, self._name = fast, network, name
-        self._plain = fast is network
 
     def __call__(self, image: Tensor) -> Tensor:
         """Compute the output."""
@@ -54,17 +53,17 @@ class WithFallback:
         try:
             return run(image)
         except Exception as error:  # compilers may raise anything
-            if run is self._network or not self.fall_back(error):
+            if run is self._network or isinstance(error, torch.OutOfMemoryError):
                 raise
+            self.fall_back(error)  # unless another thread has
         return self._network(image)
 
     def fall_back(self, error: Exception) -> bool:
         """Stop using the backend because of an error; False if that would not help."""
-        if self._plain or isinstance(error, torch.OutOfMemoryError):
+        if self._run is self._network or isinstance(error, torch.OutOfMemoryError):
             return False
-        if self._run is not self._network:
-            logger.warning("%s failed (%s): continuing without it.", self._name, _reason(error))
-            self._run = self._network
+        logger.warning("%s failed (%s): continuing without it.", self._name, _reason(error))
+        self._run = self._network
         return True
 
 

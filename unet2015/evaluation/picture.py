@@ -104,10 +104,8 @@ def _panels(
         grey = to_grey(np.zeros(reference.shape) if image is None else image)
         panels[f"frame {frame.name}"] = np.repeat(grey[..., None], 3, axis=-1)
     cell_of = dict(zip(frame.seg.matched.tolist(), frame.seg.labels.tolist(), strict=True))
-    names = {"reference": f"reference: {frame.seg.labels.size} cells"}
-    if images is None:
-        names["reference"] = f"frame {frame.name}, {names['reference']}"
-    panels[names["reference"]] = _coloured(reference, {})
+    title = f"reference: {frame.seg.labels.size} cells"
+    panels[f"frame {frame.name}, {title}" if images is None else title] = _coloured(reference, {})
     drawn, judged = np.count_nonzero(np.unique(result)), frame.counts.segmented
     of_them = "" if drawn == judged else f", {judged} judged"
     panels[f"result: {drawn} objects{of_them}"] = _coloured(result, cell_of)

@@ -40,6 +40,7 @@ from ..metrics import (
 )
 from ..progress import Progress
 
+LINEAGE_FILE = "man_track.txt"
 NO_TRACKS = np.zeros((0, 4), np.int64)
 
 
@@ -130,25 +131,25 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
             f"{unjudged} objects on cells that have a marker but no reference mask are neither "
             "right nor wrong: AP, PQ and IoU leave them out."
         )
-    graph, tracked = None, False
+    if not markers:
+        return SequenceScore(frames, None, False, notes)
     if sorted(markers) != list(range(len(markers))):
         notes.append(
             f"DET and TRA need markers of all frames from 0 on; {truth} has {len(markers)}, the "
             f"last of frame {max(markers)}: not scored."
         )
-    elif markers:
-        masks = numbered_images(labels_home(result))
-        has_lineage = (truth / "man_track.txt").is_file()
-        tracked = has_lineage and (result / TRACK_FILE).is_file()
-        absent = _check_frames(result, masks, markers, complete=tracked)
-        if absent:
-            notes.append("DET and TRA need masks of all frames: not scored.")
-        else:
-            if not has_lineage:
-                notes.append(f"TRA needs {truth / 'man_track.txt'}: not scored.")
-            elif not tracked:
-                notes.append(f"TRA needs {TRACK_FILE}, which `unet2015 track` writes: not scored.")
-            graph = _score_tracks(truth, result, markers, masks, tracked, margin)
+        return SequenceScore(frames, None, False, notes)
+    masks = numbered_images(labels_home(result))
+    has_lineage = (truth / LINEAGE_FILE).is_file()
+    tracked = has_lineage and (result / TRACK_FILE).is_file()
+    if _check_frames(result, masks, markers, complete=tracked):
+        notes.append("DET and TRA need masks of all frames: not scored.")
+        return SequenceScore(frames, None, False, notes)
+    if not has_lineage:
+        notes.append(f"TRA needs {truth / LINEAGE_FILE}: not scored.")
+    elif not tracked:
+        notes.append(f"TRA needs {TRACK_FILE}, which `unet2015 track` writes: not scored.")
+    graph = _score_tracks(truth, result, markers, masks, tracked, margin)
     return SequenceScore(frames, graph, tracked, notes)
 
 
@@ -227,7 +228,7 @@ def _score_tracks(
     tracked: bool,
     margin: int,
 ) -> GraphErrors:
-    lineage = truth / "man_track.txt"
+    lineage = truth / LINEAGE_FILE
     reference_tracks = read_tracks(lineage) if lineage.is_file() else NO_TRACKS
     last = int(reference_tracks[:, 2].max(initial=0))
     if last >= len(markers):

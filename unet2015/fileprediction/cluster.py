@@ -23,7 +23,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import CancelledError
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -84,7 +84,7 @@ class Cluster:
     scheduler : str, optional
         Address of a running cluster's scheduler.
     workers : int, optional
-        Number of workers to start on this machine if no `scheduler` is given; 1 by default.
+        Number of workers, of one thread each, to start on this machine if no `scheduler` is given.
 
     Raises
     ------
@@ -102,8 +102,7 @@ class Cluster:
         self._threads = None
         self.processes = 1  # that share this machine's memory, as far as is known
         if scheduler is None:
-            # Dask's default is one compute thread per worker.
-            workers = workers or 1
+            assert workers is not None
             self._threads = max(1, torch.get_num_threads() // workers)
             self._local = distributed.LocalCluster(
                 n_workers=workers, threads_per_worker=1, dashboard_address=None
@@ -157,13 +156,23 @@ class Cluster:
                 finished.add(future)
 
         try:
-            submit()
-            for future in finished:
-                future.result()
-                for work in futures.pop(future):
-                    ledger[work.key] = None
-                    progress(work.tile.height * work.tile.width)
+            with self._explain_loss():
                 submit()
+                for future in finished:
+                    future.result()
+                    for work in futures.pop(future):
+                        ledger[work.key] = None
+                        progress(work.tile.height * work.tile.width)
+                    submit()
+        finally:
+            if futures:
+                self._wait_for(list(futures), pixels.path)
+
+    @contextmanager
+    def _explain_loss(self) -> Iterator[None]:
+        """Turn the loss of workers or scheduler into errors that say how to resume."""
+        try:
+            yield
         except self._distributed.KilledWorker as error:
             raise InputError(
                 "the workers died repeatedly, perhaps for lack of memory: give them more and "
@@ -180,19 +189,19 @@ class Cluster:
                 "the Dask scheduler is gone: start another and repeat the command, which resumes "
                 "where it stopped."
             ) from error
-        finally:
-            if futures:
-                logger.info("waiting for workers to finish their current tiles.")
-                # In a thread, since waiting for an unresponsive worker never ends. Its late writes
-                # do no harm: a resumed run writes the same values, any other has its own array.
-                thread = threading.Thread(target=self._cancel, args=(list(futures),), daemon=True)
-                thread.start()
-                thread.join(FINISH_TIMEOUT)
-                if thread.is_alive():
-                    logger.warning(
-                        "a Dask worker has not finished its tiles and may still write to %s.",
-                        pixels.path,
-                    )
+
+    def _wait_for(self, futures: list[Any], written: Path) -> None:
+        """Cancel batches, and wait for those being computed, which write to a folder."""
+        logger.info("waiting for workers to finish their current tiles.")
+        # In a thread, since waiting for an unresponsive worker never ends. Its late writes do no
+        # harm: a resumed run writes the same values, any other has its own array.
+        thread = threading.Thread(target=self._cancel, args=(futures,), daemon=True)
+        thread.start()
+        thread.join(FINISH_TIMEOUT)
+        if thread.is_alive():
+            logger.warning(
+                "a Dask worker has not finished its tiles and may still write to %s.", written
+            )
 
     def _cancel(self, futures: list[Any]) -> None:
         """Cancel batches, and wait for those being computed."""

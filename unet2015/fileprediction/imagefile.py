@@ -124,7 +124,10 @@ def predict_file(
                 scratch.remove()
                 raise
             write_result(target, stored, image, result)
-            scratch.keep() if keep_scratch else scratch.remove()
+            if keep_scratch:
+                scratch.keep()
+            else:
+                scratch.remove()
     return state
 
 

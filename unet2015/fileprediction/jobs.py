@@ -98,7 +98,10 @@ def finished_jobs(
     scratch = Scratch(folder / ".unet2015", purpose, overwrite)
     with explain_full_disk(folder), scratch:
         yield scratch.ledger
-        scratch.keep() if failures else scratch.remove()
+        if failures:
+            scratch.keep()
+        else:
+            scratch.remove()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..atomic import sync
 from ..images import Image, write_regions
 from ..images.pyramid import Sliceable
+from ..images.streaming import PIECE
 from ..instances import foreground
 from ..instances.pieces import Plane
 from ..instances.stitching import number_cells
@@ -94,7 +95,7 @@ def number_stack(pixels: Sliceable, image: Image, result: Result) -> Stack:
 
     cells = {
         plane: number_cells(
-            foreground_of(plane), result.min_size, result.fill_holes, result.neck_depth
+            foreground_of(plane), PIECE, result.min_size, result.fill_holes, result.neck_depth
         )
         for plane in image.planes
     }

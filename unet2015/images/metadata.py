@@ -64,12 +64,11 @@ def physical_size(value: object, unit: object) -> tuple[float, str] | None:
     name = str(unit).strip().replace("\\u00B5", "µ").replace("μ", "µ")
     name = name.lower()
     name = _SPELLINGS.get(name, _SPELLINGS.get(name.removesuffix("s"), name))
-    if not (math.isfinite(number) and number > 0):
-        return None
-    if name in _MICROMETRES:
-        return round(number * _MICROMETRES[name], 12), "µm"
-    if name in _SECONDS:
-        return round(number * _SECONDS[name], 12), "s"
+    known = {"µm": _MICROMETRES, "s": _SECONDS}
+    for standard, factors in known.items():
+        size = round(number * factors.get(name, math.nan), 12)
+        if math.isfinite(size) and size > 0:
+            return size, standard
     return None
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from ..blocks import BlockCache, assemble
 from ..errors import ImageError
-from .blocks import BlockCache, assemble
 from .metadata import known_sizes
 from .source import Image, PixelSize, as_image_error, canonical_axes, plane_order, warn_once
 

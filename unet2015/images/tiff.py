@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from .blocks import BlockCache, assemble
+from ..blocks import BlockCache, assemble
 from .ifd import check_directories
 from .metadata import read_tiff_metadata
 from .source import Image, as_image_error, canonical_axes, plane_order

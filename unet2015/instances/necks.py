@@ -15,8 +15,8 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
+from ..blocks import BlockCache
 from ..errors import InputError
-from ..images.blocks import BlockCache
 from ..progress import Progress
 from ..weightmap import separate_touching
 from . import EIGHT_NEIGHBOURS, as_mask

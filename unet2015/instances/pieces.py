@@ -17,7 +17,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ..images.blocks import BlockCache, assemble
+from ..blocks import BlockCache, assemble
 from . import EIGHT_NEIGHBOURS
 
 _STRUCTURE = {8: EIGHT_NEIGHBOURS, 4: ndimage.generate_binary_structure(2, 1)}
@@ -105,11 +105,17 @@ class Components:
                 if j > 0:
                     pairs.append(_touching(left, first, diagonal))
                 left = last
-                at_edge += [first] * (j == 0) + [last] * (columns.stop == width)
+                if j == 0:
+                    at_edge.append(first)
+                if columns.stop == width:
+                    at_edge.append(last)
                 total += count
             pairs.append(_touching(above, upper, diagonal))
             above = lower
-            at_edge += [upper] * (i == 0) + [lower] * (rows.stop == height)
+            if i == 0:
+                at_edge.append(upper)
+            if rows.stop == height:
+                at_edge.append(lower)
         outer = np.unique(np.concatenate(at_edge))
         count, self._component = _joined(np.concatenate(pairs), total)
         self.size = np.zeros(count, np.int64)
@@ -137,7 +143,9 @@ class Components:
         return Plane(
             blocks.mask.shape,
             lambda rows, columns: assemble(
-                *(rows, columns, blocks.size),
+                rows,
+                columns,
+                blocks.size,
                 lambda i, j: cache.get((i, j), lambda: of_block(i, j)),
                 values.dtype,
             ),

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..images.streaming import PIECE
 from .pieces import Components, Plane
 
 
@@ -27,10 +26,10 @@ class Cells(NamedTuple):
 
 def number_cells(
     foreground: Plane,
+    block: tuple[int, int],
     min_size: int = 0,
     fill_holes: bool = False,
     neck_depth: float | None = None,
-    block: tuple[int, int] = PIECE,
 ) -> Cells:
     """Number the 8-connected components of a plane exactly as `label_cells` does.
 
@@ -38,14 +37,14 @@ def number_cells(
     ----------
     foreground : Plane
         Bool. It is read twice, and more often if holes are filled or cells cut at their necks.
+    block : (int, int)
+        Rows and columns that are labelled at once.
     min_size : int
         Cells of fewer pixels, counted over all blocks and after filling, become background.
     fill_holes : bool
         Whether background that is not 4-connected to the image's edge becomes foreground first.
     neck_depth : float, optional
         If given, cells are then cut at their necks, see `part_at_necks`.
-    block : (int, int)
-        Rows and columns that are labelled at once.
 
     Returns
     -------

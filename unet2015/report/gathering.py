@@ -74,7 +74,7 @@ def weigh(frames: Sequence[AnnotatedFrame], settings: dict[str, Any]) -> Weighed
     from ..datasets.frames import in_field
 
     frame = max(frames, key=lambda frame: np.unique(frame.labels).size)
-    frame = in_field(frame, settings["training"].get("margin", 0))
+    frame = in_field(frame, settings["training"]["margin"])
     labels = separate_touching(frame.labels, settings["training"]["ridge"])
     weights = border_weight_map(
         labels,

@@ -33,17 +33,14 @@ def reduce_labels(labels: NDArray[Any], factor: int) -> NDArray[Any]:
 
 def grey_uri(image: NDArray[Any], factor: int) -> str:
     """Encode grey values of any range, stretched and reduced, as a JPEG in a data URI."""
-    height, width = (size // factor * factor for size in image.shape)
-    blocks = to_grey(image[:height, :width]).reshape(height // factor, factor, -1, factor)
-    shades = np.rint(255 * blocks.mean(axis=(1, 3))).astype(np.uint8)
+    shades = np.rint(255 * to_grey(_blocks(image, factor)).mean(axis=(1, 3))).astype(np.uint8)
     return _uri("jpeg", imagecodecs.jpeg8_encode(shades, level=85))
 
 
 def weights_uri(weights: NDArray[Any], factor: int) -> str:
     """Encode a weight map, reduced by taking the largest of each block, as a coloured PNG."""
-    height, width = (size // factor * factor for size in weights.shape)
-    blocks = weights[:height, :width].reshape(height // factor, factor, -1, factor)
-    shades = np.rint(blocks.max(axis=(1, 3)) / _top(weights) * (SHADES - 1)) / (SHADES - 1)
+    largest = _blocks(weights, factor).max(axis=(1, 3))
+    shades = np.rint(largest / _top(weights) * (SHADES - 1)) / (SHADES - 1)
     colours = colormaps[COLOUR_MAP](shades, bytes=True)[..., :3]
     return _uri("png", imagecodecs.png_encode(np.ascontiguousarray(colours)))
 
@@ -59,6 +56,12 @@ def colour_bar(weights: NDArray[Any]) -> Html:
         element("span", f"{_top(weights):.3g}"),
         class_="bar",
     )
+
+
+def _blocks(image: NDArray[Any], factor: int) -> NDArray[Any]:
+    """Cut an image into blocks of `factor` x `factor` pixels: axes 1 and 3 are those of a block."""
+    height, width = (size // factor * factor for size in image.shape)
+    return image[:height, :width].reshape(height // factor, factor, -1, factor)
 
 
 def _top(weights: NDArray[Any]) -> float:

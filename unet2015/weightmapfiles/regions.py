@@ -61,7 +61,7 @@ class CellRows:
         self._band = self._labels
         if reading.connected_components:
             mask = Plane((self._height, self._width), lambda rows, _: self._labels(rows) > 0)
-            cells = number_cells(mask, block=(BAND, self._width)).labels
+            cells = number_cells(mask, (BAND, self._width)).labels
             self._band = lambda rows: cells.read(rows, slice(0, self._width))
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
