@@ -1,5 +1,6 @@
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -217,3 +218,19 @@ def test_an_error_is_reported_even_if_output_is_unwritable(monkeypatch, capsys):
     monkeypatch.setattr("unet2015.cli._flush", full)
     assert main(["demo"]) == 2
     assert "the mistake" in capsys.readouterr().err
+
+
+def test_messages_have_lines_of_their_own_beside_a_progress_bar():
+    code = (
+        "import logging; from tqdm import tqdm; from unet2015 import cli\n"
+        "def work(*_):\n"
+        "    with tqdm(total=9, desc='work') as bar:\n"
+        "        bar.update(3)\n"
+        "        bar.refresh()\n"
+        "        logging.getLogger('unet2015').warning('a message')\n"
+        "cli._run = work; cli.main(['demo'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    lines = re.split(r"[\r\n]", ended.stderr)
+    assert any(line.startswith("work:  33%") for line in lines)
+    assert "a message" in lines

@@ -330,12 +330,18 @@ def test_a_picture_of_the_worst_frames_is_drawn(truth, result, tmp_path, capsys)
     write(truth.parent / "01" / "t001.tif", (CELLS * 50).astype(np.uint8))
     evaluate(capsys, truth, result, "--picture", tmp_path / "mistakes.png")
     assert (tmp_path / "mistakes.png").read_bytes().startswith(b"\x89PNG")
-    evaluate(capsys, truth, result, "--picture", tmp_path / "m.pdf", "--images", tmp_path)
+    images = truth.parent / "01"
+    evaluate(capsys, truth, result, "--picture", tmp_path / "m.pdf", "--images", images)
     assert (tmp_path / "m.pdf").read_bytes().startswith(b"%PDF")
     assert "no picture suffix" in fails(capsys, truth, result, "--picture", tmp_path / "m.doc")
     assert "is not a folder" in fails(
         capsys, truth, result, "--picture", tmp_path / "m.png", "--images", tmp_path / "absent"
     )
+    for option in ("--picture", "--report"):
+        page = tmp_path / ("a.png" if option == "--picture" else "a.html")
+        words = (truth, result, option, page, "--images", tmp_path)
+        assert "holds no image of frame" in fails(capsys, *words)
+        assert not page.exists()
 
 
 def test_images_beside_labels_are_found(tmp_path, capsys):

@@ -307,10 +307,31 @@ def test_bad_prediction_input_gets_one_sentence(model, tmp_path, capsys):
     assert not list(tmp_path.rglob("*partial*"))
 
 
+def test_training_is_refused_before_the_data_are_read(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("unet2015.commands.train.load_frames", lambda *_: 1 / 0)
+    (tmp_path / "log.csv").write_text("precious,1\n")
+    (tmp_path / "curve").mkdir()
+    (tmp_path / "curve/loss.png").touch()
+    for words, message in [
+        (("--tile", "570"), "nearest to yours"),
+        (("--depth", "9"), "not a valid input size for a U-Net of depth 9"),
+        (("--base-channels", "0"), "base_channels is 0"),
+        (("--dropout", "1"), "dropout is 1.0"),
+        (("-o", tmp_path), "log.csv is not the log of a training run"),
+        (("-o", tmp_path / "curve"), "loss.png is not of a training run"),
+        (("-o", tmp_path / "log.csv/run"), "log.csv"),
+    ]:
+        out = () if "-o" in words else ("-o", tmp_path / "run")
+        assert message in refused(capsys, "train", data, "--sequences", "01", *words, *out)
+    assert (tmp_path / "log.csv").read_text() == "precious,1\n"
+    assert not (tmp_path / "run").exists()
+
+
 def test_bad_training_input_gets_one_sentence(data, tmp_path, capsys):
     run = tmp_path / "run"
     for words, message in [
-        ((tmp_path / "no",), "is not a folder"),
+        ((tmp_path / "no",), "no does not exist"),
+        ((data / "01/t000.tif",), "is not a folder"),
         ((data, "--sequences", "01", "--validation-sequences", "01"), "choose one"),
         ((data,), "--sequences 01"),
         ((data, "--sequences", "01", "01"), "twice"),

@@ -347,6 +347,13 @@ def test_frames_without_cells_are_refused(tmp_path, empty):
     assert not (tmp_path / "run").exists()
 
 
+def test_frames_without_background_are_refused(tmp_path):
+    full = [frame._replace(labels=frame.labels + 1) for frame in frames()]
+    with pytest.raises(InputError, match="no pixel of the 1 label images is 0, the background"):
+        train(full[:1], tmp_path / "run", changed(), CPU)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_log_has_the_mean_loss_of_each_interval(tmp_path, monkeypatch):
     losses = []
 

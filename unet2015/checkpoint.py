@@ -99,7 +99,10 @@ def load_model(path: Path | str) -> Model:
         path = path / MODEL_FILE
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT:
-        raise InputError(f"{path} is not a model of unet2015 (its format is not {FORMAT!r}).")
+        raise InputError(
+            f"{path} is not a model of unet2015: give the folder of a training run, its "
+            f"{MODEL_FILE}, or a name that `unet2015 models` lists."
+        )
     try:
         return _build(metadata["model"], tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from . import __version__
 from .errors import InputError
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         standard error, with --verbose also the traceback), 130 for Ctrl-C.
     """
     words, level = _take_level(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", handlers=[_LinesOfTheirOwn(sys.stderr)])
     logging.getLogger(__package__).setLevel(level)  # not for matplotlib, Zarr and Dask
     try:
         with _bars(shown=level <= logging.INFO):
@@ -146,6 +146,19 @@ def _take_level(arguments: Sequence[str]) -> tuple[list[str], int]:
     words = [word for word in arguments if word not in LEVELS]
     given = [LEVELS[word] for word in arguments if word in LEVELS]
     return words, given[-1] if given else logging.INFO
+
+
+class _LinesOfTheirOwn(logging.StreamHandler[TextIO]):
+    """Writes messages above progress bars rather than behind them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "tqdm" not in sys.modules:  # importing it would slow down commands without bars
+            super().emit(record)
+            return
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
 
 
 def _bars(shown: bool) -> AbstractContextManager[None]:

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 LOG_FILE = "log.csv"
+CURVE_FILE = "loss.png"
 LOCK_FILE = ".lock"
 FORMAT = "unet2015 checkpoint 2"
 INTERVAL = "training.interval"
@@ -63,37 +64,16 @@ class Run:
     Raises
     ------
     InputError
-        If the folder holds a run and `resume` is false, holds other files but no run to resume, or
-        is not writable; on entering, if another process has the folder.
+        As in `check_folder`; on entering, if another process has the folder.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], resume: bool) -> None:
         self.folder = folder
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        begun, has_model, has_lock = (
-            (folder / name).exists() for name in (CHECKPOINT_FILE, MODEL_FILE, LOCK_FILE)
-        )
-        if begun and not resume:
-            raise InputError(
-                f"{folder} already holds a training run: resume it with --resume (from Python, "
-                "resume=True), or choose another folder."
-            )
-        if not begun:
-            read_log(folder)  # raises before another kind of log.csv is replaced
-        if has_model and not resume:
-            raise InputError(
-                f"{folder} already holds a model: choose another folder, or give --resume "
-                "to replace it by a training from the beginning."
-            )
-        if resume and not begun:
-            if not has_model and not has_lock and any(folder.glob("[!.]*")):
-                raise InputError(
-                    f"{folder} holds other files but no run to resume: correct the folder, or omit "
-                    "--resume."
-                )
+        check_folder(folder, resume)
+        if resume and not (folder / CHECKPOINT_FILE).exists():
             logger.info("%s holds no checkpoint yet: starting from the beginning.", folder)
         self._lines: list[LogLine] = []
-        check_writable(folder / CHECKPOINT_FILE)  # better to fail now than at the first checkpoint
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
 
@@ -163,6 +143,48 @@ class Run:
             logger.warning("%s cannot be written (%s): the checkpoint has its lines.", path, error)
 
 
+def check_folder(folder: Path, resume: bool) -> None:
+    """Refuse a folder that a run must not or cannot be written to.
+
+    Parameters
+    ----------
+    folder, resume
+        As for `Run`.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a run and `resume` is false, holds other files but no run to resume, or
+        files that the run would replace, or is not writable.
+    """
+    begun, has_model, has_lock, has_curve = (
+        (folder / name).exists() for name in (CHECKPOINT_FILE, MODEL_FILE, LOCK_FILE, CURVE_FILE)
+    )
+    if begun and not resume:
+        raise InputError(
+            f"{folder} already holds a training run: resume it with --resume (from Python, "
+            "resume=True), or choose another folder."
+        )
+    if not begun:
+        read_log(folder)  # raises if log.csv is not that of a run
+    if has_model and not resume:
+        raise InputError(
+            f"{folder} already holds a model: choose another folder, or give --resume "
+            "to replace it by a training from the beginning."
+        )
+    if resume and not (begun or has_model or has_lock) and any(folder.glob("[!.]*")):
+        raise InputError(
+            f"{folder} holds other files but no run to resume: correct the folder, or omit "
+            "--resume."
+        )
+    if has_curve and not (begun or has_model):
+        raise InputError(
+            f"{folder / CURVE_FILE} is not of a training run, which would replace it: choose "
+            "another folder."
+        )
+    check_writable(folder / CHECKPOINT_FILE)  # better to fail now than at the first checkpoint
+
+
 def read_log(folder: Path) -> list[LogLine]:
     """Read the lines of ``log.csv`` in the folder of a run, none if there is no log yet."""
     path = folder / LOG_FILE
@@ -170,7 +192,10 @@ def read_log(folder: Path) -> list[LogLine]:
         return []
     try:
         with path.open(newline="") as lines:
-            return list(_parse(csv.DictReader(lines)))
+            rows = csv.DictReader(lines)
+            if rows.fieldnames != list(LogLine._fields):
+                raise ValueError(rows.fieldnames)
+            return list(_parse(rows))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} is not the log of a training run: choose another folder."

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from . import augment, normalisation
+from . import augment, normalisation, unet
 from .augment import AugmentationConfig
 from .datasets.frames import AnnotatedFrame
 from .errors import InputError
@@ -44,6 +44,7 @@ def check(settings: Settings) -> None:
     check_ridge(config.ridge)
     normalisation.check(config.normalisation)
     check_config(settings.weight_map)
+    unet.check(settings.network)
     if settings.network.num_classes != 2:
         raise InputError(
             f"num_classes is {settings.network.num_classes}: it must be 2, background and cells."

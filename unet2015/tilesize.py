@@ -76,17 +76,14 @@ def tile_grid(
     Raises
     ------
     InputError
-        If `tile` is not a valid input size, or too small to move by a step.
+        If `tile` is not a valid input size, or its output too small to move by a step.
     """
     height, width = shape
     if tile is not None:
-        side = network.output_size(tile)
-        if side < network.step:
-            raise InputError(
-                f"tiles of {tile} pixels cannot move in steps of {network.step}: use at least "
-                f"{network.valid_input_size(network.step)}."
-            )
-        output = (side, side)
+        least = network.valid_input_size(network.step)
+        if tile < least:
+            raise InputError(f"tiles of {tile} pixels are too small: use at least {least}.")
+        output = (network.output_size(tile),) * 2
     else:
         largest = _largest_output(network, _free_memory(device) // processes)
         waste = WASTE if device.type == "cpu" else GPU_WASTE

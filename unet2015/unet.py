@@ -78,7 +78,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.config = UNetConfig(in_channels, num_classes, base_channels, depth, dropout, preset)
-        _check(self.config)
+        check(self.config)
         self.border = sizes.border(depth)
         self.step = sizes.step(depth)
 
@@ -189,7 +189,8 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _check(config: UNetConfig) -> None:
+def check(config: UNetConfig) -> None:
+    """Refuse an invalid architecture."""
     for name, least in [("in_channels", 1), ("num_classes", 2), ("base_channels", 1), ("depth", 1)]:
         if getattr(config, name) < least:
             raise InputError(f"{name} is {getattr(config, name)}: it must be at least {least}.")

@@ -14,6 +14,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
+from ..atomic import check_writable
 from ..datasets.download import download, sha256_of
 from ..datasets.official import OFFICIAL
 from ..datasets.unpack import unpack
@@ -47,6 +48,7 @@ def run(options: Options) -> None:
     else:
         archive = options.to / Path(official.url).name
         existed = archive.exists()
+        check_writable(archive)
         if not existed:
             download(official.url, archive, LARGEST, official.sha256)
         elif official.sha256 not in (None, sha256_of(archive)):

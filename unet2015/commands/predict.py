@@ -141,7 +141,7 @@ def run(options: Options) -> None:
     if options.backend == "auto" and not options.overwrite:
         engines = [_resumed_engine(*each) for each in zip(engines, usable, strict=True)]
     _prepare_outputs(usable, options.out)
-    _announce(usable, engines, options)
+    _announce(usable, engines)
     warn_of_other_masks(jobs)
     purpose = _purpose(model, engine, options)
     resumes = len(jobs) > 1 or sum(pixels) >= RESUMABLE_FROM or options.keep_scratch
@@ -230,14 +230,11 @@ def _prepare_outputs(jobs: Sequence[Job], out: Path | None) -> None:
     remove_leftovers(jobs[0].target.parent)
 
 
-def _announce(jobs: Sequence[Job], engines: Sequence[Engine], options: Options) -> None:
+def _announce(jobs: Sequence[Job], engines: Sequence[Engine]) -> None:
     """Log what is about to be done."""
     least = jobs[0].result.min_size
     if any(job.result.kind == "labels" for job in jobs) and least > 1:
         logger.info("cells of fewer than %d pixels are dropped (--min-size).", least)
-    for job in jobs:
-        if unfinished_purpose(scratch_folder(job.target)) and not options.overwrite:
-            logger.info("resuming %s.", job.target)
     logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
 
 

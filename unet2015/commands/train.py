@@ -31,9 +31,10 @@ from ..pictures import draw_loss
 from ..prediction import predict
 from ..report import Report, check_page, write_page
 from ..report.gathering import read_run, score_predictions, weigh
-from ..runs import CHECKPOINT_FILE, read_log
+from ..runs import CHECKPOINT_FILE, CURVE_FILE, check_folder, read_log
 from ..schedule import TrainingConfig
 from ..settings import Settings, check, check_frames
+from ..sizes import output_size
 from ..training import train
 from ..unet import UNetConfig
 from ..weightmap import WeightMapConfig
@@ -98,11 +99,13 @@ def run(options: Options) -> None:
     keep_memory()
     network = UNetConfig(**asdict(options.network))
     settings = Settings(network, options.training, options.augmentation, options.weight_map)
-    check(settings)  # before the data are read
+    check(settings)  # as all that can be checked before the data are read
+    output_size(settings.training.tile, network.depth)
+    engine = choose_engine(options.device, options.precision)
+    check_folder(options.out, options.resume)
     frames = load_frames(options.data, options.sequences, options.silver)
     held_out = options.validation_sequences
     validation = load_frames(options.data, held_out) if held_out else []
-    engine = choose_engine(options.device, options.precision)
     s = "s" * (len(frames) > 1)
     logger.info("%d annotated frame%s; computing on %s.", len(frames), s, engine)
     settings = replace(settings, network=replace(network, in_channels=len(frames[0].image)))
@@ -122,7 +125,7 @@ def run(options: Options) -> None:
 def draw_and_log(folder: Path) -> None:
     """Draw the loss curve of a run and log a summary."""
     lines = read_log(folder)
-    draw_loss(lines, folder / "loss.png")
+    draw_loss(lines, folder / CURVE_FILE)
     seconds = sum(line.seconds for line in lines) or 0.01  # rounded, so all may be 0
     waited = sum(line.seconds * line.waiting_share for line in lines)
     logger.info(

@@ -69,7 +69,7 @@ class Options:
     labels: Annotated[Positional[Path], arg(metavar="LABELS")]
     """Label image, stack, Zarr, folder of label images, or CTC folder such as 01_GT."""
     out: Annotated[Path, arg(aliases=["-o"])]
-    """Weight map (.tif or .zarr), or folder for weight maps."""
+    """Weight map (.tif or .zarr), or folder for weight maps. A file named here is overwritten."""
     target: Path | None = None
     """File or folder, like OUT, for the target: 1 in cells, 0 in background and on ridges."""
     preview: Path | None = None
@@ -182,6 +182,8 @@ def _in_folder(path: Path, labels: Path) -> Path:
 def _check_numbers(options: Options) -> None:
     """Raise for numbers out of range before any file is touched."""
     check_balance(options.class_balance)
+    if options.ignore == 0:
+        raise InputError("--ignore is 0, the background: give the value of pixels to leave out.")
     if options.class_balance != 1 and options.class_weights != "balanced":
         raise InputError("--class-balance is for balanced class weights: leave one of both out.")
     pair = options.class_weights if isinstance(options.class_weights, tuple) else None
@@ -220,7 +222,8 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
     for path, _ in outputs:
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(
-                f"{path} cannot hold a weight map or target: end it in {', '.join(SUFFIXES)}."
+                f"{path} cannot hold a weight map or target: end it in {', '.join(SUFFIXES)}, or "
+                "create the folder first if it is meant to be one."
             )
     if options.preview is not None:
         if options.preview.suffix.lower() != ".png":

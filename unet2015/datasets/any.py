@@ -35,7 +35,8 @@ def load_frames(
     """
     data = Path(data)
     if not data.is_dir():
-        raise InputError(f"{data} is not a folder: give the folder of a data set.")
+        what = "is not a folder" if data.exists() else "does not exist"
+        raise InputError(f"{data} {what}: give the folder of a data set.")
     if len(set(sequences)) < len(sequences):
         raise InputError(f"a sequence of {' '.join(sequences)} is named twice: name each once.")
     if sequences:

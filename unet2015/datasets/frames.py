@@ -133,6 +133,11 @@ def require_cells(frames: Sequence[AnnotatedFrame], where: Path | str) -> None:
             f"{where}: none of the {len(frames)} label images contains a cell: "
             "a network cannot learn cells from background alone."
         )
+    if all(frame.labels.all() for frame in frames):
+        raise InputError(
+            f"{where}: no pixel of the {len(frames)} label images is 0, the background: set the "
+            "background to 0."
+        )
 
 
 def warn_of_masks(frames: Sequence[AnnotatedFrame]) -> None:

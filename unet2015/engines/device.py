@@ -173,8 +173,8 @@ def choose_backend(
     _check_name("backend", backend, get_args(BackendName))
     if backend == "openvino" and not _can_use_openvino(engine):
         raise InputError(
-            "OpenVINO needs a CPU and the extra [openvino]: install it and use --device cpu, or "
-            "use --backend torch or auto."
+            "OpenVINO needs a CPU and the extra [openvino], in a clone of the repository "
+            '`pip install ".[openvino]"`: install it and use --device cpu, or take --backend auto.'
         )
     if backend == "compile" and not can_compile(engine.device):
         raise InputError(

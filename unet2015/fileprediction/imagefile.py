@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -32,6 +33,8 @@ from .tasks import Task, all_work, compute
 
 if TYPE_CHECKING:
     from .cluster import Cluster
+
+logger = logging.getLogger(__name__)
 
 RESUMABLE_FROM = 2**22
 """Pixels of a result from which the work is kept on disk; smaller ones take seconds."""
@@ -108,6 +111,8 @@ def predict_file(
             explain_full_disk(target),
             Scratch(scratch_folder(target), needed, overwrite) as scratch,
         ):
+            if scratch.ledger:
+                logger.info("resuming %s.", target)
             # Keep the tile size of the run being resumed: the memory available may differ now.
             height, width = scratch.ledger.setdefault("output", grid.output)
             task = task._replace(grid=replace(grid, output=(height, width)))

@@ -51,7 +51,7 @@ def write_ome_zarr(
     labels : bool
         As in `stream_image`.
     progress : Progress
-        Counts megapixels.
+        Counts pixels of all levels.
     """
     order = [axes.index(axis) for axis in "TCZYX" if axis in axes]
     stored = "".join(axes[i] for i in order)
@@ -77,7 +77,7 @@ def write_ome_zarr(
         for block in blocks(pixels, coarser, *_PIECE, labels):
             if pixels is source:
                 levels[0][block.region] = block.pixels
-            progress.update(block.pixels.size / 1e6)
+            progress.update(block.pixels.size)
     group.attrs.update(
         _attributes(name, stored, len(shapes), sizes, channel_names, labels, source.dtype)
     )

@@ -137,7 +137,7 @@ def tiles(pieces: Iterator[Block]) -> Iterator[NDArray[Any]]:
             yield piece.pixels[:, column : column + TILE]
 
 
-def megapixels(shape: Sequence[int]) -> float:
-    """Count the pixels of all levels of an image of this shape, in millions."""
+def pixels_of_levels(shape: Sequence[int]) -> int:
+    """Count the pixels of all levels of an image of this shape."""
     planes = int(np.prod(shape[:-2]))
-    return planes * sum(h * w for h, w in level_shapes(*shape[-2:])) / 1e6
+    return planes * sum(h * w for h, w in level_shapes(*shape[-2:]))

@@ -19,7 +19,7 @@ from ..atomic import empty_locked, lock, remove_locked, rename, sync
 from ..errors import InputError
 from ..progress import Progress
 from .metadata import known_sizes, tiff_description
-from .pyramid import TILE, Block, Sliceable, blocks, level_shapes, megapixels, tiles
+from .pyramid import TILE, Block, Sliceable, blocks, level_shapes, pixels_of_levels, tiles
 from .source import Image, PixelSize
 from .writing import SOFTWARE, check_axes, check_output, tiff_resolution, write_image
 
@@ -90,8 +90,9 @@ def stream_image(
     work = path.with_name(f".{path.name}.partial")
     finished = work / f"result{path.suffix}"
     progress = Progress(
-        total=round(megapixels(source.shape), 1),
-        unit="Mpx",
+        total=pixels_of_levels(source.shape),
+        unit="px",
+        unit_scale=True,
         desc=f"writing {path.name}",
         delay=1,
         leave=False,
@@ -222,7 +223,7 @@ def _scratch(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> zarr.Arr
 def _counted(pieces: Iterator[Block], progress: Progress) -> Iterator[Block]:
     for piece in pieces:
         yield piece
-        progress.update(piece.pixels.size / 1e6)
+        progress.update(piece.pixels.size)
 
 
 def _workers() -> int:

@@ -149,10 +149,17 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
     Raises
     ------
     InputError
-        If `images` is not a folder.
+        If `images` is not a folder, or holds no image of any frame.
     """
     if images is not None and not images.is_dir():
         raise InputError(f"{images} is not a folder: give the folder of the microscope images.")
+    if images is not None and reference.exists():
+        names = [reference.stem] if is_one_image(reference) else list(label_images(reference))
+        if not any(find_image(images, name) for name in names):
+            raise InputError(
+                f"{images} holds no image of {_some(names)}: give the folder of the microscope "
+                "images, named tNNN or like the label images."
+            )
     name = reference.resolve().name
     match = re.fullmatch(r"(\d\d)_(GT|ST)", name)
     if images is None and (match or name == "labels"):
