@@ -166,8 +166,7 @@ def _scores(results: list[dict[str, Any]]) -> str:
     held_out = (
         f"mean of {len(results)} folds" if len(results) > 1 else f"on {_held_out(results[0])}"
     )
-    averaged = "probabilities averaged over flips and rotations, which `predict` does not do"
-    return f"{found}, {held_out}, {averaged}"
+    return f"{found}, {held_out}, with `predict --average rotated`"
 
 
 if __name__ == "__main__":
