@@ -159,7 +159,7 @@ def table_of_results():
 def test_the_cell_results_in_the_readme_match_the_runs():
     usual = {"channels": "16", "drop-out": "0.1", "margin": "50", "learning rate": "0.005"}
     usual |= {"ridge": "3", "rotation": "180", "interpolation": "nearest"}
-    usual |= {"seed": "0", "precision": "bfloat16"}
+    usual |= {"precision": "bfloat16"}
     lines = [line for line in table_of_results() if usual.items() <= line.items()]
     minutes = []
     for cells, truth, tile, steps, *scores in rows_of("| cells | trained on |"):
@@ -167,6 +167,7 @@ def test_the_cell_results_in_the_readme_match_the_runs():
             continue
         data = {"U373": "PhC-C2DH-U373", "HeLa": "DIC-C2DH-HeLa"}[cells]
         run = {"data": data, "tile": tile, "iterations": steps.replace(",", "")}
+        run |= {"seed": "1" if "second seed" in truth else "0"}
         of_run = {line["scored"]: line for line in lines if run.items() <= line.items()}
         thirds, silver = "thirds" in truth, "silver" in truth
         both = ", thirds of both sequences" if thirds else ""
