@@ -56,6 +56,15 @@ def test_a_stack_is_refused():
 
 
 @pytest.mark.parametrize("function", [label_cells, lambda mask: part_at_necks(mask, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_numbered_cells_are_refused_as_a_mask(function, dtype):
+    labels = np.array([[0, 7, 7, 9]], dtype)
+    with pytest.raises(InputError, match=r"such as 7(\.0)? and 9(\.0)?: if these number cells"):
+        function(labels)
+    assert label_cells(labels > 0).tolist() == label_cells(7 * (labels > 0)).tolist()
+
+
+@pytest.mark.parametrize("function", [label_cells, lambda mask: part_at_necks(mask, 3)])
 def test_probabilities_are_refused_as_a_mask(function):
     for values in (0.3, np.nan):
         with pytest.raises(InputError, match="such as probability > 0"):

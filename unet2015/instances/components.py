@@ -40,7 +40,7 @@ def label_cells(
     Parameters
     ----------
     foreground : ndarray of bool
-        Shape (height, width); nonzero numbers count as foreground.
+        Shape (height, width); or integers, 0 and one other number, such as 255.
     min_size : int
         Components of fewer pixels become background.
     fill_holes : bool
@@ -54,7 +54,8 @@ def label_cells(
     Raises
     ------
     InputError
-        If the mask does not have two axes, or holds fractions, as probabilities do.
+        If the mask does not have two axes, or holds fractions, as probabilities do, or several
+        numbers, as label images do.
 
     Examples
     --------
@@ -81,7 +82,7 @@ def as_mask(foreground: ArrayLike) -> NDArray[np.bool_]:
     Raises
     ------
     InputError
-        If it does not have two axes, or holds fractions or NaN.
+        If it does not have two axes, or holds fractions, NaN, or several numbers besides 0.
     """
     mask = np.asarray(foreground)
     if mask.ndim != 2:
@@ -90,5 +91,11 @@ def as_mask(foreground: ArrayLike) -> NDArray[np.bool_]:
         raise InputError(
             f"the mask holds {mask.dtype} values that are not integers: give a bool mask, such as "
             "probability > 0.5."
+        )
+    inside = mask[mask != 0] if mask.dtype != bool else mask[:0]
+    if (inside != inside[:1]).any():
+        raise InputError(
+            f"the mask holds several numbers, such as {inside.min()} and {inside.max()}: if these "
+            "number cells, they are labelled already, otherwise give mask > 0."
         )
     return mask.astype(bool, copy=False)
