@@ -91,6 +91,24 @@ def test_strips_without_rows_are_refused(tmp_path: Path) -> None:
         read_image(path)
 
 
+@pytest.mark.parametrize("never_written", [True, False])
+def test_a_tile_without_bytes_is_blank_only_if_it_was_never_written(
+    tmp_path: Path, never_written: bool
+) -> None:
+    path = tmp_path / "tiles.tif"
+    tifffile.imwrite(path, STACK[0], compression="zlib", tile=(48, 64))
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tags = tiff.pages.first.tags
+        tags["TileByteCounts"].overwrite(0)
+        if never_written:
+            tags["TileOffsets"].overwrite(0)
+    if never_written:
+        assert not read_image(path).any()
+    else:
+        with pytest.raises(InputError, match=r"tiles\.tif has a strip or tile without bytes"):
+            read_image(path)
+
+
 def test_lack_of_memory_is_not_reported_as_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

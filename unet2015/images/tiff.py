@@ -15,10 +15,11 @@ import tifffile
 from numpy.typing import NDArray
 
 from ..blocks import BlockCache, assemble
+from ..errors import ImageError
 from .ifd import check_directories
 from .metadata import read_tiff_metadata
 from .source import Image, as_image_error, canonical_axes, plane_order
-from .tiffchecks import main_series, squeezed, truncated
+from .tiffchecks import main_series, mixed, squeezed, truncated
 
 # tifffile logs defects and continues with zeros or fewer pages. Here such files are refused with a
 # message instead.
@@ -45,6 +46,7 @@ class TiffImage(Image):
         self._lock = RLock()
         self._cache = BlockCache()
         self._files: dict[str, BinaryIO] = {}
+        self._pages: dict[int, Any] = {}
         check_directories(path)
         self._tiff = tifffile.TiffFile(path)
         try:
@@ -101,7 +103,26 @@ class TiffImage(Image):
         if self._series.dataoffset is not None:
             return None
         with self._lock:
-            return self._series[number]
+            if number not in self._pages:
+                self._pages[number] = self._as_stored(self._series[number])
+            return self._pages[number]
+
+    def _as_stored(self, page: Any) -> Any:
+        """Return a page with its own compression and strips.
+
+        tifffile saves time by assuming those of the first page, but some programs mix them.
+        """
+        if not page.is_frame or page.is_virtual:
+            return page
+        file = page.parent.filehandle
+        was_closed = file.closed
+        file.open()
+        own = page.aspage()
+        if was_closed:  # one of many files of an image
+            file.close()
+        if (own.shaped, own.dtype) != (self._keyframe.shaped, self._keyframe.dtype):
+            raise mixed(self.path)
+        return page if own.hash == page.hash else own
 
     def _file_of(self, page: Any) -> str:
         return str(self.path if page is None else page.parent.filehandle.path)
@@ -135,7 +156,7 @@ class TiffImage(Image):
         if offset is not None:
             return self._read_contiguous(number, offset, sample, rows, columns)
         page = self._page(number)
-        keyframe = self._keyframe
+        keyframe = page.keyframe
         block_shape = (
             (keyframe.tilelength, keyframe.tilewidth)
             if keyframe.is_tiled
@@ -197,8 +218,12 @@ class TiffImage(Image):
         where = self._file_of(page)
         if segment >= min(len(page.dataoffsets), len(page.databytecounts)):
             raise truncated(Path(where))
-        count = page.databytecounts[segment]
-        data = self._bytes(where, page.dataoffsets[segment], count) if count else None
+        offset, count = page.dataoffsets[segment], page.databytecounts[segment]
+        if offset and not count:
+            raise ImageError(
+                f"{where} has a strip or tile without bytes: it is damaged, so copy it again."
+            )
+        data = self._bytes(where, offset, count) if count else None
         tables = {}
         if keyframe.compression in (6, 7, 34892, 33007):  # the JPEG family
             tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}

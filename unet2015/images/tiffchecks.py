@@ -27,9 +27,13 @@ def main_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     UnreachableError
         If it lies in several files and one of them is missing.
     """
-    images = [s for s in tiff.series if not (s.keyframe.is_reduced or s.keyframe.is_mask)]
+    try:
+        found = tiff.series
+    except RuntimeError as error:  # tifffile found pages that do not match
+        raise mixed(path) from error
+    images = [s for s in found if not (s.keyframe.is_reduced or s.keyframe.is_mask)]
     images = [s for s in images if any(page and page.parent is tiff for page in s.pages)] or images
-    series = images[0] if images else tiff.series[0]
+    series = images[0] if images else found[0]
     _check_kind(path, tiff, series)
     _check_layout(path, series)
     if series.kind in ("ome", "mmstack") and series.dataoffset is None:
@@ -103,6 +107,14 @@ def squeezed(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
         if length != 1 or axis in "YX"
     ]
     return "".join(axis for axis, _ in kept), tuple(length for _, length in kept)
+
+
+def mixed(path: Path) -> ImageError:
+    """Make the error for a stack whose pages cannot be read alike."""
+    return ImageError(
+        f"{path} mixes pages of different pixel types, sizes or numbers of strips or tiles: "
+        "save the stack again."
+    )
 
 
 def truncated(path: Path) -> ImageError:
