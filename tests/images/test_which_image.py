@@ -185,6 +185,49 @@ def test_a_second_image_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptur
     assert "2 images, of which only the first is used" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right", "shape", "warning"),
+    [
+        ("<Image ", '<Image Name="A & B" ', (6, 40, 50), "damaged or does not fit"),
+        ("</Pixels></Image></OME>", "", (6, 40, 50), "damaged or does not fit"),
+        ('SizeX="50"', 'SizeX="51"', (6, 40, 50), "damaged or does not fit"),
+        ('SizeT="2"', 'SizeT="1"', (3, 40, 50), "6 pages, 3 more than its OME-XML describes"),
+    ],
+)
+def test_ome_xml_that_does_not_fit_is_warned_about(
+    tmp_path: Path,
+    wrong: str,
+    right: str,
+    shape: tuple[int, ...],
+    warning: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / "image.ome.tif"
+    options: dict[str, Any] = {"compression": "zlib", "metadata": {"axes": "TCYX"}}
+    tifffile.imwrite(path, np.stack([PLANES, PLANES]), **options)
+    assert read_image(path).shape == (2, 3, 40, 50)
+    assert not caplog.records
+    xml = tifffile.tiffcomment(path)
+    tifffile.tiffcomment(path, xml.replace(wrong, right).replace('Count="6"', 'Count="3"').encode())
+    for _ in range(2):
+        assert read_image(path).shape == shape
+    (message,) = caplog.messages
+    assert warning in message
+
+
+def test_ome_xml_in_another_file_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:1">'
+        '<BinaryOnly MetadataFile="set.companion.ome" UUID="urn:uuid:0"/></OME>'
+    )
+    options: dict[str, Any] = {"description": xml, "metadata": None, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "0.ome.tif", PLANES, **options)
+    assert read_image(tmp_path / "0.ome.tif").shape == PLANES.shape
+    assert "its OME-XML in set.companion.ome, which is not read" in caplog.text
+
+
 @pytest.mark.parametrize("imagej", [False, True])
 def test_a_white_zero_is_warned_about(
     tmp_path: Path, imagej: bool, caplog: pytest.LogCaptureFixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import prod
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def main_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     series = images[0] if images else found[0]
     _check_kind(path, tiff, series)
     _check_layout(path, series)
+    _warn_of_ome_xml(path, tiff, series)
     if series.kind in ("ome", "mmstack") and series.dataoffset is None:
         missing = [number for number, page in enumerate(series.pages, 1) if page is None]
         if missing:
@@ -75,6 +77,26 @@ def _check_kind(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSe
             f"{path} has an unsupported compression (TIFF's {keyframe.compression:d}): "
             "save it uncompressed, or with LZW, Deflate or Zstandard."
         )
+
+
+def _warn_of_ome_xml(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """Warn if tifffile found the pages without their OME-XML, or more pages than it describes."""
+    xml = tiff.pages.first.description
+    if series.kind in ("generic", "uniform") and "/Schemas/OME/" in xml:
+        why = "has OME-XML that is damaged or does not fit its pages"
+        if elsewhere := re.search(r'BinaryOnly [^>]*MetadataFile="([^"]*)"', xml):
+            why = f"has its OME-XML in {elsewhere[1]}, which is not read"
+        warn_once(
+            f"{path} {why}: pages are taken for slices, so export it again as one OME-TIFF to keep "
+            "axes, pixel size and channels."
+        )
+    if series.kind == "ome":
+        described = {p.offset for s in tiff.series for p in s.pages if p and p.parent is tiff}
+        if more := len(tiff.pages) - len(described):
+            warn_once(
+                f"{path} has {len(tiff.pages)} pages, {more} more than its OME-XML describes: "
+                "export it again unless these can be left out."
+            )
 
 
 def _check_layout(path: Path, series: tifffile.TiffPageSeries) -> None:
