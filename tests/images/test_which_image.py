@@ -182,7 +182,21 @@ def test_a_second_image_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptur
         tiff.write(PLANES[0], metadata=None)
         tiff.write(PLANES[1, 1:], metadata=None)
     np.testing.assert_array_equal(read_image(path), PLANES[0])
-    assert "2 images, of which only the first is used" in caplog.text
+    assert "2 images, of which only the first is used, page 1 (40x50), not page 2 (39x50)" in (
+        caplog.text
+    )
+
+
+def test_the_pages_of_the_first_image_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "image.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        for number, compression in enumerate([None, "zlib", None, None, None]):
+            page = PLANES[number % 3]
+            tiff.write(page, metadata=None, compression=compression, contiguous=False)
+    assert len(read_image(path)) == 4
+    assert "pages 1, 3, 4, ... (40x50), not page 2 (40x50)" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tifffile
 
-from ..errors import ImageError, UnreachableError
+from ..errors import ImageError, UnreachableError, by
 from .source import warn_once
 
 _LARGEST_TILE = 2**28
@@ -47,8 +47,8 @@ def main_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
             )
     if len(images) > 1:
         warn_once(
-            f"{path} holds {len(images)} images, of which only the first is used: save the others "
-            "as separate files."
+            f"{path} holds {len(images)} images, of which only the first is used, "
+            f"{_pages(images[0])}, not {_pages(images[1])}: save the others as separate files."
         )
     # ImageJ and tifffile write masks this way and expect values to be read as stored.
     by_value = tiff.is_imagej or tiff.is_shaped
@@ -58,6 +58,13 @@ def main_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
             "background, or light and dark, are swapped."
         )
     return series
+
+
+def _pages(series: tifffile.TiffPageSeries) -> str:
+    """Say where an image is and its size, such as ``pages 1, 3 (512x696)``."""
+    numbers = [str(page.index + 1) for page in series.pages if page is not None]
+    shown = ", ".join(numbers[:3] + ["..."] * (len(numbers) > 3))
+    return f"page{'s' * (len(numbers) > 1)} {shown} ({by(series.keyframe.shape)})"
 
 
 def _check_kind(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
