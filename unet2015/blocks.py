@@ -65,6 +65,11 @@ class BlockCache:
         return block
 
 
+def blocks_in(region: slice, size: int) -> int:
+    """Count the blocks of this size that a region overlaps along one axis."""
+    return -(-region.stop // size) - region.start // size
+
+
 def assemble(
     rows: slice,
     columns: slice,

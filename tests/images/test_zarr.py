@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unet2015 import InputError
-from unet2015.images import open_image, read_image
+from unet2015.blocks import BlockCache
+from unet2015.images import omezarr, open_image, read_image
 
 
 @settings(max_examples=40)
@@ -58,6 +60,40 @@ def test_regions_with_axes_in_any_order(
                     image.read(plane, slice(top, bottom), slice(left, right)),
                     stack[plane][:, top:bottom, left:right],
                 )
+
+
+@pytest.mark.parametrize(
+    ("axes", "chunks", "boxes"),
+    [
+        ("zyx", (3, 16, 16), 4),  # several planes deep
+        ("zyx", (1, 64, 32), 6),  # taller than the regions
+        ("cyx", (1, 64, 32), 6),
+    ],
+)
+def test_each_box_is_decoded_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    axes: str,
+    chunks: tuple[int, ...],
+    boxes: int,
+) -> None:
+    monkeypatch.setattr(omezarr, "_BLOCK", 32)
+    monkeypatch.setattr(omezarr, "BlockCache", lambda: BlockCache(1))
+    array = np.random.default_rng(0).integers(0, 99, (3, 64, 64)).astype(np.uint8)
+    path = tmp_path / "a.zarr"
+    stored = zarr.create_array(
+        str(path), shape=array.shape, chunks=chunks, dtype=array.dtype, dimension_names=list(axes)
+    )
+    stored[...] = array
+    with open_image(path) as image:
+        decoded = []
+        load = type(image)._load
+        monkeypatch.setattr(
+            type(image), "_load", lambda self, number: decoded.append(number) or load(self, number)
+        )
+        for plane, top, left in product(image.planes, range(0, 64, 32), range(0, 64, 32)):
+            image.read(plane, slice(top, top + 32), slice(left, left + 32))
+    assert len(decoded) == boxes
 
 
 @pytest.mark.parametrize(

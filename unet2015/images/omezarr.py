@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ..blocks import BlockCache, assemble
+from ..blocks import BlockCache, assemble, blocks_in
 from ..errors import ImageError
 from .metadata import known_sizes
 from .source import Image, PixelSize, as_image_error, canonical_axes, plane_order, warn_once
@@ -105,8 +105,8 @@ class ZarrImage(Image):
         self._plane_axes = [others[i] for i in order]
         presented = [*self._plane_axes, self._channel_axis, self._rows_axis, self._columns_axis]
         self._box = [
-            chunk * max(1, _BLOCK // chunk) if axis in "YX" else chunk
-            for axis, chunk in zip(axes, array.chunks, strict=True)
+            min(length, chunk * max(1, _BLOCK // chunk) if axis in "YX" else chunk)
+            for axis, chunk, length in zip(axes, array.chunks, array.shape, strict=True)
         ]
         super().__init__(
             path,
@@ -138,7 +138,21 @@ class ZarrImage(Image):
             return region if self._rows_axis < self._columns_axis else region.T
 
         box = self._box[self._rows_axis], self._box[self._columns_axis]
+        self._reserve(rows)
         return assemble(rows, columns, box, block, self.dtype)
+
+    def _reserve(self, rows: slice) -> None:
+        """Keep the boxes that are read again: for the next plane, or for the regions below."""
+        height, width = self.shape[-2:]
+        deep = any(self._box[axis] > 1 for axis in self._plane_axes)
+        if not deep and rows.stop - rows.start >= self._box[self._rows_axis]:
+            return
+        kept = slice(0, height) if deep else rows
+        boxes = blocks_in(kept, self._box[self._rows_axis])
+        boxes *= blocks_in(slice(0, width), self._box[self._columns_axis])
+        if self._channel_axis is not None:
+            boxes *= blocks_in(slice(0, self.channels), self._box[self._channel_axis])
+        self._cache.reserve(boxes * prod(self._box) * self.dtype.itemsize)
 
     def _load(self, number: Sequence[int]) -> NDArray[Any]:
         box = tuple(

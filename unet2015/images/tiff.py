@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ..blocks import BlockCache, assemble
+from ..blocks import BlockCache, assemble, blocks_in
 from ..errors import ImageError
 from .ifd import check_directories
 from .metadata import read_tiff_metadata
@@ -164,14 +164,14 @@ class TiffImage(Image):
         )
         # Samples of a pixel are either interleaved in a block or in separate planes of blocks.
         apart = keyframe.shaped[0] > 1
-        narrow = columns.stop - columns.start < keyframe.imagewidth
-        if not keyframe.is_tiled and (narrow or self.channels > 1):
-            # Neighbouring regions and other channels are read next, from the same strips.
-            strips = -(-rows.stop // block_shape[0]) - rows.start // block_shape[0]
-            strip_bytes = prod(block_shape) * self.channels * self.dtype.itemsize
-            self._cache.reserve(strips * strip_bytes)
         down = -(-keyframe.imagelength // block_shape[0])
         across = -(-keyframe.imagewidth // block_shape[1])
+        narrow = columns.stop - columns.start < keyframe.imagewidth
+        tall = rows.stop - rows.start < block_shape[0]
+        if tall if keyframe.is_tiled else narrow or self.channels > 1:
+            # Regions beside it, below it and other channels are read next, from the same blocks.
+            row_bytes = across * prod(block_shape) * self.channels * self.dtype.itemsize
+            self._cache.reserve(row_bytes * blocks_in(rows, block_shape[0]))
 
         def block(i: int, j: int) -> NDArray[Any]:
             segment = ((sample if apart else 0) * down + i) * across + j
