@@ -110,6 +110,8 @@ def test_unnamed_axes_get_names() -> None:
         (2, "MM", (2000.0, "µm")), (1, "μm", (1.0, "µm")), (5, "min", (300.0, "s")),
         (100, "ms", (0.1, "s")), (1, "pixel", None), (0, "µm", None), ("nan", "µm", None),
         (None, "µm", None), (-1, "µm", None), (1, None, None), ("4e-13", "µm", None),
+        (1, "kilometre", (1e9, "µm")), (2, "decimeters", (2e5, "µm")), (1, "day", (86400.0, "s")),
+        (72, "inch", None),
     ],
 )  # fmt: skip
 def test_units_are_converted(

@@ -16,6 +16,7 @@ from unet2015.errors import UnreachableError
 from unet2015.fileprediction.inputs import plan_results
 from unet2015.images import open_image, read_image
 from unet2015.images.fingerprint import companions, fingerprint
+from unet2015.images.source import warn_once
 
 RNG = np.random.default_rng(0)
 PLANES = RNG.integers(0, 999, (3, 40, 50)).astype(np.uint16)
@@ -264,7 +265,7 @@ def test_an_unknown_compression_is_refused_when_opening(tmp_path: Path) -> None:
 def test_further_images_of_an_ome_zarr_are_warned_about(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scale = {"type": "scale", "scale": [0.5, 0.5]}
+    scale = {"type": "scale", "scale": [1, 1]}
     moved = {"type": "translation", "translation": [100, 0]}
     level = {"path": "0", "coordinateTransformations": [scale, moved]}
     multiscales = [{"axes": ["y", "x"], "datasets": [level]}]
@@ -287,3 +288,42 @@ def test_imagej_spellings_of_units_are_understood(tmp_path: Path) -> None:
     with open_image(path) as image:
         assert image.pixel_size["Z"] == (1.5, "µm")
         assert image.pixel_size["T"] == (0.5, "s")
+
+
+@pytest.mark.parametrize(
+    ("unit", "kept", "warns"),
+    [
+        ("micron", {"Y": (0.5, "µm"), "X": (0.5, "µm")}, False), ("pixel", {}, False),
+        ("inch", {}, True), ("foot", {}, True),
+    ],
+)  # fmt: skip
+def test_sizes_in_unknown_units_are_warned_about(
+    tmp_path: Path,
+    unit: str,
+    kept: dict[str, tuple[float, str]],
+    warns: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    warn_once.cache_clear()
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, PLANES[0], imagej=True, resolution=(2, 2), metadata={"unit": unit})
+    with open_image(path) as image:
+        assert image.pixel_size == kept
+    assert len(caplog.messages) == warns
+    assert (f"pixel sizes in the unit {unit} are left out" in caplog.text) == warns
+
+
+@pytest.mark.parametrize(("scale", "warns"), [([1, 1, 1], False), ([1, 0.5, 0.5], True)])
+def test_sizes_without_units_are_warned_about(
+    tmp_path: Path, scale: list[float], warns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_once.cache_clear()
+    group = zarr.create_group(str(tmp_path / "a.zarr"), zarr_format=2)
+    level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+    axes = [{"name": name} for name in "cyx"]
+    group.attrs["multiscales"] = [{"axes": axes, "datasets": [level]}]
+    group.create_array("0", data=PLANES)
+    with open_image(tmp_path / "a.zarr") as image:
+        assert image.pixel_size == {}
+    assert len(caplog.messages) == warns
+    assert ("pixel sizes without a unit are left out" in caplog.text) == warns

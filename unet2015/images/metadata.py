@@ -15,17 +15,22 @@ import tifffile
 from ..errors import InputError
 from .source import PixelSize, warn_once
 
+# Not inches: they are for printers, and even ImageJ has them from the resolution of a picture.
 _MICROMETRES = {
-    "m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "nm": 1e-3, "pm": 1e-6, "å": 1e-4, "in": 25400.0,
+    "km": 1e9, "hm": 1e8, "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "µm": 1.0, "nm": 1e-3,
+    "pm": 1e-6, "å": 1e-4,
 }  # fmt: skip
-_SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
+_SECONDS = {
+    "d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9,
+}  # fmt: skip
 _SPELLINGS = {
-    "micron": "µm", "um": "µm", "micrometer": "µm", "micrometre": "µm", "nanometer": "nm",
-    "nanometre": "nm", "millimeter": "mm", "millimetre": "mm", "centimeter": "cm",
-    "centimetre": "cm", "meter": "m", "metre": "m", "angstrom": "å", "inch": "in",
-    "hour": "h", "minute": "min", "second": "s", "sec": "s", "millisecond": "ms", "msec": "ms",
-    "microsecond": "µs", "us": "µs", "nanosecond": "ns",
+    "micron": "µm", "um": "µm", "micrometer": "µm", "nanometer": "nm", "picometer": "pm",
+    "millimeter": "mm", "centimeter": "cm", "decimeter": "dm", "meter": "m", "hectometer": "hm",
+    "kilometer": "km", "angstrom": "å", "day": "d", "hour": "h", "minute": "min", "second": "s",
+    "sec": "s", "millisecond": "ms", "msec": "ms", "microsecond": "µs", "us": "µs",
+    "nanosecond": "ns",
 }  # fmt: skip
+_UNCALIBRATED = ("pixel", "reference frame")
 
 OME_TYPES = {
     "int8": "int8", "int16": "int16", "int32": "int32",
@@ -62,7 +67,7 @@ def physical_size(value: object, unit: object) -> tuple[float, str] | None:
         return None
     # ImageJ escapes the micro sign; Unicode has two of them.
     name = str(unit).strip().replace("\\u00B5", "µ").replace("μ", "µ")
-    name = name.lower()
+    name = name.lower().replace("metre", "meter")
     name = _SPELLINGS.get(name, _SPELLINGS.get(name.removesuffix("s"), name))
     known = {"µm": _MICROMETRES, "s": _SECONDS}
     for standard, factors in known.items():
@@ -75,9 +80,18 @@ def physical_size(value: object, unit: object) -> tuple[float, str] | None:
 def known_sizes(sizes: Mapping[str, tuple[object, object]]) -> dict[str, tuple[float, str]]:
     """Convert sizes with `physical_size`, keeping only durations for T and lengths for other axes.
 
-    The time axis of a kymograph, which is called Y, therefore has no size.
+    The time axis of a kymograph, which is called Y, therefore has no size. A size in an unknown
+    unit is left out with a warning, unless it is 1 of no unit, which means nothing.
     """
     converted = {axis: physical_size(*size) for axis, size in sizes.items()}
+    for axis, (value, unit) in sizes.items():
+        is_stated = physical_size(value, "µm") and (unit or value != 1)
+        if is_stated and converted[axis] is None and unit not in _UNCALIBRATED:
+            kind = f"in the unit {unit}" if unit else "without a unit"
+            warn_once(
+                f"pixel sizes {kind} are left out: give them in µm or another metric unit, those "
+                "along T in seconds."
+            )
     return {
         axis: size
         for axis, size in converted.items()
@@ -110,7 +124,7 @@ def read_tiff_metadata(
         return sizes if {"X", "Y"} & sizes.keys() else known_sizes(in_tags) | sizes, names
     if tiff.is_imagej and tiff.imagej_metadata:
         ij = tiff.imagej_metadata
-        unit, spacing = ij.get("unit", "pixel"), ij.get("spacing")
+        unit, spacing = ij.get("unit") or "pixel", ij.get("spacing")
         if isinstance(spacing, float | int):
             spacing = abs(spacing)  # Fiji writes a negative one for a reversed stack
         described = {

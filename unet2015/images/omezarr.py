@@ -207,7 +207,7 @@ def _open_multiscales(path: Path, group: Any, attributes: Mapping[str, Any]) -> 
     sizes = {
         axis: (prod(scale[i] for scale in scales), unit)
         for i, (axis, unit) in enumerate(zip(axes, units, strict=True))
-        if scales
+        if scales and axis != "C"
     }
     channels = attributes.get("omero", {}).get("channels", [])
     names = [str(channel.get("label", "")) for channel in channels]
