@@ -143,15 +143,19 @@ def multiscales(version: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("version", "zarr_format"), [("0.4", 2), ("0.5", 3)])
-@pytest.mark.parametrize("nested", [False, True])
-def test_ome_zarrs_are_read(tmp_path: Path, version: str, zarr_format: Any, nested: bool) -> None:
+@pytest.mark.parametrize("series", ["", "0", "first"])
+def test_ome_zarrs_are_read(tmp_path: Path, version: str, zarr_format: Any, series: str) -> None:
     array = np.random.default_rng(0).integers(0, 99, (2, 2, 3, 20, 30)).astype(np.uint8)
     path = tmp_path / "cells.ome.zarr"
     group = zarr.create_group(str(path), zarr_format=zarr_format)
-    if nested:  # the layout of bioformats2raw
+    if series:  # the layout of bioformats2raw
         layout = {"bioformats2raw.layout": 3}
         group.attrs.update(layout if version == "0.4" else {"ome": layout})
-        group = group.create_group("0")
+        if series != "0":
+            listed = {"series": [series]}
+            ome = group.create_group("OME")
+            ome.attrs.update(listed if version == "0.4" else {"ome": listed})
+        group = group.create_group(series)
     group.attrs.update(multiscales(version))
     group.create_array("s0", data=array)
     group.create_array("s1", data=array[..., ::2, ::2])
@@ -162,6 +166,29 @@ def test_ome_zarrs_are_read(tmp_path: Path, version: str, zarr_format: Any, nest
         }  # fmt: skip
         assert image.channel_names == ("DAPI", "GFP")
     np.testing.assert_array_equal(read_image(path), array.transpose(0, 2, 1, 3, 4))
+
+
+SHORT = [{"type": "scale", "scale": [1]}]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"multiscales": []},
+        {"multiscales": [{"datasets": []}]},
+        {"multiscales": [{"datasets": [{"path": "9"}]}]},
+        {"multiscales": [{"datasets": [{"path": "s0", "coordinateTransformations": SHORT}]}]},
+        {"bioformats2raw.layout": 3},
+    ],
+)
+def test_ome_zarrs_with_metadata_that_do_not_fit_are_refused(
+    tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    group = zarr.create_group(str(tmp_path / "a.zarr"), zarr_format=2)
+    group.attrs.update(wrong)
+    group.create_array("s0", data=np.ones((5, 6), np.uint8))
+    with pytest.raises(InputError, match=r"a\.zarr has OME-Zarr metadata that is incomplete"):
+        open_image(tmp_path / "a.zarr")
 
 
 def test_axes_of_length_one_are_dropped_as_in_a_tiff(tmp_path: Path) -> None:
@@ -180,7 +207,8 @@ def test_axes_of_length_one_are_dropped_as_in_a_tiff(tmp_path: Path) -> None:
 
 def test_old_ome_zarrs_without_axes_are_read(tmp_path: Path) -> None:
     group = zarr.create_group(str(tmp_path / "old.zarr"), zarr_format=2)
-    group.attrs.update({"multiscales": [{"version": "0.1", "datasets": [{"path": "0"}]}]})
+    multiscales = [{"version": "0.1", "datasets": [{"path": "0"}]}]
+    group.attrs.update({"multiscales": multiscales, "omero": None})
     group.create_array("0", data=np.ones((1, 2, 3, 5, 6), np.uint8))
     with open_image(tmp_path / "old.zarr") as image:
         assert image.describe() == "Z 3, C 2, Y 5, X 6"

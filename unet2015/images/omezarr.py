@@ -44,15 +44,19 @@ def open_zarr(path: Path) -> Image:
     with as_image_error(path):
         node = zarr.open(str(path), mode="r")
         attributes = _ome_attributes(node)
-        if "bioformats2raw.layout" in attributes and "multiscales" not in attributes:
-            if "1" in node:
-                warn_once(f"{path} holds several images, of which only the first, 0, is used.")
-            node = node["0"]
-            attributes = _ome_attributes(node)
         if isinstance(node, zarr.Array):
             return ZarrImage(path, node, _array_axes(node))
-        if "multiscales" in attributes:
-            return _open_multiscales(path, node, attributes)
+        try:
+            if "bioformats2raw.layout" in attributes and "multiscales" not in attributes:
+                node = node[_first_series(path, node)]
+                attributes = _ome_attributes(node)
+            if "multiscales" in attributes:
+                return _open_multiscales(path, node, attributes)
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ImageError(
+                f"{path} has OME-Zarr metadata that is incomplete or does not fit its arrays: copy "
+                "or export it again."
+            ) from error
         members = sorted(name for name, _ in node.members())
     if len(members) == 1:
         return open_zarr(path / members[0])
@@ -171,6 +175,15 @@ def _ome_attributes(node: Any) -> dict[str, Any]:
     return dict(attributes.get("ome", attributes))
 
 
+def _first_series(path: Path, group: Any) -> str:
+    """Name the first of the images that bioformats2raw wrote: 0 unless they are listed."""
+    listed = _ome_attributes(group["OME"]).get("series") if "OME" in group else None
+    names = listed or [name for name in ("0", "1") if name in group]
+    if len(names) > 1:
+        warn_once(f"{path} holds several images, of which only the first, {names[0]}, is used.")
+    return str(names[0])
+
+
 def _array_axes(array: Any) -> list[str]:
     named = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     if named:
@@ -209,6 +222,6 @@ def _open_multiscales(path: Path, group: Any, attributes: Mapping[str, Any]) -> 
         for i, (axis, unit) in enumerate(zip(axes, units, strict=True))
         if scales and axis != "C"
     }
-    channels = attributes.get("omero", {}).get("channels", [])
+    channels = (attributes.get("omero") or {}).get("channels", [])
     names = [str(channel.get("label", "")) for channel in channels]
     return ZarrImage(path, array, axes, known_sizes(sizes), names if all(names) else ())
