@@ -217,6 +217,24 @@ def test_a_palette_png_gives_colours_or_for_labels_indices(tmp_path: Path, bits:
         np.testing.assert_array_equal(folder.read((0,))[0], labels)
 
 
+@pytest.mark.parametrize(
+    ("mode", "transparent"), [("1", 0), ("L", 0), ("RGB", (0, 0, 0)), ("P", 0)]
+)
+def test_a_transparent_colour_of_a_png_is_no_channel(
+    tmp_path: Path, mode: str, transparent: Any
+) -> None:
+    image = pillow.fromarray(np.eye(5, dtype=np.uint8) * 255).convert(mode)
+    image.save(tmp_path / "plain.png")
+    image.save(tmp_path / "transparent.png", transparency=transparent)
+    for indices in (False, True):
+        with (
+            open_image(tmp_path / "plain.png", indices) as plain,
+            open_image(tmp_path / "transparent.png", indices) as same,
+        ):
+            assert same.axes == plain.axes
+            np.testing.assert_array_equal(same.read(), plain.read())
+
+
 def test_a_damaged_palette_png_is_refused(tmp_path: Path) -> None:
     pillow.fromarray(STACK[0].astype(np.uint8)).convert("P").save(tmp_path / "a.png", gamma=0.5)
     data = bytearray((tmp_path / "a.png").read_bytes())

@@ -14,7 +14,7 @@ from .source import Image
 
 DEPTH, COLOUR_TYPE = 24, 25
 """Offsets of the bytes in the file that hold the bit depth and the colour type."""
-GREY, PALETTE = 0, 3
+GREY, RGB, PALETTE = 0, 2, 3
 
 
 class PngImage(Image):
@@ -32,6 +32,11 @@ class PngImage(Image):
     def __init__(self, path: Path, indices: bool = False) -> None:
         data = path.read_bytes()
         pixels = np.asarray(imagecodecs.png_decode(data))
+        # Of a colour that is declared transparent, decoding makes an alpha channel: drop it.
+        if data[COLOUR_TYPE] == GREY and pixels.ndim == 3:
+            pixels = pixels[..., 0]
+        elif data[COLOUR_TYPE] in (RGB, PALETTE):
+            pixels = pixels[..., :3]
         if indices and data[COLOUR_TYPE] == PALETTE:
             pixels = _indices(data)
         elif indices and data[COLOUR_TYPE] == GREY and data[DEPTH] < 8:
