@@ -11,6 +11,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image as pillow
 
 from unet2015 import InputError
@@ -120,6 +121,15 @@ def test_lack_of_memory_is_not_reported_as_damage(
     monkeypatch.setattr(tifffile.TiffPage, "decode", property(lambda _: fail))
     with pytest.raises(UnreachableError, match=r"a\.tif needs more memory"):
         read_image(tmp_path / "a.tif")
+
+
+def test_sizes_beyond_memory_are_reported(tmp_path: Path) -> None:
+    path = tmp_path / "huge.zarr"
+    zarr.create_array(str(path), shape=(10**7, 10**7), chunks=(512, 512), dtype="uint8")
+    with pytest.raises(UnreachableError, match=r"huge\.zarr needs more memory"):
+        read_image(path)
+    with open_image(path) as image, pytest.raises(UnreachableError, match="needs more memory"):
+        image.read()
 
 
 def test_a_directory_beyond_the_end_of_the_file_is_refused(tmp_path: Path) -> None:

@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError
 from .folder import FolderImage
 from .png import PngImage
-from .source import TIFF_SUFFIXES, Image, as_image_error
+from .source import TIFF_SUFFIXES, Image, as_image_error, empty
 from .tiff import TiffImage
 
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png")
@@ -142,7 +141,8 @@ def read_image(path: Path | str) -> NDArray[Any]:
         As `open_image`.
     """
     with open_image(path) as image:
-        pixels = np.empty((len(image.planes), image.channels, *image.shape[-2:]), image.dtype)
+        shape = len(image.planes), image.channels, *image.shape[-2:]
+        pixels = empty(image.path, shape, image.dtype)
         for number, plane in enumerate(image.planes):
             pixels[number] = image.read(plane)
         return pixels.reshape(image.shape)

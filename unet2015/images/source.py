@@ -138,9 +138,8 @@ class Image(ABC):
             0 <= index < length for index, length in zip(plane, self.plane_shape, strict=True)
         ):
             raise IndexError(f"plane {tuple(plane)} is not in {self.plane_axes}{self.plane_shape}")
-        region = np.empty(
-            (len(wanted), rows.stop - rows.start, columns.stop - columns.start), self.dtype
-        )
+        shape = len(wanted), rows.stop - rows.start, columns.stop - columns.start
+        region = empty(self.path, shape, self.dtype)
         if region.size:
             for k, channel in enumerate(wanted):
                 if not 0 <= channel < self.channels:
@@ -204,6 +203,12 @@ def as_image_error(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:  # those of libraries have none
             raise unreachable(path, error) from error
         raise damaged(path, error) from error
+
+
+def empty(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Make room for pixels of a file, whose header may declare more than fit in memory."""
+    with as_image_error(path):
+        return np.empty(shape, dtype)
 
 
 @cache
