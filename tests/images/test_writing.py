@@ -104,7 +104,8 @@ def test_equal_images_give_equal_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "array", "axes", "message"),
     [
-        ("a.jpg", np.zeros((5, 6), np.uint8), "YX", "suffix"),
+        ("a.jpg", np.zeros((5, 6), np.uint8), "YX", "results end in .tif"),
+        ("a.btf", np.zeros((5, 6), np.uint8), "YX", "results end in .tif"),
         ("a.png", np.zeros((5, 6), np.float32), "YX", "uint8 or uint16"),
         ("a.png", np.zeros((2, 5, 6), np.uint8), "TYX", "one plane"),
         ("a.tif", np.zeros((5, 6), np.int64), "YX", "int64"),

@@ -56,8 +56,8 @@ def plan_results(paths: Sequence[Path], out: Path | None) -> list[tuple[Path, Pa
     to_file = len(paths) == 1 and paths[0].is_file() and not out.is_dir()
     if to_file and out.suffix and not re.fullmatch(r"\.v?\d+", out.suffix):  # results.v2
         raise InputError(
-            f"{out} has no image suffix: use .tif, .png or .zarr, or create the folder first if it "
-            "is meant to be one."
+            f"{out} cannot be written: results end in .tif, .png or .zarr, or if it is meant to be "
+            "a folder, create it first."
         )
     planned = [(source, out / name, is_frame) for source, name, is_frame in found]
     _refuse_home(planned, out)

@@ -57,7 +57,7 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
             "a shorter name."
         )
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
-        raise InputError(f"{path} has no image suffix: use {', '.join(OUTPUT_SUFFIXES)}.")
+        raise InputError(f"{path} cannot be written: results end in {', '.join(OUTPUT_SUFFIXES)}.")
     if path.suffix.lower() == ".zarr" and path.exists():
         if not is_zarr(path):
             raise InputError(f"{path} exists and is not a Zarr: give another name.")
