@@ -241,6 +241,27 @@ def test_an_aperio_slide_is_read_at_full_resolution(tmp_path: Path) -> None:
     check_regions(tmp_path / "slide.svs", np.moveaxis(array, -1, 0), "CYX", 0)
 
 
+def test_an_lsm_stack_is_read_without_its_thumbnails(tmp_path: Path) -> None:
+    stack = np.random.default_rng(0).integers(0, 99, (3, 64, 96)).astype(np.uint8)
+    info = np.zeros((), tifffile.TIFF.CZ_LSMINFO)
+    lengths = {"DimensionX": 96, "DimensionY": 64, "DimensionZ": 3, "DimensionChannels": 1}
+    sizes = {"VoxelSizeX": 2e-7, "VoxelSizeY": 2e-7, "VoxelSizeZ": 1e-6}
+    header = {"MagicNumber": 67127628, "StructureSize": info.nbytes, "DimensionTime": 1}
+    for name, value in (header | lengths | sizes).items():
+        info[name] = value
+    tag = [(34412, "B", info.nbytes, info.tobytes(), True)]
+    options: dict[str, Any] = {"metadata": None, "compression": "lzw", "contiguous": False}
+    with tifffile.TiffWriter(tmp_path / "stack.lsm") as tiff:
+        for number, page in enumerate(stack):
+            tiff.write(page, extratags=[] if number else tag, **options)
+            tiff.write(page[::4, ::4], subfiletype=1, **options)
+    with tifffile.TiffFile(tmp_path / "stack.lsm") as tiff:
+        assert tiff.is_lsm
+    with open_image(tmp_path / "stack.lsm") as image:
+        assert image.pixel_size == {"Z": (1.0, "µm"), "Y": (0.2, "µm"), "X": (0.2, "µm")}
+    check_regions(tmp_path / "stack.lsm", stack, "ZYX", 0)
+
+
 def test_pixel_size_comes_from_the_tags_if_ome_has_none(tmp_path: Path) -> None:
     array, tags = np.zeros((20, 30), np.uint8), {"resolutionunit": "CENTIMETER"}
     tifffile.imwrite(tmp_path / "a.ome.tif", array, resolution=(20000, 10000), **tags)

@@ -102,7 +102,7 @@ def known_sizes(sizes: Mapping[str, tuple[object, object]]) -> dict[str, tuple[f
 def read_tiff_metadata(
     tiff: tifffile.TiffFile, page: tifffile.TiffPage
 ) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
-    """Read pixel sizes and channel names from OME-XML, tags, or ImageJ's or Aperio's description.
+    """Read pixel sizes and channel names from tags or OME's, ImageJ's, Zeiss' or Aperio's metadata.
 
     Parameters
     ----------
@@ -134,6 +134,9 @@ def read_tiff_metadata(
             "T": (ij.get("finterval"), ij.get("tunit", "s")),
         }
         return known_sizes(described), ()
+    if lsm := tiff.lsm_metadata:
+        voxel = {axis: (lsm[f"VoxelSize{axis}"], "m") for axis in "ZYX"}
+        return known_sizes({**voxel, "T": (lsm["TimeIntervall"], "s")}), ()
     if tiff.is_svs and (found := re.search(r"\bMPP *= *([\d.]+)", page.description)):
         return known_sizes(dict.fromkeys("XY", (found[1], "µm"))), ()
     return known_sizes(in_tags), ()
@@ -204,7 +207,8 @@ def tiff_description(
 
     Bio-Formats shows noise if float16 is declared as float, but reads the right values without
     OME-XML. The sizes in Y and X are then in the TIFF tags and the axes in tifffile's description;
-    the sizes in Z and T and the channel names are lost.
+    the sizes in Z and T and the channel names are lost, and tifffile does not count the coarser
+    levels of a stack along Z as a pyramid, because they are not coarser along Z.
 
     Parameters
     ----------

@@ -24,8 +24,11 @@ PixelSize = Mapping[str, tuple[float, str]]
 # Fiji takes such pages for slices.
 _NAMELESS = "IQ"
 _SPARE_NAMES = "ZTPRV"
-TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".svs")
-"""Suffixes of TIFF files of any kind; the content tells which kind."""
+TIFF_SUFFIXES = (
+    ".tif", ".tiff", ".btf", ".tf2", ".tf8", ".svs", ".ndpi", ".scn", ".qptiff", ".lsm",
+)  # fmt: skip
+"""Suffixes of TIFF files of any kind; the content tells which kind. Not ``.bif``, whose tiles would
+have to be stitched, nor ``.stk``, whose pixel size would be lost."""
 
 
 class Image(ABC):
