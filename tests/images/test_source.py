@@ -14,8 +14,8 @@ from unet2015 import InputError
 from unet2015.blocks import BlockCache
 from unet2015.images import open_image, read_image, select_channels, write_image
 from unet2015.images.fingerprint import fingerprint
-from unet2015.images.metadata import physical_size
 from unet2015.images.source import canonical_axes
+from unet2015.images.units import physical_size
 
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(0, 99, (12, 20, 30)).astype(np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,23 +14,7 @@ import tifffile
 
 from ..errors import InputError
 from .source import PixelSize, warn_once
-
-# Not inches: they are for printers, and even ImageJ has them from the resolution of a picture.
-_MICROMETRES = {
-    "km": 1e9, "hm": 1e8, "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "µm": 1.0, "nm": 1e-3,
-    "pm": 1e-6, "å": 1e-4,
-}  # fmt: skip
-_SECONDS = {
-    "d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9,
-}  # fmt: skip
-_SPELLINGS = {
-    "micron": "µm", "um": "µm", "micrometer": "µm", "nanometer": "nm", "picometer": "pm",
-    "millimeter": "mm", "centimeter": "cm", "decimeter": "dm", "meter": "m", "hectometer": "hm",
-    "kilometer": "km", "angstrom": "å", "day": "d", "hour": "h", "minute": "min", "second": "s",
-    "sec": "s", "millisecond": "ms", "msec": "ms", "microsecond": "µs", "us": "µs",
-    "nanosecond": "ns",
-}  # fmt: skip
-_UNCALIBRATED = ("pixel", "reference frame")
+from .units import known_sizes
 
 OME_TYPES = {
     "int8": "int8", "int16": "int16", "int32": "int32",
@@ -39,64 +23,6 @@ OME_TYPES = {
 }  # fmt: skip
 _CENTIMETRE = 3
 _OME = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
-
-
-def physical_size(value: object, unit: object) -> tuple[float, str] | None:
-    """Convert a length to micrometres, a duration to seconds.
-
-    Parameters
-    ----------
-    value : object
-        A number or its text.
-    unit : object
-        Its unit in any usual spelling.
-
-    Returns
-    -------
-    tuple of (float, str), or None
-        The value and ``"µm"`` or ``"s"``; None unless it is a positive length or duration.
-
-    Examples
-    --------
-    >>> physical_size("650", "nm"), physical_size(2, "minute"), physical_size(1, "pixel")
-    ((0.65, 'µm'), (120.0, 's'), None)
-    """
-    try:
-        number = float(str(value))
-    except ValueError:
-        return None
-    # ImageJ escapes the micro sign; Unicode has two of them.
-    name = str(unit).strip().replace("\\u00B5", "µ").replace("μ", "µ")
-    name = name.lower().replace("metre", "meter")
-    name = _SPELLINGS.get(name, _SPELLINGS.get(name.removesuffix("s"), name))
-    known = {"µm": _MICROMETRES, "s": _SECONDS}
-    for standard, factors in known.items():
-        size = round(number * factors.get(name, math.nan), 12)
-        if math.isfinite(size) and size > 0:
-            return size, standard
-    return None
-
-
-def known_sizes(sizes: Mapping[str, tuple[object, object]]) -> dict[str, tuple[float, str]]:
-    """Convert sizes with `physical_size`, keeping only durations for T and lengths for other axes.
-
-    The time axis of a kymograph, which is called Y, therefore has no size. A size in an unknown
-    unit is left out with a warning, unless it is 1 of no unit, which means nothing.
-    """
-    converted = {axis: physical_size(*size) for axis, size in sizes.items()}
-    for axis, (value, unit) in sizes.items():
-        is_stated = physical_size(value, "µm") and (unit or value != 1)
-        if is_stated and converted[axis] is None and unit not in _UNCALIBRATED:
-            kind = f"in the unit {unit}" if unit else "without a unit"
-            warn_once(
-                f"pixel sizes {kind} are left out: give them in µm or another metric unit, those "
-                "along T in seconds."
-            )
-    return {
-        axis: size
-        for axis, size in converted.items()
-        if size is not None and size[1] == ("s" if axis == "T" else "µm")
-    }
 
 
 def read_tiff_metadata(

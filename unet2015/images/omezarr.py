@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..blocks import BlockCache, assemble, blocks_in
 from ..errors import ImageError
-from .metadata import known_sizes
 from .source import Image, PixelSize, as_image_error, canonical_axes, plane_order, warn_once
+from .units import known_sizes
 
 # Pixels; smaller chunks are read several at once, since each read has a fixed cost.
 _BLOCK = 512

@@ -18,9 +18,10 @@ import tifffile
 from ..atomic import empty_locked, lock, remove_locked, rename, sync
 from ..errors import InputError
 from ..progress import Progress
-from .metadata import known_sizes, tiff_description
+from .metadata import tiff_description
 from .pyramid import TILE, Block, Sliceable, blocks, level_shapes, pixels_of_levels, tiles
 from .source import Image, PixelSize
+from .units import known_sizes
 from .writing import SOFTWARE, check_axes, check_output, tiff_resolution, write_image
 
 if TYPE_CHECKING:

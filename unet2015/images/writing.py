@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic_path, check_place, check_writable
 from ..errors import ImageError, InputError
-from .metadata import known_sizes, tiff_description
+from .metadata import tiff_description
 from .opening import is_zarr
 from .source import Image, PixelSize
+from .units import known_sizes
 
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 SOFTWARE = "unet2015"
