@@ -13,7 +13,6 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unet2015 import InputError
 from unet2015.blocks import BlockCache
 from unet2015.images import open_image, read_image
 
@@ -172,58 +171,6 @@ def test_imagej_dimension_orders(tmp_path: Path, order: str) -> None:
     check_regions(
         tmp_path / "s.tif", *presented(array.astype(np.uint16), file_axes.upper() + "YX"), 0
     )
-
-
-def write_mixed(path: Path, pages: list[np.ndarray], options: list[dict[str, Any]]) -> None:
-    height, width = pages[0].shape
-    described = {
-        "image.ome.tif": '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image '
-        'ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" '
-        f'SizeX="{width}" SizeY="{height}" SizeZ="{len(pages)}" SizeC="1" SizeT="1"><TiffData/>'
-        "</Pixels></Image></OME>",
-        "image.tif": f"ImageJ=1.54f\nimages={len(pages)}\nslices={len(pages)}\n",
-    }
-    description: str | None = described[path.name]
-    with tifffile.TiffWriter(path) as tiff:
-        for page, option in zip(pages, options, strict=True):
-            tiff.write(page, metadata=None, description=description, contiguous=False, **option)
-            description = None
-
-
-ZLIB = {"compression": "zlib"}
-PREDICTED = {"compression": "zlib", "predictor": True}
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("image.ome.tif", [{}, ZLIB, {}]),
-        ("image.ome.tif", [ZLIB, {}, ZLIB]),
-        ("image.ome.tif", [ZLIB, PREDICTED, ZLIB]),
-        ("image.tif", [ZLIB, PREDICTED, ZLIB]),
-        ("image.tif", [{"rowsperstrip": n, **ZLIB} for n in (40, 50, 40)]),
-    ],
-)
-def test_each_page_is_read_as_it_is_stored(
-    tmp_path: Path, name: str, options: list[dict[str, Any]]
-) -> None:
-    """tifffile reads all pages as if they were stored like the first."""
-    stack = np.random.default_rng(0).integers(0, 999, (3, 60, 70)).astype(np.uint16)
-    write_mixed(tmp_path / name, list(stack), options)
-    check_regions(tmp_path / name, stack, "ZYX", 0)
-
-
-@pytest.mark.parametrize("name", ["image.ome.tif", "image.tif"])
-@pytest.mark.parametrize("strips", [60, 8])
-def test_pages_too_different_for_one_stack_are_refused(
-    tmp_path: Path, name: str, strips: int
-) -> None:
-    stack = np.random.default_rng(0).integers(0, 999, (3, 60, 70)).astype(np.uint16)
-    pages = [stack[0], stack[1].astype(np.uint8), stack[2]] if strips == 60 else list(stack)
-    options = [{"rowsperstrip": rows, **ZLIB} for rows in (60, strips, 60)]
-    write_mixed(tmp_path / name, pages, options)
-    with pytest.raises(InputError, match="mixes pages of different pixel types"):
-        read_image(tmp_path / name)
 
 
 def test_an_aperio_slide_is_read_at_full_resolution(tmp_path: Path) -> None:
