@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from itertools import product
 from pathlib import Path
@@ -186,6 +187,25 @@ def test_an_aperio_slide_is_read_at_full_resolution(tmp_path: Path) -> None:
         assert image.axes == "CYX"
         assert image.pixel_size == {"X": (0.5, "µm"), "Y": (0.5, "µm")}
     check_regions(tmp_path / "slide.svs", np.moveaxis(array, -1, 0), "CYX", 0)
+
+
+def test_a_hamamatsu_slide_beyond_4_gib_is_read(tmp_path: Path) -> None:
+    """NDPI keeps the high halves of offsets and values behind a directory of classic TIFF."""
+    array = np.random.default_rng(0).integers(0, 99, (64, 96)).astype(np.uint8)
+    end = 1 << 32
+    entries = [
+        (256, 4, 1, 96), (257, 4, 1, 64), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1),
+        (273, 4, 1, 0), (277, 3, 1, 1), (278, 4, 1, 64), (279, 4, 1, array.size), (65420, 4, 1, 1),
+    ]  # fmt: skip
+    with open(tmp_path / "slide.ndpi", "wb") as file:  # sparse, so that it takes no space
+        file.write(b"II*\0" + struct.pack("<Q", end + array.size))
+        file.seek(array.size)  # where half of this offset leads: pixels like a damaged directory
+        file.write(struct.pack("<HHHIII", 1, 273, 4, 1 << 31, 1 << 31, 0))
+        file.seek(end)
+        file.write(array.tobytes() + struct.pack("<H", len(entries)))
+        file.writelines(struct.pack("<HHII", *entry) for entry in entries)
+        file.write(bytes(8) + struct.pack("<10I", *(tag == 273 for tag, *_ in entries)))
+    check_regions(tmp_path / "slide.ndpi", array, "YX", 0)
 
 
 def test_an_lsm_stack_is_read_without_its_thumbnails(tmp_path: Path) -> None:
