@@ -168,8 +168,9 @@ class TiffImage(Image):
         across = -(-keyframe.imagewidth // block_shape[1])
         narrow = columns.stop - columns.start < keyframe.imagewidth
         tall = rows.stop - rows.start < block_shape[0]
-        if tall if keyframe.is_tiled else narrow or self.channels > 1:
-            # Regions beside it, below it and other channels are read next, from the same blocks.
+        # Regions beside this one, below it and other channels are read next, from the same blocks.
+        read_again = tall if keyframe.is_tiled else narrow or self.channels > 1
+        if read_again:
             row_bytes = across * prod(block_shape) * self.channels * self.dtype.itemsize
             self._cache.reserve(row_bytes * blocks_in(rows, block_shape[0]))
 
