@@ -389,6 +389,17 @@ def test_a_run_is_not_resumed_in_another_precision(tmp_path):
         train(frames(), tmp_path, SMALL, CPU._replace(dtype=torch.bfloat16), resume=True)
 
 
+def test_all_settings_that_differ_from_those_of_the_run_are_named(tmp_path):
+    train(frames(), tmp_path, SMALL, CPU)
+    others = changed(iterations=SMALL.training.iterations + 1, ridge=1)
+    with pytest.raises(
+        InputError,
+        match=r"iterations = \d+, not \d+, which its schedule depends on from the start and "
+        r"training.ridge = 3, not 1: resume it with the same",
+    ):
+        train(frames(), tmp_path, others, CPU, resume=True)
+
+
 def test_a_model_without_its_checkpoint_is_not_overwritten(tmp_path):
     train(frames(), tmp_path, SMALL, CPU)
     (tmp_path / CHECKPOINT_FILE).unlink()

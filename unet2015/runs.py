@@ -215,17 +215,24 @@ def _parse(rows: csv.DictReader[str]) -> Iterator[LogLine]:
 
 
 def _require_equal(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    for name in sorted(now.keys() - {INTERVAL}):
-        if before[name] != now[name]:
-            other = f"{name} = {before[name]}, not {now[name]}"
-            if name == DATA:
-                other = "other images or labels"
-            elif name == "training.iterations":
-                other += ", which its schedule depends on from the start"
-            raise InputError(
-                f"the run in {folder} was started with {other}: resume it with the same, or choose "
-                "another folder."
-            )
+    changed = [
+        _describe(name, before[name], now[name])
+        for name in sorted(now.keys() - {INTERVAL})
+        if before[name] != now[name]
+    ]
+    if changed:
+        raise InputError(
+            f"the run in {folder} was started with {' and '.join(changed)}: resume it with the "
+            "same, or choose another folder."
+        )
+
+
+def _describe(name: str, before: Any, now: Any) -> str:
+    """Describe a setting that differs from that of the run to resume."""
+    if name == DATA:
+        return "other images or labels"
+    because = "which its schedule depends on from the start"
+    return f"{name} = {before}, not {now}" + f", {because}" * (name == "training.iterations")
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
