@@ -154,8 +154,15 @@ def test_temporary_folders_of_killed_processes_are_removed(tmp_path, age, left):
     os.utime(old / "result/mask000.tif", (time.time() - age,) * 2)
     for path in (old / "result", old):
         os.utime(path, (0, 0))
+    (old / "broken").symlink_to("nowhere")
+    os.utime(old / "broken", (0, 0), follow_symlinks=False)
+    os.utime(old, (0, 0))
+    mine = tmp_path / ".my-draft.unfinished"
+    mine.mkdir()
+    os.utime(mine, (0, 0))
     with temporary_folder(tmp_path):
         assert old.exists() == left
+    assert mine.exists()
 
 
 @pytest.mark.parametrize(("system", "same"), [("Linux", 6), ("Darwin", 4), ("Windows", 5)])

@@ -222,15 +222,26 @@ def test_an_error_is_reported_even_if_output_is_unwritable(monkeypatch, capsys):
 
 def test_messages_have_lines_of_their_own_beside_a_progress_bar():
     code = (
-        "import logging; from tqdm import tqdm; from unet2015 import cli\n"
+        "import logging; from tqdm import tqdm; from unet2015 import cli, progress\n"
         "def work(*_):\n"
+        "    log = logging.getLogger('unet2015').warning\n"
         "    with tqdm(total=9, desc='work') as bar:\n"
         "        bar.update(3)\n"
         "        bar.refresh()\n"
-        "        logging.getLogger('unet2015').warning('a message')\n"
+        "        log('a message')\n"
+        "    with progress.Progress(total=9, desc='not drawn yet'):\n"
+        "        log('another')\n"
+        "    log('a third')\n"
         "cli._run = work; cli.main(['demo'])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     lines = re.split(r"[\r\n]", ended.stderr)
     assert any(line.startswith("work:  33%") for line in lines)
-    assert "a message" in lines
+    assert {"a message", "another", "a third"} <= set(lines)
+    assert "not drawn yet" not in ended.stderr
+
+
+def test_a_missing_stderr_is_not_an_error(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    with Progress(total=3) as bar:
+        bar.refresh()

@@ -389,6 +389,15 @@ def test_a_run_is_not_resumed_in_another_precision(tmp_path):
         train(frames(), tmp_path, SMALL, CPU._replace(dtype=torch.bfloat16), resume=True)
 
 
+def test_a_run_that_lost_its_network_begins_again(tmp_path):
+    train(frames(), tmp_path, SMALL, CPU)
+    (tmp_path / "loss.png").touch()
+    for path in tmp_path.glob("*.safetensors"):
+        path.unlink()
+    train(frames(), tmp_path, SMALL, CPU)
+    assert read_log(tmp_path)[-1].iteration == SMALL.training.iterations
+
+
 def test_all_settings_that_differ_from_those_of_the_run_are_named(tmp_path):
     train(frames(), tmp_path, SMALL, CPU)
     others = changed(iterations=SMALL.training.iterations + 1, ridge=1)

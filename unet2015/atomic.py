@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 WAITS = (0.1, 0.5, 2.0, 5.0)
 """Seconds between attempts to rename on Windows, which fail while another program, such as a virus
 scanner or a viewer, has the file open."""
-LEFTOVERS = (".????????.partial.*", ".????????.unfinished")
+_HEX = "[0-9a-f]" * 8
+LEFTOVERS = (f".{_HEX}.partial.*", f".{_HEX}.unfinished")
 """Patterns of temporary files and folders, which a process killed while writing leaves behind."""
 LEFTOVER_AGE = 3600
 """Time in seconds without a change after which these count as left behind."""
@@ -187,7 +188,7 @@ def remove_leftovers(folder: Path) -> None:
     """Delete unfinished results of killed processes from a folder, which may be missing."""
     for path in chain.from_iterable(map(folder.glob, LEFTOVERS)):
         with suppress(OSError):
-            changed = max(part.stat().st_mtime for part in (path, *path.rglob("*")))
+            changed = max(part.lstat().st_mtime for part in (path, *path.rglob("*")))
             if time.time() - changed > LEFTOVER_AGE:
                 _delete(path)
 

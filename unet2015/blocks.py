@@ -32,8 +32,12 @@ class BlockCache:
         self._lock = Lock()
 
     def reserve(self, capacity: int) -> None:
-        """Raise the capacity to at least this many bytes, up to `MOST_BYTES`."""
-        self._capacity = max(self._capacity, min(capacity, MOST_BYTES))
+        """Raise the capacity to at least this many bytes, unless these are more than `MOST_BYTES`.
+
+        Of blocks that are read in turn, a part of them saves nothing.
+        """
+        if capacity <= MOST_BYTES:
+            self._capacity = max(self._capacity, capacity)
 
     def get(self, key: Hashable, decode: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return the block with this key, decoding it if it is not cached.

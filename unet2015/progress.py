@@ -20,11 +20,16 @@ class Progress(tqdm):  # type: ignore[misc]  # tqdm is untyped
     """Whether to hide all bars, even those requested explicitly."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        if Progress.hidden:
+        if Progress.hidden or sys.stderr is None:
             options["disable"] = True
-        if sys.stderr is None or not sys.stderr.isatty():
+        elif not sys.stderr.isatty():
             options |= {"mininterval": LOG_SECONDS, "delay": LOG_SECONDS}
         super().__init__(*arguments, **options)
+
+    def display(self, *arguments: Any, **options: Any) -> None:
+        """Draw the bar, but not before its delay, as after messages that are logged beside it."""
+        if self.delay <= 0 or self._time() >= self.start_t + self.delay:
+            super().display(*arguments, **options)
 
 
 @contextmanager

@@ -177,7 +177,7 @@ def check_folder(folder: Path, resume: bool) -> None:
             f"{folder} holds other files but no run to resume: correct the folder, or omit "
             "--resume."
         )
-    if has_curve and not (begun or has_model):
+    if has_curve and not (begun or has_model or has_lock):
         raise InputError(
             f"{folder / CURVE_FILE} is not of a training run, which would replace it: choose "
             "another folder."

@@ -361,9 +361,11 @@ def test_free_memory_may_change_between_runs(model, image, monkeypatch, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_kept_scratch_folder_is_removed_by_the_next_run(model, image):
+def test_a_kept_scratch_folder_is_removed_by_the_next_run(model, image, caplog):
     words = ("predict", image, "-m", model, "-o", image.with_name("out.tif"))
-    assert cli(*words, "--keep-scratch") == 0
+    for _ in range(2):
+        assert cli(*words, "--keep-scratch") == 0
+    assert "resuming" not in caplog.text
     assert cli(*words) == 0
     assert not hidden(image.parent)
 

@@ -92,18 +92,22 @@ def test_strips_without_rows_are_refused(tmp_path: Path) -> None:
         read_image(path)
 
 
-@pytest.mark.parametrize("never_written", [True, False])
+@pytest.mark.parametrize(
+    ("never_written", "description", "blank"),
+    [(True, "", True), (False, "", False), (False, "Aperio Image Library v11", True)],
+)
 def test_a_tile_without_bytes_is_blank_only_if_it_was_never_written(
-    tmp_path: Path, never_written: bool
+    tmp_path: Path, never_written: bool, description: str, blank: bool
 ) -> None:
     path = tmp_path / "tiles.tif"
-    tifffile.imwrite(path, STACK[0], compression="zlib", tile=(48, 64))
+    options = {"description": description, "metadata": None} if description else {}
+    tifffile.imwrite(path, STACK[0], compression="zlib", tile=(48, 64), **options)
     with tifffile.TiffFile(path, mode="r+") as tiff:
         tags = tiff.pages.first.tags
         tags["TileByteCounts"].overwrite(0)
         if never_written:
             tags["TileOffsets"].overwrite(0)
-    if never_written:
+    if blank:
         assert not read_image(path).any()
     else:
         with pytest.raises(InputError, match=r"tiles\.tif has a strip or tile without bytes"):

@@ -72,7 +72,7 @@ def test_imagej_spellings_of_units_are_understood(tmp_path: Path) -> None:
     ("unit", "kept", "warns"),
     [
         ("micron", {"Y": (0.5, "µm"), "X": (0.5, "µm")}, False), ("pixel", {}, False),
-        ("inch", {}, True), ("foot", {}, True),
+        ("inch", {}, True), ("foot", {}, True), ("Pixels", {}, False), ("px", {}, False),
     ],
 )  # fmt: skip
 def test_sizes_in_unknown_units_are_warned_about(

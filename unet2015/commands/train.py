@@ -99,7 +99,8 @@ def run(options: Options) -> None:
     keep_memory()
     network = UNetConfig(**asdict(options.network))
     settings = Settings(network, options.training, options.augmentation, options.weight_map)
-    check(settings)  # as all that can be checked before the data are read
+    # Before the data are read, as everything that does not need them:
+    check(settings)
     output_size(settings.training.tile, network.depth)
     engine = choose_engine(options.device, options.precision)
     check_folder(options.out, options.resume)

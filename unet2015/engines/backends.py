@@ -104,7 +104,7 @@ def _prepare(
 ) -> WithFallback:
     fast: Run
     if backend == "compile":
-        fast = torch.compile(network, dynamic=False)  # tiles have one shape
+        fast = torch.compile(network, dynamic=False)  # tiles have one shape, or two if rotated
         logger.info("compiling the network; the first tiles take a while.")
     else:
         fast = OpenVinoNetwork(network, dtype)

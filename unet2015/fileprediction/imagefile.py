@@ -28,7 +28,7 @@ from ..images import open_image, select_channels
 from ..images.fingerprint import check_unchanged, image_state
 from ..tilesize import tile_grid
 from .results import Result, write_result
-from .scratch import Scratch, differences
+from .scratch import Scratch, differences, unfinished_purpose
 from .tasks import Task, all_work, compute
 
 if TYPE_CHECKING:
@@ -105,13 +105,14 @@ def predict_file(
             write_result(target, pixels, image, result)
             return state
         needed = purpose(task, state, tile)
-        if not overwrite:
+        resumes = not overwrite and bool(unfinished_purpose(scratch_folder(target)))
+        if resumes:
             _check_resumable(source, scratch_folder(target), needed)
         with (
             explain_full_disk(target),
             Scratch(scratch_folder(target), needed, overwrite) as scratch,
         ):
-            if scratch.ledger:
+            if resumes:
                 logger.info("resuming %s.", target)
             # Keep the tile size of the run being resumed: the memory available may differ now.
             height, width = scratch.ledger.setdefault("output", grid.output)

@@ -61,8 +61,8 @@ def read_tiff_metadata(
         }
         return known_sizes(described), ()
     if lsm := tiff.lsm_metadata:
-        voxel = {axis: (lsm[f"VoxelSize{axis}"], "m") for axis in "ZYX"}
-        return known_sizes({**voxel, "T": (lsm["TimeIntervall"], "s")}), ()
+        voxel = {axis: (lsm.get(f"VoxelSize{axis}"), "m") for axis in "ZYX"}
+        return known_sizes({**voxel, "T": (lsm.get("TimeIntervall"), "s")}), ()
     if tiff.is_svs and (found := re.search(r"\bMPP *= *([\d.]+)", page.description)):
         return known_sizes(dict.fromkeys("XY", (found[1], "µm"))), ()
     return known_sizes(in_tags), ()

@@ -25,10 +25,11 @@ PixelSize = Mapping[str, tuple[float, str]]
 _NAMELESS = "IQ"
 _SPARE_NAMES = "ZTPRV"
 TIFF_SUFFIXES = (
-    ".tif", ".tiff", ".btf", ".tf2", ".tf8", ".svs", ".ndpi", ".scn", ".qptiff", ".lsm",
+    ".tif", ".tiff", ".btf", ".tf2", ".tf8", ".svs", ".ndpi", ".qptiff", ".lsm",
 )  # fmt: skip
 """Suffixes of TIFF files of any kind; the content tells which kind. Not ``.bif``, whose tiles would
-have to be stitched, nor ``.stk``, whose pixel size would be lost."""
+have to be stitched, ``.scn``, whose first image is an overview, nor ``.stk``, whose pixel size
+would be lost."""
 
 
 class Image(ABC):

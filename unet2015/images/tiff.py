@@ -18,7 +18,7 @@ from ..blocks import BlockCache, assemble, blocks_in
 from ..errors import ImageError
 from .ifd import check_directories
 from .metadata import read_tiff_metadata
-from .source import Image, as_image_error, canonical_axes, plane_order
+from .source import Image, as_image_error, canonical_axes, plane_order, warn_once
 from .tiffchecks import main_series, mixed, squeezed, truncated
 
 # tifffile logs defects and continues with zeros or fewer pages. Here such files are refused with a
@@ -221,9 +221,12 @@ class TiffImage(Image):
             raise truncated(Path(where))
         offset, count = page.dataoffsets[segment], page.databytecounts[segment]
         if offset and not count:
-            raise ImageError(
-                f"{where} has a strip or tile without bytes: it is damaged, so copy it again."
-            )
+            if not self._tiff.is_svs:
+                raise ImageError(
+                    f"{where} has a strip or tile without bytes: it is damaged, so copy or export "
+                    "it again."
+                )
+            warn_once(f"{where} has tiles without bytes, as Aperio's encoder leaves: they are 0.")
         data = self._bytes(where, offset, count) if count else None
         tables = {}
         if keyframe.compression in (6, 7, 34892, 33007):  # the JPEG family

@@ -22,7 +22,7 @@ _SPELLINGS = {
     "sec": "s", "millisecond": "ms", "msec": "ms", "microsecond": "µs", "us": "µs",
     "nanosecond": "ns",
 }  # fmt: skip
-_UNCALIBRATED = ("pixel", "reference frame")
+_UNCALIBRATED = ("pixel", "px", "frame", "reference frame")
 
 
 def physical_size(value: object, unit: object) -> tuple[float, str] | None:
@@ -70,7 +70,8 @@ def known_sizes(sizes: Mapping[str, tuple[object, object]]) -> dict[str, tuple[f
     converted = {axis: physical_size(*size) for axis, size in sizes.items()}
     for axis, (value, unit) in sizes.items():
         is_stated = physical_size(value, "µm") and (unit or value != 1)
-        if is_stated and converted[axis] is None and unit not in _UNCALIBRATED:
+        counts = str(unit).strip().lower().removesuffix("s") in _UNCALIBRATED
+        if is_stated and converted[axis] is None and not counts:
             kind = f"in the unit {unit}" if unit else "without a unit"
             warn_once(
                 f"pixel sizes {kind} are left out: give them in µm or another metric unit, those "
