@@ -1,5 +1,6 @@
 """The reproduction's script, on synthetic data in the challenges' layout."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -190,6 +191,16 @@ def test_em_folds_hold_out_blocks_of_slices_last_block_first(reproduce, tmp_path
 def test_the_error_for_missing_data_names_the_variable_to_set(reproduce):
     with pytest.raises(SystemExit, match="UNET2015_DATA"):
         reproduce("hela")
+
+
+@pytest.mark.parametrize("script", ["results_table", "ablation"])
+def test_the_committed_tables_are_of_the_committed_results(tmp_path, monkeypatch, script):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    module = importlib.import_module(script)
+    committed = module.TABLE.read_text()
+    monkeypatch.setattr(module, "TABLE", tmp_path / "table.md")
+    module.write_table()
+    assert (tmp_path / "table.md").read_text() == committed
 
 
 @pytest.mark.usefixtures("reproduce")
