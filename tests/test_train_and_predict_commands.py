@@ -319,6 +319,7 @@ def test_training_is_refused_before_the_data_are_read(data, tmp_path, capsys, mo
         (("--base-channels", "0"), "base_channels is 0"),
         (("--dropout", "1"), "dropout is 1.0"),
         (("-o", tmp_path), "log.csv is not the log of a training run"),
+        (("-o", data / "labels"), "is part of the data"),
         (("-o", tmp_path / "curve"), "loss.png is not of a training run"),
         (("-o", tmp_path / "log.csv/run"), "log.csv"),
     ]:

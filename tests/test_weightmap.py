@@ -211,7 +211,7 @@ def test_a_wider_ridge_takes_the_pixels_around_the_cut(labels, width):
 @pytest.mark.parametrize("function", [separate_touching, border_weight_map])
 @pytest.mark.parametrize("width", [-1, 1.5, 2])
 def test_ridges_must_have_an_odd_width(function, width):
-    with pytest.raises(InputError, match="must be an odd number, or 0 to cut none"):
+    with pytest.raises(InputError, match="must be an odd number above 0, or 0 to cut none"):
         function([[1, 2]], **{"width" if function is separate_touching else "ridge": width})
 
 

@@ -289,7 +289,7 @@ def test_a_class_balance_that_would_be_ignored_is_refused(tmp_path, capsys):
     write_image(tmp_path / "labels.tif", cells())
     words = (tmp_path / "labels.tif", "-o", tmp_path / "out.tif", "--class-balance", 0.1)
     assert run(*words, "--class-weights", "freiburg") == 2
-    assert_one_sentence(capsys, "--class-balance is for balanced class weights")
+    assert_one_sentence(capsys, "--class-balance applies to --class-weights balanced only")
     assert not (tmp_path / "out.tif").exists()
 
 

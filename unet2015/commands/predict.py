@@ -104,8 +104,9 @@ class Options:
     """What runs the network; for large jobs, auto uses OpenVINO on a CPU if it is installed, else
     torch.compile on a GPU or, in bfloat16, on a CPU with AMX."""
     average: Average = "none"
-    """Average the network's output over mirror images (4 times the work; the authors' released
-    code) or over all flips and quarter turns (8 times; the paper takes 7 for membranes)."""
+    """Average the network's output, before the softmax, over mirror images of each tile (four times
+    the work; the authors' released code) or over all flips and quarter turns (eight times; the
+    paper takes seven for membranes)."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Start over instead of resuming an interrupted run."""
     scheduler: str | None = None

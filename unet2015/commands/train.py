@@ -91,11 +91,9 @@ def run(options: Options) -> None:
         raise InputError(
             f"{options.out} holds no run to resume: correct the folder, or omit --resume."
         )
-    if options.sequences and not options.training.margin:
-        logger.warning(
-            "--margin is 0: most data sets of the challenge do not annotate cells entirely within "
-            "the outer 50 pixels; without --margin 50 these are learned as background."
-        )
+    for part in ("images", "labels"):
+        if options.out.resolve() == (options.data / part).resolve():
+            raise InputError(f"{options.out} is part of the data: give another folder with --out.")
     keep_memory()
     network = UNetConfig(**asdict(options.network))
     settings = Settings(network, options.training, options.augmentation, options.weight_map)
@@ -105,6 +103,11 @@ def run(options: Options) -> None:
     engine = choose_engine(options.device, options.precision)
     check_folder(options.out, options.resume)
     frames = load_frames(options.data, options.sequences, options.silver)
+    if options.sequences and not options.training.margin:
+        logger.warning(
+            "--margin is 0: most data sets of the challenge do not annotate cells entirely within "
+            "the outer 50 pixels; without --margin 50 these are learned as background."
+        )
     held_out = options.validation_sequences
     validation = load_frames(options.data, held_out) if held_out else []
     s = "s" * (len(frames) > 1)

@@ -185,7 +185,9 @@ def _check_numbers(options: Options) -> None:
     if options.ignore == 0:
         raise InputError("--ignore is 0, the background: give the value of pixels to leave out.")
     if options.class_balance != 1 and options.class_weights != "balanced":
-        raise InputError("--class-balance is for balanced class weights: leave one of both out.")
+        raise InputError(
+            "--class-balance applies to --class-weights balanced only: leave one of the two out."
+        )
     pair = options.class_weights if isinstance(options.class_weights, tuple) else None
     nothing = np.zeros((1, 1), np.uint8)
     config = options.weight_map

@@ -127,8 +127,8 @@ def choose_engine(
     precision : {"auto", "float32", "bfloat16"}
         ``auto`` takes bfloat16 where the hardware has it.
     average : {"none", "mirrored", "rotated"}
-        In prediction, average the network's output over the image, its two mirror images and both
-        mirrorings at once, or over all eight flips and rotations by quarter turns.
+        In prediction, average the network's output, before the softmax, over each tile, its two
+        mirror images and both mirrorings at once, or over all eight flips and quarter turns.
 
     Raises
     ------

@@ -87,7 +87,7 @@ def check_ridge(width: int) -> None:
     """Refuse an invalid width of a ridge."""
     if width != 0 and not (width >= 1 and width % 2 == 1):
         raise InputError(
-            f"the ridge is {width} pixels wide: it must be an odd number, or 0 to cut none."
+            f"the ridge is {width} pixels wide: it must be an odd number above 0, or 0 to cut none."
         )
 
 
