@@ -121,8 +121,8 @@ def test_a_perfect_result_has_perfect_scores(truth, result, capsys):
     # In frame 003, the object on the cell without a mask is not spurious.
     assert [frame["objects"] for frame in found["frames"]] == [4, 3]
     assert found["notes"] == [
-        "1 objects on cells that have a marker but no reference mask are neither right nor wrong: "
-        "AP, PQ and IoU leave them out."
+        "AP, PQ and IoU leave out, as neither right nor wrong, objects on cells that have a marker "
+        "but no reference mask: 1."
     ]
 
 
@@ -277,7 +277,7 @@ def test_the_margin_drops_cells_at_the_edge(truth, result, capsys):
     found = evaluate_json(capsys, truth, result, "--margin", "16")
     assert found["margin"] == 16
     assert [cell["cell"] for cell in found["cells"]] == [4, 4]
-    assert "without a margin of 16 pixels" in evaluate(capsys, truth, result, "--margin", "16")
+    assert "all but the outer 16 pixels" in evaluate(capsys, truth, result, "--margin", "16")
     assert "no field of interest" in fails(capsys, truth, result, "--margin", "20")
 
 

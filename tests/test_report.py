@@ -169,7 +169,7 @@ def test_an_evaluation_report_shows_its_scores(data, result, tmp_path, capsys):
     assert f"{score.seg:.4f}" in capsys.readouterr().out
     text = page.read_text()
     assert f"<dd>{score.seg:.4f}</dd>" in text
-    assert "without a margin of 5 pixels" in text
+    assert "all but the outer 5 pixels" in text
     assert cli(*words[:-1], tmp_path / "page") == 2
     assert cli("evaluate", data / "02_GT", result, "--images", data / "01") == 2
     assert "--report" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def score_annotated(
     """
     scores = [_score(frame, cells, margin) for frame, cells in zip(frames, predicted, strict=True)]
     unjudged = sum(score.unjudged for score in scores)
-    notes = [f"{unjudged} objects where annotation is missing are not judged."] * (unjudged > 0)
+    notes = [f"Objects not judged, since annotation is missing there: {unjudged}."] * (unjudged > 0)
     return SequenceScore(scores, graph=None, tracked=False, notes=notes)
 
 

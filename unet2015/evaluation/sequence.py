@@ -128,8 +128,8 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
     unjudged = sum(frame.unjudged for frame in frames)
     if unjudged:
         notes.append(
-            f"{unjudged} objects on cells that have a marker but no reference mask are neither "
-            "right nor wrong: AP, PQ and IoU leave them out."
+            "AP, PQ and IoU leave out, as neither right nor wrong, objects on cells that have a "
+            f"marker but no reference mask: {unjudged}."
         )
     if not markers:
         return SequenceScore(frames, None, False, notes)

@@ -108,7 +108,7 @@ def measures(found: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
 
 def field_of_interest(margin: int) -> str:
     """Describe the part of each frame that was scored."""
-    field = f"without a margin of {margin} pixels" if margin else "the whole image"
+    field = f"all but the outer {margin} pixels" if margin else "the whole image"
     return f"Field of interest: {field}."
 
 
