@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import numpy as np
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
@@ -24,10 +24,8 @@ from ..atomic import name_on_disk, remove_leftovers
 from ..errors import InputError
 from ..images import Image, check_output, open_image, write_regions
 from ..images.fingerprint import check_unchanged, image_state
-from ..images.opening import images_beside, is_zarr
 from ..images.writing import check_own, check_planes
 from ..labelfiles.doubt import doubt
-from ..labelfiles.labelfolder import label_images, labels_home
 from ..labelfiles.labelimages import open_labels
 from ..progress import Progress
 from ..weightmap import (
@@ -39,6 +37,7 @@ from ..weightmap import (
     border_weight_map,
     check_balance,
 )
+from ..weightmapfiles.jobs import SUFFIXES, Job, plan
 from ..weightmapfiles.preview import draw_peak, frame_of_mask
 from ..weightmapfiles.regions import (
     LabelReading,
@@ -50,8 +49,6 @@ from ..weightmapfiles.regions import (
 )
 
 logger = logging.getLogger(__name__)
-
-SUFFIXES = (".tif", ".tiff", ".zarr")
 
 CHECKED_ROWS = 512
 """Rows of an image that are read to judge whether it is a label image."""
@@ -75,7 +72,7 @@ class Options:
     preview: Path | None = None
     """PNG to write, in the style of the paper's Fig. 3, around the largest weight."""
     image: Path | None = None
-    """With --preview: the microscope image, for a single label image and a single OUT file."""
+    """With --preview: the microscope image of a single label image."""
     weight_map: OmitArgPrefixes[WeightMapConfig] = field(default_factory=WeightMapConfig)
     class_weights: Literal["balanced", "freiburg", "none"] | tuple[float, float] = "balanced"
     """Class weights w_c: balanced (by --class-balance, mean 1 over all pixels), freiburg (1, 0.1),
@@ -95,19 +92,13 @@ class Options:
     """Data type of the weights."""
 
 
-class Job(NamedTuple):
-    """One label image and its results."""
-
-    labels: Path
-    out: Path
-    target: Path | None
-
-
 def run(options: Options) -> None:
     """Compute the weight maps."""
     if options.image is not None and options.preview is None:
         raise InputError("--image is for the picture that --preview writes: give both or neither.")
-    jobs = plan(options)
+    jobs = plan(options.labels, options.out, options.target)
+    if options.image is not None and len(jobs) > 1:
+        raise InputError(f"--image is for one label image, not for {options.labels}: leave it out.")
     reading = LabelReading(options.ignore, options.connected_components, options.ridge)
     _check_numbers(options)
     pixels = _check_inputs(jobs, options)
@@ -136,47 +127,6 @@ def run(options: Options) -> None:
             lambda image: _weights(image, reading, classes, options),
         )
     logger.info("%d weight map%s in %s.", len(jobs), "s" * (len(jobs) > 1), options.out)
-
-
-def plan(options: Options) -> list[Job]:
-    """Decide which label image becomes which weight map and target.
-
-    Raises
-    ------
-    InputError
-        If there is no label image, or several would become one file.
-    """
-    if not options.labels.is_dir() or is_zarr(options.labels):
-        target = options.target and _in_folder(options.target, options.labels)
-        return [Job(options.labels, _in_folder(options.out, options.labels), target)]
-    found = list(label_images(options.labels).values())
-    if others := images_beside(labels_home(options.labels), found):
-        logger.warning("left out of %s: %s.", options.labels, ", ".join(others))
-    if len(found) == 1 and options.out.suffix.lower() in SUFFIXES:
-        target = options.target and _in_folder(options.target, found[0])
-        return [Job(found[0], options.out, target)]
-    for path in (options.out, options.target):
-        if path is not None and path.suffix.lower() in (*SUFFIXES, ".png"):
-            raise InputError(
-                f"{len(found)} label images cannot become one file, {path}: "
-                "give the name of a folder."
-            )
-    if options.image is not None:
-        raise InputError(f"--image is for one label image, not for {options.labels}: leave it out.")
-    return [
-        Job(
-            path,
-            options.out / f"{path.stem}.tif",
-            None if options.target is None else options.target / f"{path.stem}.tif",
-        )
-        for path in found
-    ]
-
-
-def _in_folder(path: Path, labels: Path) -> Path:
-    """The name of a result of one label image, in `path` if that is a folder."""
-    is_folder = path.is_dir() and path.suffix.lower() not in SUFFIXES
-    return path / f"{labels.stem}.tif" if is_folder else path
 
 
 def _check_numbers(options: Options) -> None:

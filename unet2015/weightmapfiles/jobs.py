@@ -1,0 +1,67 @@
+"""Which label image becomes which weight map and target."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import InputError
+from ..images.opening import images_beside, is_zarr
+from ..labelfiles.labelfolder import label_images, labels_home
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".tif", ".tiff", ".zarr")
+
+
+class Job(NamedTuple):
+    """One label image and its results."""
+
+    labels: Path
+    out: Path
+    target: Path | None
+
+
+def plan(labels: Path, out: Path, target: Path | None) -> list[Job]:
+    """Name the results of each label image.
+
+    Parameters
+    ----------
+    labels : Path
+        A label image, or a folder of label images.
+    out, target : Path
+        For one label image, its results, or existing folders for them; otherwise folders.
+
+    Raises
+    ------
+    InputError
+        If there is no label image, or several would become one file.
+    """
+    if not labels.is_dir() or is_zarr(labels):
+        return [_single(labels, out, target)]
+    found = list(label_images(labels).values())
+    if others := images_beside(labels_home(labels), found):
+        logger.warning("left out of %s: %s.", labels, ", ".join(others))
+    if len(found) == 1 and out.suffix.lower() in SUFFIXES:
+        return [_single(found[0], out, target)]
+    for path in (out, target):
+        if path is not None and path.suffix.lower() in (*SUFFIXES, ".png"):
+            raise InputError(
+                f"{len(found)} label images cannot become one file, {path}: "
+                "give the name of a folder."
+            )
+    return [
+        Job(path, out / f"{path.stem}.tif", target and target / f"{path.stem}.tif")
+        for path in found
+    ]
+
+
+def _single(labels: Path, out: Path, target: Path | None) -> Job:
+    return Job(labels, _in_folder(out, labels), target and _in_folder(target, labels))
+
+
+def _in_folder(path: Path, labels: Path) -> Path:
+    """The name of a result of one label image, in `path` if that is a folder."""
+    is_folder = path.is_dir() and path.suffix.lower() not in SUFFIXES
+    return path / f"{labels.stem}.tif" if is_folder else path
