@@ -180,7 +180,8 @@ def test_pages_of_an_image_are_not_channels(tmp_path):
         write_image(tmp_path / folder / "a.tif", image, axes)
     with pytest.raises(InputError, match=r"a\.tif is a stack of 3 planes"):
         load_pairs(tmp_path)
-    write_image(tmp_path / "images/a.tif", np.stack([labels] * 3), "CYX")
+    channels = np.stack([labels] * 3)
+    tifffile.imwrite(tmp_path / "images/a.tif", channels, imagej=True, metadata={"axes": "CYX"})
     assert [frame.image.shape for frame in load_pairs(tmp_path)] == [(3, 8, 8)]
 
 

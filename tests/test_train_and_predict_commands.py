@@ -267,7 +267,7 @@ def test_several_images_need_a_folder(model, tmp_path, capsys):
 def test_bad_prediction_input_gets_one_sentence(model, tmp_path, capsys):
     image, out = tmp_path / "image.tif", tmp_path / "out.tif"
     write_image(image, np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
-    write_image(tmp_path / "rgb.tif", np.zeros((3, 64, 64), np.uint8), "CYX")
+    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((64, 64, 3), np.uint8), photometric="rgb")
     cut = tmp_path / "cut.tif"
     cut.write_bytes(image.read_bytes()[:-500])
     write_image(tmp_path / "nan.tif", np.full((64, 64), np.nan, np.float32))

@@ -72,6 +72,11 @@ def image(tmp_path):
     return path
 
 
+def write_channels(path, pixels, names):
+    metadata = {"axes": "CYX", "Channel": {"Name": names}}
+    tifffile.imwrite(path, pixels, ome=True, photometric="minisblack", metadata=metadata)
+
+
 def hidden(folder):
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
@@ -141,7 +146,7 @@ def test_each_plane_has_its_own_statistics_and_numbers(model, tmp_path, request,
 @pytest.mark.usefixtures("large")
 def test_one_of_several_channels_can_be_selected(model, tmp_path):
     pixels = np.stack([blobs((60, 70), seed) for seed in range(3)])
-    write_image(tmp_path / "rgb.ome.tif", pixels, "CYX", channel_names=("r", "g", "b"))
+    write_channels(tmp_path / "rgb.ome.tif", pixels, ["r", "g", "b"])
     words = ("predict", tmp_path / "rgb.ome.tif", "-m", model, "-o", tmp_path / "out.tif")
     assert cli(*words, "--channels", "g") == 0
     expected = predict(pixels[1], load_model(model))[1]
@@ -280,13 +285,13 @@ def test_the_refusal_to_resume_names_what_changed(interrupted, model, image, cap
 @pytest.mark.usefixtures("large")
 def test_an_image_with_reordered_channels_is_not_resumed(model, image, tmp_path, monkeypatch):
     pixels = np.stack([blobs((301, 217), seed) for seed in (1, 2)])
-    write_image(image, pixels, "CYX", channel_names=("DAPI", "GFP"))
+    write_channels(image, pixels, ["DAPI", "GFP"])
     how = load_model(model), CPU, Result(), ("DAPI",), 84
     with monkeypatch.context() as patched:
         patched.setattr(PIXELS, failing(5, "pixels"))
         with pytest.raises(InputError, match="is full"):
             predict_file(image, tmp_path / "out.tif", *how)
-    write_image(image, pixels, "CYX", channel_names=("GFP", "DAPI"))
+    write_channels(image, pixels, ["GFP", "DAPI"])
     with pytest.raises(ImageError, match="is not the image whose unfinished"):
         predict_file(image, tmp_path / "out.tif", *how)
 

@@ -95,7 +95,7 @@ DAMAGES = {
     "link": lambda path: (path.unlink(), path.symlink_to("nowhere.tif")),
     "missing file": with_missing_file,
     "complex": lambda path: tifffile.imwrite(path, CELL.astype(np.complex64)),
-    "RGB": lambda path: write_image(path, np.stack([CELL] * 3), "CYX"),
+    "RGB": lambda path: tifffile.imwrite(path, np.stack([CELL] * 3, axis=-1), photometric="rgb"),
     "positions": lambda path: tifffile.imwrite(
         path, np.stack([CELL] * 2), metadata={"axes": "PYX"}
     ),

@@ -127,18 +127,17 @@ def tiff_description(
     shape: Sequence[int],
     dtype: np.dtype[Any],
     pixel_size: PixelSize,
-    channel_names: Sequence[str],
 ) -> bytes:
     """Describe the image of a TIFF in OME-XML, or float16, which OME lacks, as tifffile does.
 
     Bio-Formats shows noise if float16 is declared as float, but reads the right values without
     OME-XML. The sizes in Y and X are then in the TIFF tags and the axes in tifffile's description;
-    the sizes in Z and T and the channel names are lost, and tifffile does not count the coarser
-    levels of a stack along Z as a pyramid, because they are not coarser along Z.
+    the sizes in Z and T are lost, and tifffile does not count the coarser levels of a stack along Z
+    as a pyramid, because they are not coarser along Z.
 
     Parameters
     ----------
-    axes, shape, dtype, pixel_size, channel_names
+    axes, shape, dtype, pixel_size
         As for `write_ome_xml`.
 
     Returns
@@ -147,13 +146,13 @@ def tiff_description(
         The ImageDescription.
     """
     if dtype == np.float16:
-        if {"T", "Z"} & pixel_size.keys() or channel_names:
+        if {"T", "Z"} & pixel_size.keys():
             warn_once(
-                "a float16 TIFF holds no pixel sizes along T and Z and no channel names: write a "
-                ".zarr or another type to keep them."
+                "a float16 TIFF holds no pixel sizes along T and Z: write a .zarr or another type "
+                "to keep them."
             )
         return json.dumps({"shape": list(shape), "axes": axes}).encode()
-    return write_ome_xml(axes, shape, dtype, pixel_size, channel_names)
+    return write_ome_xml(axes, shape, dtype, pixel_size)
 
 
 def write_ome_xml(
@@ -161,22 +160,21 @@ def write_ome_xml(
     shape: Sequence[int],
     dtype: np.dtype[Any],
     pixel_size: PixelSize,
-    channel_names: Sequence[str],
 ) -> bytes:
-    """Describe in OME-XML an image with one page per plane, the last of T, Z, C fastest.
+    """Describe in OME-XML an image with one page per plane, T slowest.
 
     It holds neither a date nor a random identifier, so that equal images give equal bytes.
 
     Parameters
     ----------
     axes : str
-        Some of T, Z, C in this order, then ``YX``.
+        Some of T and Z in this order, then ``YX``.
     shape : sequence of int
         Their lengths.
     dtype : numpy.dtype
         Pixel type.
-    pixel_size, channel_names
-        As in `Image`; names may be empty.
+    pixel_size
+        As in `Image`; may be empty.
 
     Returns
     -------
@@ -218,12 +216,8 @@ def write_ome_xml(
             **_ome_sizes(pixel_size),
         },
     )
-    for c in range(int(length["C"])):
-        name = {"Name": " ".join(channel_names[c].split())} if channel_names else {}
-        ElementTree.SubElement(
-            pixels, "Channel", {"ID": f"Channel:0:{c}", "SamplesPerPixel": "1", **name}
-        )
-    planes = math.prod(int(length[axis]) for axis in "TZC")
+    ElementTree.SubElement(pixels, "Channel", {"ID": "Channel:0:0", "SamplesPerPixel": "1"})
+    planes = math.prod(shape[:-2])
     ElementTree.SubElement(pixels, "TiffData", {"IFD": "0", "PlaneCount": str(planes)})
     xml = ElementTree.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>{xml}'.encode()

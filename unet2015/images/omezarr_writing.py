@@ -6,19 +6,17 @@ and Bio-Formats, and hence Fiji and QuPath, has read 0.4 for years.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numcodecs
-import numpy as np
 import zarr
 
 from ..progress import Progress
 from .pyramid import TILE, Sliceable, blocks, level_shapes
 from .source import PixelSize
 
-_AXES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
+_AXES = {"T": "time", "Z": "space", "Y": "space", "X": "space"}
 _UNITS = {"µm": "micrometer", "s": "second"}
 # Two rows of chunks are read at once, so that the next level is written in whole chunks too.
 _PIECE = (2 * TILE, 8 * TILE)
@@ -30,7 +28,6 @@ def write_ome_zarr(
     source: Sliceable,
     axes: str,
     sizes: PixelSize,
-    channel_names: Sequence[str],
     labels: bool,
     progress: Progress,
 ) -> None:
@@ -45,29 +42,24 @@ def write_ome_zarr(
     source : Sliceable
         Pixels with `axes`.
     axes : str
-        Some of T, Z, C in this order, then ``YX``. The file has C before Z, as OME-Zarr requires.
-    sizes, channel_names
-        As in `Image`.
+        Some of T and Z in this order, then ``YX``.
+    sizes
+        As `Image.pixel_size`.
     labels : bool
         As in `stream_image`.
     progress : Progress
         Counts pixels of all levels.
     """
-    order = [axes.index(axis) for axis in "TCZYX" if axis in axes]
-    stored = "".join(axes[i] for i in order)
     shapes = level_shapes(*source.shape[-2:])
     group = zarr.create_group(str(path), zarr_format=2)
     levels = [
-        _Reordered(
-            group.create_array(
-                str(number),
-                shape=[source.shape[i] for i in order[:-2]] + [*shape],
-                chunks=(1,) * (len(axes) - 2) + (min(TILE, shape[0]), min(TILE, shape[1])),
-                dtype=source.dtype,
-                compressors=numcodecs.Blosc("zstd", clevel=3, shuffle=numcodecs.Blosc.SHUFFLE),
-                chunk_key_encoding={"name": "v2", "separator": "/"},
-            ),
-            order,
+        group.create_array(
+            str(number),
+            shape=(*source.shape[:-2], *shape),
+            chunks=(1,) * (len(axes) - 2) + (min(TILE, shape[0]), min(TILE, shape[1])),
+            dtype=source.dtype,
+            compressors=numcodecs.Blosc("zstd", clevel=3, shuffle=numcodecs.Blosc.SHUFFLE),
+            chunk_key_encoding={"name": "v2", "separator": "/"},
         )
         for number, shape in enumerate(shapes)
     ]
@@ -78,34 +70,11 @@ def write_ome_zarr(
             if pixels is source:
                 levels[0][block.region] = block.pixels
             progress.update(block.pixels.size)
-    group.attrs.update(
-        _attributes(name, stored, len(shapes), sizes, channel_names, labels, source.dtype)
-    )
-
-
-class _Reordered:
-    """A Zarr array with its leading axes in another order; Y and X stay last."""
-
-    def __init__(self, array: zarr.Array, order: Sequence[int]) -> None:
-        self._array, self._order = array, order
-        self.dtype = array.dtype
-        self.shape = tuple(array.shape[order.index(i)] for i in range(len(order)))
-
-    def __getitem__(self, index: tuple[Any, ...]) -> Any:
-        return self._array[tuple(index[i] for i in self._order)]
-
-    def __setitem__(self, index: tuple[Any, ...], pixels: Any) -> None:
-        self._array[tuple(index[i] for i in self._order)] = pixels
+    group.attrs.update(_attributes(name, axes, len(shapes), sizes, labels))
 
 
 def _attributes(
-    name: str,
-    axes: str,
-    levels: int,
-    sizes: PixelSize,
-    channel_names: Sequence[str],
-    labels: bool,
-    dtype: np.dtype[Any],
+    name: str, axes: str, levels: int, sizes: PixelSize, labels: bool
 ) -> dict[str, Any]:
     described = [
         {"name": axis.lower(), "type": _AXES[axis]}
@@ -133,14 +102,6 @@ def _attributes(
         "type": "nearest" if labels else "mean",
     }
     attributes: dict[str, Any] = {"multiscales": [multiscales]}
-    if channel_names:
-        top = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
-        window = {"min": 0.0, "start": 0.0, "max": top, "end": top}
-        channels = [
-            {"label": name, "color": "FFFFFF", "active": True, "window": window}
-            for name in channel_names
-        ]
-        attributes["omero"] = {"version": "0.4", "channels": channels}
     if labels:
         attributes["image-label"] = {"version": "0.4"}
     return attributes

@@ -45,7 +45,6 @@ def stream_image(
     source: Sliceable,
     axes: str,
     pixel_size: PixelSize | None = None,
-    channel_names: Sequence[str] = (),
     labels: bool = False,
 ) -> None:
     """Write an image of any size in bounded memory.
@@ -67,9 +66,9 @@ def stream_image(
     source : Sliceable
         Pixels, read once in pieces of 512 x 4096 (1024 x 4096 for Zarr): chunks of 512 x 512 suit.
     axes : str
-        Some of T, Z, C in this order, then ``YX``; one letter per dimension of `source`.
-    pixel_size, channel_names
-        As in `Image`; both may be empty.
+        Some of T and Z in this order, then ``YX``; one letter per dimension of `source`.
+    pixel_size
+        As in `Image`; may be empty.
     labels : bool
         Whether pixels are labels or classes, of which pyramid levels pick values, rather than
         quantities, of which they hold means.
@@ -103,9 +102,9 @@ def stream_image(
             from .omezarr_writing import write_ome_zarr  # importing zarr takes half a second
 
             name = path.name.split(".")[0]
-            write_ome_zarr(finished, name, source, axes, sizes, channel_names, labels, progress)
+            write_ome_zarr(finished, name, source, axes, sizes, labels, progress)
         else:
-            _write_tiff(finished, source, axes, sizes, channel_names, labels, progress)
+            _write_tiff(finished, source, axes, sizes, labels, progress)
         for part in (*finished.rglob("*"), finished):
             sync(part)
         if path.is_dir():
@@ -171,7 +170,6 @@ def _write_tiff(
     source: Sliceable,
     axes: str,
     sizes: PixelSize,
-    channel_names: Sequence[str],
     labels: bool,
     progress: Progress,
 ) -> None:
@@ -189,7 +187,7 @@ def _write_tiff(
                 )
             size = {k: (v * 2**number, unit) for k, (v, unit) in sizes.items()}
             described = (*source.shape[:-2], *shape)
-            description = tiff_description(axes, described, source.dtype, sizes, channel_names)
+            description = tiff_description(axes, described, source.dtype, sizes)
             tiff.write(
                 tiles(_counted(blocks(level, coarser, *PIECE, labels), progress)),
                 shape=(planes, *shape),

@@ -105,7 +105,7 @@ def check_planes(image: Image) -> None:
 
 
 def check_axes(axes: str, shape: Sequence[int]) -> None:
-    """Raise unless image files can have these axes and they fit an array of this shape.
+    """Raise unless results can have these axes and they fit an array of this shape.
 
     Parameters
     ----------
@@ -117,12 +117,12 @@ def check_axes(axes: str, shape: Sequence[int]) -> None:
     Raises
     ------
     InputError
-        Unless the axes are some of T, Z, C in this order, then ``YX``.
+        Unless the axes are some of T and Z in this order, then ``YX``.
     ValueError
         If the numbers of axes and dimensions differ.
     """
-    if not re.fullmatch("T?Z?C?YX", axes):
-        raise InputError(f"axes {axes} cannot be written: images have T, Z, C, Y, X in this order.")
+    if not re.fullmatch("T?Z?YX", axes):
+        raise InputError(f"axes {axes} cannot be written: results have T, Z, Y, X in this order.")
     if len(axes) != len(shape):
         raise ValueError(f"axes {axes} do not fit an array of shape {tuple(shape)}")
 
@@ -132,13 +132,12 @@ def write_image(
     array: NDArray[Any],
     axes: str = "YX",
     pixel_size: PixelSize | None = None,
-    channel_names: Sequence[str] = (),
 ) -> None:
     """Write a result that fits in memory.
 
     A TIFF is compressed with Deflate and carries metadata for Fiji, QuPath and napari: ImageJ's
-    description if that can hold everything (uint8, uint16, float32, no channel names), OME-XML
-    otherwise and for names that end in ``.ome.tif``.
+    description if that can hold everything (uint8, uint16, float32), OME-XML otherwise and for
+    names that end in ``.ome.tif``.
 
     Parameters
     ----------
@@ -148,9 +147,9 @@ def write_image(
     array : ndarray
         Pixels; bool is written as 0 and 1.
     axes : str
-        Some of T, Z, C in this order, then ``YX``; one letter per dimension.
-    pixel_size, channel_names
-        As in `Image`; both may be empty.
+        Some of T and Z in this order, then ``YX``; one letter per dimension.
+    pixel_size
+        As in `Image`; may be empty.
 
     Raises
     ------
@@ -176,8 +175,8 @@ def write_image(
     with atomic_path(path) as temporary:
         if is_png:
             temporary.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(array)))
-        elif path.stem.lower().endswith(".ome") or channel_names or not _imagej_can(array, sizes):
-            _write_ome(temporary, array, axes, sizes, channel_names)
+        elif path.stem.lower().endswith(".ome") or not _imagej_can(array, sizes):
+            _write_ome(temporary, array, axes, sizes)
         else:
             _write_imagej(temporary, array, axes, sizes)
 
@@ -235,15 +234,13 @@ def _write_imagej(path: Path, array: NDArray[Any], axes: str, sizes: PixelSize) 
     )
 
 
-def _write_ome(
-    path: Path, array: NDArray[Any], axes: str, sizes: PixelSize, channel_names: Sequence[str]
-) -> None:
+def _write_ome(path: Path, array: NDArray[Any], axes: str, sizes: PixelSize) -> None:
     tifffile.imwrite(
         path,
         array.reshape(-1, *array.shape[-2:]),
         photometric="minisblack",
         compression="zlib",
-        description=tiff_description(axes, array.shape, array.dtype, sizes, channel_names),
+        description=tiff_description(axes, array.shape, array.dtype, sizes),
         software=SOFTWARE,
         metadata=None,
         bigtiff=array.nbytes >= 1 << 32,
