@@ -1,9 +1,7 @@
 import json
 import re
 import sys
-from functools import reduce
 from importlib.machinery import ModuleSpec
-from operator import getitem
 from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
@@ -202,21 +200,20 @@ def test_the_em_results_in_the_readme_match_the_runs():
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
 def test_the_ablation_in_the_readme_matches_the_runs():
     folder = README.parent / "experiments/results/ablation"
-
-    def mean(pattern, *line):
-        results = [
-            json.loads(path.read_text())
-            for path in folder.glob(f"{pattern}-8-*1500-rate0.0025-*-linear-*")
+    rows = rows_of("| HeLa, 16 channels |")
+    assert len(rows) == 4
+    for title, *shown in rows:
+        name = title.partition(",")[0].replace(" ", "-")
+        files = [
+            f"hela-{n}-{name}-16-*-iterations9000-dropout0.1-bfloat16.json" for n in ("01", "02")
         ]
-        assert len(results) == 6
-        return f"{sum(reduce(getitem, line, r)['SEG'] for r in results) / 6:.2f}"
-
-    rows = rows_of("| | U373 | HeLa | HeLa, parted at necks |")
-    assert len(rows) == 5
-    for title, *figures in rows:
-        run = title.partition(",")[0].replace(" ", "-")
-        hela = f"hela-0?-{run}"
-        assert figures == [mean(f"u373-0?-{run}"), mean(hela), mean(hela, "parted_at_necks")]
+        results = [json.loads(path.read_text()) for file in files for path in folder.glob(file)]
+        segs = [result["SEG"] for result in results]
+        parted = [result["parted_at_necks"]["SEG"] for result in results]
+        kinds = [cell["mistake"] for result in results for cell in result["cells"]]
+        scores = (*segs, fmean(segs), fmean(parted))
+        assert shown == [*(f"{score:.3f}" for score in scores), str(kinds.count("merged"))], title
+        assert len(kinds) == 195
 
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
