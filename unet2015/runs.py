@@ -172,12 +172,13 @@ def check_folder(folder: Path, resume: bool) -> None:
             f"{folder} already holds a model: choose another folder, or give --resume "
             "to replace it by a training from the beginning."
         )
-    if resume and not (begun or has_model or has_lock) and any(folder.glob("[!.]*")):
+    is_run = begun or has_model or has_lock
+    if resume and not is_run and any(folder.glob("[!.]*")):
         raise InputError(
             f"{folder} holds other files but no run to resume: correct the folder, or omit "
             "--resume."
         )
-    if has_curve and not (begun or has_model or has_lock):
+    if has_curve and not is_run:
         raise InputError(
             f"{folder / CURVE_FILE} is not of a training run, which would replace it: choose "
             "another folder."

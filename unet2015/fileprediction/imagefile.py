@@ -105,14 +105,14 @@ def predict_file(
             write_result(target, pixels, image, result)
             return state
         needed = purpose(task, state, tile)
-        resumes = not overwrite and bool(unfinished_purpose(scratch_folder(target)))
-        if resumes:
-            _check_resumable(source, scratch_folder(target), needed)
+        unfinished = {} if overwrite else unfinished_purpose(scratch_folder(target))
+        if unfinished:
+            _check_resumable(source, scratch_folder(target), differences(unfinished, needed))
         with (
             explain_full_disk(target),
             Scratch(scratch_folder(target), needed, overwrite) as scratch,
         ):
-            if resumes:
+            if unfinished:
                 logger.info("resuming %s.", target)
             # Keep the tile size of the run being resumed: the memory available may differ now.
             height, width = scratch.ledger.setdefault("output", grid.output)
@@ -142,12 +142,11 @@ def scratch_folder(target: Path) -> Path:
     return target.with_name(f".{target.name}.unet2015")
 
 
-def _check_resumable(source: Path, folder: Path, needed: dict[str, Any]) -> None:
+def _check_resumable(source: Path, folder: Path, changed: list[str]) -> None:
     """Raise `ImageError`, which does not stop other images, if only the image has changed.
 
     Channels requested by name may then have other numbers.
     """
-    changed = differences(folder, needed)
     if "input" in changed and {"input", "channels"}.issuperset(changed):
         raise ImageError(
             f"{source} is not the image whose unfinished prediction is in {folder}: put that image "

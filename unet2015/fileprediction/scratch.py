@@ -226,10 +226,9 @@ def unfinished_purpose(folder: Path) -> dict[str, Any]:
     return _read_purpose(folder)
 
 
-def differences(folder: Path, purpose: Mapping[str, Any]) -> list[str]:
-    """Names of the entries in which the purpose of a folder's unfinished work differs from this."""
-    unfinished = unfinished_purpose(folder)
-    return _differing(unfinished, json.loads(json.dumps(purpose))) if unfinished else []
+def differences(unfinished: Mapping[str, Any], purpose: Mapping[str, Any]) -> list[str]:
+    """Names of the entries in which the purpose of unfinished work differs from this."""
+    return _differing(unfinished, json.loads(json.dumps(purpose)))
 
 
 def _read_purpose(folder: Path) -> dict[str, Any]:
