@@ -13,7 +13,7 @@ from results_table import BLOCKS, SEQUENCES, THIRDS
 from tqdm import tqdm
 
 from unet2015.checkpoint import Model
-from unet2015.datasets.ctc import frame_digits, load_sequence, sequence_frames
+from unet2015.datasets.ctc import load_sequence
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import AnnotatedFrame
 from unet2015.engines.device import Engine
@@ -21,6 +21,7 @@ from unet2015.evaluation import score_annotated, score_sequence, tables
 from unet2015.images import read_image, write_image
 from unet2015.instances import foreground, label_cells
 from unet2015.instances.necks import part_at_necks
+from unet2015.labelfiles.ctcnames import frame_digits, sequence_frames
 from unet2015.labelfiles.trackfile import write_tracks
 from unet2015.metrics import THRESHOLDS, best_over_thresholds, em_score
 from unet2015.prediction import predict

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
@@ -95,6 +97,9 @@ def test_a_broken_sequence_gets_one_sentence(tmp_path):
     with pytest.raises(InputError, match="contains a cell"):
         load_sequence(tmp_path, "01")
     labels[3:9, 3:9] = 1
+    tifffile.imwrite(tmp_path / "01_GT/TRA/man_track003.tif", labels[:20])
+    with pytest.raises(InputError, match=r"man_track003.tif is 20x40 and .*man_seg003.tif 30x40"):
+        load_sequence(tmp_path, "01")
     tifffile.imwrite(tmp_path / "01_GT/SEG/man_seg003.tif", labels[:20])
     (tmp_path / "01_GT/TRA/man_track003.tif").unlink()
     with pytest.raises(InputError, match="30x40 and its labels are 20x40"):
@@ -206,6 +211,7 @@ def test_invalid_labels_are_refused(labels, message):
         (np.zeros((4, 4), complex), None, "real numbers"),
         (np.zeros((4, 4)), np.zeros((3, 3), bool), "ignore is 3x3"),
         (np.zeros((4, 4)), np.zeros((4, 4)), "must be bool"),
+        (np.array(5), None, "must have the same size"),
     ],
 )
 def test_images_and_masks_that_do_not_fit_the_labels_are_refused(image, ignore, message):
@@ -213,8 +219,16 @@ def test_images_and_masks_that_do_not_fit_the_labels_are_refused(image, ignore, 
         annotated_frame("frame", image, np.eye(4, dtype=int), ignore)
 
 
+def test_frames_without_pixels_are_refused():
+    with pytest.raises(InputError, match="are 0x4 pixels: give at least one"):
+        annotated_frame("frame", np.zeros((0, 4)), np.zeros((0, 4), int))
+
+
 def test_lists_are_accepted_as_arrays():
-    assert annotated_frame("frame", [[0, 1]], [[0, 1]]).image.shape == (1, 1, 2)
+    frame = annotated_frame(Path("frame"), [[0, 1]], [[0, 1]], [[True, False]])
+    assert frame.image.shape == (1, 1, 2)
+    assert frame.ignore.tolist() == [[True, False]]
+    assert frame.name == "frame"  # stored as text with the model
 
 
 def test_simulated_cells_touch_stay_whole_and_keep_their_numbers(tmp_path):

@@ -326,6 +326,27 @@ def test_a_picture_distinguishes_drawn_from_judged_objects():
         assert title in picture._panels(frame, reference, result, None)
 
 
+def test_a_picture_gives_objects_without_a_cell_other_colours():
+    reference, result = np.zeros((9, 20), np.uint8), np.zeros((9, 20), np.uint8)
+    reference[2:6, 2:6], result[2:6, 2:6] = 5, 7  # object 7 holds cell 5
+    result[2:6, 10:16] = 5  # object 5 holds none
+    frame = score_frame("0", overlap_table(reference, result), np.array([], int))
+    panels = picture._panels(frame, reference, result, None)
+    cells, objects = panels["frame 0, reference: 1 cells"], panels["result: 2 objects"]
+    assert (objects[3, 3] == cells[3, 3]).all()
+    assert (objects[3, 12] != cells[3, 3]).any()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names must be Unicode")
+def test_a_picture_of_files_whose_names_are_not_unicode_is_drawn(tmp_path):
+    for name in ("labels", "found"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / os.fsdecode(b"Gr\xf6.tif"), np.eye(30, dtype=np.uint8))
+    folders = tmp_path / "labels", tmp_path / "found"
+    picture.draw_mistakes(tmp_path / "p.png", score_sequence(*folders), *folders)
+    assert (tmp_path / "p.png").exists()
+
+
 def test_a_picture_of_the_worst_frames_is_drawn(truth, result, tmp_path, capsys):
     write(truth.parent / "01" / "t001.tif", (CELLS * 50).astype(np.uint8))
     evaluate(capsys, truth, result, "--picture", tmp_path / "mistakes.png")

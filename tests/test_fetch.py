@@ -1,5 +1,6 @@
 """Downloads and archives, from a local server that serves good, truncated and bad ones."""
 
+import errno
 import hashlib
 import http.server
 import io
@@ -102,6 +103,20 @@ def fetched(tmp_path):
 
 def left(tmp_path):
     return sorted(path.name for path in (tmp_path / "data").iterdir())
+
+
+def test_a_full_disk_is_not_taken_for_a_broken_connection(server, tmp_path, monkeypatch):
+    real = Path.open
+
+    def open_full(path, mode="r", **options):
+        if mode == "wb":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", open_full)
+    with pytest.raises(OSError, match="No space left") as full:
+        download(server.url, tmp_path / "a.zip", 10**6)
+    assert full.value.filename == str(tmp_path / "a.zip.part")
 
 
 @pytest.mark.usefixtures("server")

@@ -5,6 +5,8 @@ import torch
 
 from unet2015 import InputError, weighted_cross_entropy
 
+ONES = torch.ones(1, 4, 4, dtype=torch.long)
+
 
 def test_the_mean_is_weighted():
     logits = torch.tensor([[[[0.0, 0.0]], [[0.0, math.log(3)]]]])  # p(1) = 1/2 and 3/4
@@ -16,20 +18,31 @@ def test_the_mean_is_weighted():
 
 @pytest.mark.parametrize("shape", [(2, 1, 4, 4), (4, 4), ()])
 def test_targets_and_weights_that_would_broadcast_are_refused(shape):
-    logits, ones = torch.zeros(2, 2, 4, 4), torch.ones(2, 4, 4)
-    for target, weight in [(ones, torch.ones(shape)), (torch.ones(shape), ones)]:
+    logits, ones = torch.zeros(2, 2, 4, 4), torch.ones(2, 4, 4, dtype=torch.long)
+    for target, weight in [(ones, torch.ones(shape)), (torch.ones(shape).long(), ones)]:
         with pytest.raises(InputError, match=r"need a target and weights of shape \(2, 4, 4\)"):
             weighted_cross_entropy(logits, target, weight)
 
 
 def test_a_single_class_is_refused():
     with pytest.raises(InputError, match="add one for the background"):
-        weighted_cross_entropy(torch.zeros(1, 1, 4, 4), torch.ones(1, 4, 4), torch.ones(1, 4, 4))
+        weighted_cross_entropy(torch.zeros(1, 1, 4, 4), ONES, torch.ones(1, 4, 4))
+
+
+def test_targets_of_fractions_are_refused():
+    with pytest.raises(InputError, match=r"target is torch\.float32: give integers"):
+        weighted_cross_entropy(torch.zeros(1, 2, 4, 4), ONES * 0.99, torch.ones(1, 4, 4))
+
+
+@pytest.mark.parametrize("wrong", [-100, -1, 2])
+def test_no_number_but_a_class_is_accepted_in_the_target(wrong):
+    with pytest.raises(IndexError, match=f"Target {wrong} is out of bounds"):
+        weighted_cross_entropy(torch.zeros(1, 2, 4, 4), ONES * wrong, torch.ones(1, 4, 4))
 
 
 def test_zero_weights_give_zero_loss_and_gradient():
     logits = torch.randn(1, 2, 4, 4, requires_grad=True)
-    loss = weighted_cross_entropy(logits, torch.ones(1, 4, 4), torch.zeros(1, 4, 4))
+    loss = weighted_cross_entropy(logits, ONES, torch.zeros(1, 4, 4))
     loss.backward()
     assert loss.item() == 0
     assert not logits.grad.any()
@@ -50,6 +63,6 @@ def test_pixels_of_weight_zero_do_not_matter():
 def test_the_loss_is_computed_in_float32_under_autocast():
     logits = torch.tensor([[[[20.0]], [[-3.0]]]], dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = weighted_cross_entropy(logits, torch.ones(1, 1, 1), torch.ones(1, 1, 1))
+        loss = weighted_cross_entropy(logits, ONES[:, :1, :1], torch.ones(1, 1, 1))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(23.0, abs=1e-5)

@@ -54,10 +54,11 @@ def test_a_constant_image_is_zero_even_if_its_deviation_is_not(scheme):
     assert_allclose(normalise(pixels, scheme), 0, atol=1e-12)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bad", [[np.nan], [np.inf], [np.inf, -np.inf]])
 def test_nan_and_infinite_pixels_are_refused(bad):
     pixels = image(np.float32)
-    pixels[1, 2, 3] = bad
+    pixels[1, 2, 3 : 3 + len(bad)] = bad
     with pytest.raises(InputError, match="NaN or infinite"):
         normalise(pixels, "minmax")
 

@@ -163,6 +163,30 @@ def test_a_network_with_unexpected_output_is_refused(give, found):
         list(predict_tiles(np.zeros((20, 20)), Network(), halo=2, tile=16))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_networks_that_are_not_float32_are_refused(dtype):
+    with pytest.raises(InputError, match=r"weights are torch.float.*network.float\(\)"):
+        list(predict_tiles(np.zeros((20, 20)), nn.Conv2d(1, 2, 5).to(dtype), border=2, tile=16))
+
+
+def test_an_activation_that_drops_an_axis_is_refused():
+    network = nn.Conv2d(1, 2, 5)
+    with pytest.raises(InputError, match=r"turns \(1, 2, 12, 12\) into \(1, 12, 12\)"):
+        list(
+            predict_tiles(
+                np.zeros((20, 20)), network, border=2, tile=16, activation=lambda x: x.argmax(1)
+            )
+        )
+
+
+def test_a_network_can_be_trained_after_prediction_in_inference_mode():
+    network = nn.Conv2d(2, 2, 5)
+    with torch.inference_mode():
+        list(predict_tiles(np.zeros((2, 20, 20)), network, border=2, tile=16))
+    network(torch.zeros(1, 2, 8, 8)).sum().backward()
+    assert network.weight.grad is not None
+
+
 def test_confusing_models_and_networks_is_refused():
     with pytest.raises(InputError, match=r"takes a network \(nn.Module\), not a Model"):
         predict_tiles(np.zeros((20, 20)), model(2), halo=2, tile=16)

@@ -198,7 +198,7 @@ def test_validation_is_logged_and_does_not_affect_the_training(tmp_path):
     def validate(model):
         seen.append(model.network.training)
         torch.rand(5)
-        return 0.25
+        return np.float32(0.25)  # as by NumPy's mean
 
     train(frames(), tmp_path / "with", SMALL, CPU, validate=validate)
     train(frames(), tmp_path / "without", SMALL, CPU)
@@ -482,6 +482,15 @@ def test_only_long_trainings_are_compiled(monkeypatch, iterations, backend):
     assert chosen == [backend]
 
 
+def test_the_callers_default_dtype_does_not_matter(tmp_path):
+    torch.set_default_dtype(torch.float64)
+    try:
+        train(frames(), tmp_path, changed(iterations=4), CPU)
+        assert load_model(tmp_path).network.classifier.weight.dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_training_works_in_bfloat16(tmp_path):
     engine = Engine(torch.device("cpu"), torch.bfloat16)
     train(frames(), tmp_path, SMALL, engine)
@@ -514,6 +523,9 @@ def test_invalid_augmentation_is_refused(wrong):
         ({"class_balance": 2.0}, "class balance is 2"),
         ({"clip_norm": 0.0}, "inf clips nothing"),
         ({"normalisation": "none"}, "unknown normalisation"),
+        ({"seed": np.int64(3)}, r"seed is np.int64\(3\): give an int"),
+        ({"iterations": 4.0}, "iterations is 4.0: give an int"),
+        ({"learning_rate": np.float32(0.5)}, r"learning_rate is np.float32\(0.5\): give a float"),
     ],
 )
 def test_invalid_settings_are_refused_before_training(wrong, message, tmp_path):

@@ -313,6 +313,11 @@ def test_class_weights_may_be_a_name_or_a_pair(caplog):
     assert not border_weight_map(labels, class_weights=None).any()
 
 
+def test_counts_need_their_type():
+    with pytest.raises(InputError, match=r"give arrays of pixels, or ClassCounts\(foreground"):
+        balanced_class_weights((100, 900))
+
+
 def test_an_ignored_label_is_no_cell_and_counts_for_no_class():
     labels = np.array([[1, 0, 9, 9, 0, 0]])
     weights = border_weight_map(labels, ignore=9)
@@ -374,6 +379,9 @@ def test_invalid_label_images_are_refused(labels, what, function):
         ({"class_weights": 5}, "class weights are"),
         ({"ignore": np.zeros((2, 2), bool)}, "shape \\(2, 2\\)"),
         ({"ignore": np.zeros((1, 2), int)}, "int64"),
+        ({"ignore": False}, "ignore is False"),
+        ({"ignore": 0}, "cannot be 0, the background"),
+        ({"class_weights": (1e39, 1)}, "class weights are"),
     ],
 )
 def test_options_out_of_range_are_refused(option, what):

@@ -17,7 +17,7 @@ from unet2015.cli import main
 from unet2015.commands import weightmap as weightmap_command
 from unet2015.images import open_image, read_image, stream_image, write_image
 from unet2015.instances import label_cells
-from unet2015.labelfiles.labelfolder import find_image
+from unet2015.labelfiles.ctcnames import find_image
 from unet2015.labelfiles.labelimages import open_labels, read_plane
 from unet2015.samples import prepare
 from unet2015.schedule import TrainingConfig
@@ -423,6 +423,8 @@ def test_preview_finds_the_frame_of_the_challenge(tmp_path):
     assert find_image(tmp_path / "02", "0007") == tmp_path / "02/t007.tif"
     (tmp_path / "02/t007.tif").rename(tmp_path / "02/t007.TIF")
     assert find_image(tmp_path / "02", "007").samefile(tmp_path / "02/t007.TIF")
+    (tmp_path / "02/t007.TIF").rename(tmp_path / "02/t00007.Tif")
+    assert find_image(tmp_path / "02", "007").samefile(tmp_path / "02/t00007.Tif")
 
 
 def fractions(path):

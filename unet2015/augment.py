@@ -175,16 +175,7 @@ def _deformer() -> Deformer:
     except ImportError as error:
         logger.warning("elasticdeform cannot be imported (%s): deforming with SciPy.", error)
         return deform_with_scipy
-
-    def with_elasticdeform(
-        arrays: list[NDArray[Any]], displacement: NDArray[np.float64], orders: list[int]
-    ) -> list[NDArray[Any]]:
-        deformed: list[NDArray[Any]] = elasticdeform.deform_grid(
-            arrays, displacement, order=orders, mode="mirror"
-        )
-        return deformed
-
-    return with_elasticdeform
+    return functools.partial(elasticdeform.deform_grid, mode="mirror")
 
 
 def deform_with_scipy(

@@ -22,7 +22,7 @@ from .unet import UNet
 FORMAT = "unet2015 model 1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """A network and everything needed to use it.
 
@@ -62,11 +62,13 @@ class Model:
 def save_model(path: Path | str, model: Model) -> None:
     """Write a model file; an existing one is replaced only when the new one is complete.
 
-    `load_model` refuses subclasses of `UNet`: only `read_tensors` can read them back.
+    Of a network from `torch.compile` the original is written. `load_model` refuses subclasses of
+    `UNet`: only `read_tensors` can read them back.
     """
-    architecture = dataclasses.asdict(model.network.config)
-    if type(model.network) is not UNet:  # `load_model` can only build a `UNet`
-        architecture["class"] = type(model.network).__name__
+    network = getattr(model.network, "_orig_mod", model.network)
+    architecture = dataclasses.asdict(network.config)
+    if type(network) is not UNet:  # `load_model` can only build a `UNet`
+        architecture["class"] = type(network).__name__
     described = {
         "architecture": architecture,
         "normalisation": model.normalisation,
@@ -75,7 +77,7 @@ def save_model(path: Path | str, model: Model) -> None:
         "version": model.version,
         "min_size": model.min_size,
     }
-    write_tensors(path, model.network.state_dict(), {"format": FORMAT, "model": described})
+    write_tensors(path, network.state_dict(), {"format": FORMAT, "model": described})
 
 
 def load_model(path: Path | str) -> Model:
@@ -104,6 +106,10 @@ def load_model(path: Path | str) -> Model:
             f"{MODEL_FILE}, or a name that `unet2015 models` lists."
         )
     try:
+        if built_by := metadata["model"]["architecture"].get("class"):
+            raise InputError(
+                f"{path} holds a network of the class {built_by}: load_model builds a UNet only."
+            )
         return _build(metadata["model"], tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         first_line = str(error).splitlines()[0]
@@ -115,9 +121,7 @@ def load_model(path: Path | str) -> Model:
 
 def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     """Build the model that a file describes, with its weights."""
-    if "class" in described["architecture"]:
-        raise ValueError(f"of the class {described['architecture']['class']}")
-    network = UNet(**described["architecture"])
+    network = UNet(**described["architecture"]).float()  # whatever the default dtype
     network.load_state_dict(tensors)
     return Model(
         network=network.eval(),

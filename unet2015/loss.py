@@ -8,6 +8,10 @@ from torch.nn import functional
 
 from .errors import InputError
 
+_NONE_IGNORED = -(2**62)
+"""No target has this value: pixels are ignored by weight, and any class that does not exist is an
+error, PyTorch's own -100 included."""
+
 
 def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Pixel-wise soft-max cross-entropy, weighted by w(x), divided by the sum of the weights.
@@ -30,7 +34,7 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
     Raises
     ------
     InputError
-        If the shapes do not match, or there is only one class.
+        If the shapes do not match, the target is not of integers, or there is only one class.
 
     Notes
     -----
@@ -46,12 +50,16 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
             f"logits of shape {tuple(logits.shape)} need a target and weights of shape "
             f"{tuple(wanted)}, not {tuple(target.shape)} and {tuple(weight.shape)}."
         )
+    if target.is_floating_point():
+        raise InputError(f"the target is {target.dtype}: give integers, one class for each pixel.")
     if logits.ndim < 2 or logits.shape[1] < 2:
         raise InputError(
             "soft-max needs at least two classes: add one for the background, as class 0."
         )
     with torch.autocast(device_type=logits.device.type, enabled=False):
-        energy = functional.cross_entropy(logits.float(), target.long(), reduction="none")
+        energy = functional.cross_entropy(
+            logits.float(), target.long(), reduction="none", ignore_index=_NONE_IGNORED
+        )
         weight = weight.float()
         total = weight.sum()
         return (weight * energy).sum() / torch.where(total > 0, total, torch.ones_like(total))

@@ -69,15 +69,16 @@ def statistics(image: NDArray[Any], name: str = "the image") -> Statistics:
     """
     flat = image.reshape(len(image), -1)
     with np.errstate(invalid="ignore"):  # infinities are reported below
+        mean = flat.mean(axis=1, dtype=np.float64)
         deviation = flat.std(axis=1, dtype=np.float64)
     stats = Statistics(
         pixels=flat.shape[1],
-        mean=flat.mean(axis=1, dtype=np.float64),
+        mean=mean,
         deviation=deviation,
         least=flat.min(axis=1).astype(np.float64),
         greatest=flat.max(axis=1).astype(np.float64),
     )
-    if not np.isfinite(stats.mean).all():
+    if not np.isfinite(mean).all():
         raise ImageError(
             f"{name} has pixels that are NaN or infinite: replace them with numbers first."
         )

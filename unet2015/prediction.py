@@ -74,8 +74,8 @@ def predict_tiles(
     ------
     InputError
         If `network` is not an ``nn.Module``, not exactly one of `border` and `halo` is given, the
-        halo is not a multiple of `step`, the tile is too small, or the network's output is not a
-        tensor of the expected size.
+        halo is not a multiple of `step`, the tile is too small, the network is not of float32, or
+        its output or the activation's is not a tensor of the expected size.
 
     Examples
     --------
@@ -116,7 +116,13 @@ def predict_tiles(
             )
         if halo:
             output = output[..., halo:-halo, halo:-halo]
-        return activation(output) if activation else output
+        result = activation(output) if activation else output
+        if result.ndim != 4 or result.shape[-2:] != output.shape[-2:]:
+            raise InputError(
+                f"the activation turns {tuple(output.shape)} into {tuple(result.shape)}: it must "
+                "keep batch, height and width."
+            )
+        return result
 
     inputs = in_thread(lambda part: read_mirrored(source, *grid.read(part)), grid)
     outputs = run_network(inputs, network, engine or engine_of(network), finish)
@@ -167,6 +173,12 @@ def run_network(
     (key, ndarray of float32)
         The result has shape (classes, height, width).
     """
+    first = next(network.parameters(), None)
+    if first is not None and first.dtype != torch.float32:
+        raise InputError(
+            f"the network's weights are {first.dtype}: convert them with network.float(); the "
+            "engine computes in bfloat16 if choose_engine(precision='bfloat16') made it."
+        )
     network = engine.place(network).eval()
     call = runner(network, engine.dtype, engine.backend)
 

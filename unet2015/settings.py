@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from . import augment, normalisation, unet
 from .augment import AugmentationConfig
@@ -28,6 +29,8 @@ class Settings:
 
 def check(settings: Settings) -> None:
     """Refuse invalid settings, before any time is spent on them."""
+    for part in (settings.network, settings.training, settings.augmentation, settings.weight_map):
+        _check_numbers(part)
     config = settings.training
     for name, least in [("iterations", 1), ("interval", 1), ("warmup", 0), ("seed", 0)]:
         value = getattr(config, name)
@@ -50,6 +53,17 @@ def check(settings: Settings) -> None:
             f"num_classes is {settings.network.num_classes}: it must be 2, background and cells."
         )
     augment.check(settings.augmentation)
+
+
+def _check_numbers(part: Any) -> None:
+    """Refuse anything but Python's own numbers, which are what checkpoints can hold."""
+    for each in fields(part):
+        wanted = {"int": int, "float": int | float}.get(str(each.type))
+        value = getattr(part, each.name)
+        if wanted is not None and not isinstance(value, wanted):
+            raise InputError(
+                f"{each.name} is {value!r}: give {'an' if each.type == 'int' else 'a'} {each.type}."
+            )
 
 
 def check_frames(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:

@@ -96,7 +96,7 @@ def train(
     config = settings.training
     with torch.random.fork_rng([engine.device] if engine.device.type == "cuda" else []):
         torch.manual_seed(config.seed % 2**63)
-        network = build(**dataclasses.asdict(settings.network))
+        network = build(**dataclasses.asdict(settings.network)).float()
         network.output_size(config.tile)  # raises if the tile is not valid
         engine.place(network, training=True)
         known = {"precision": engine.precision, DATA: digest(frames)}
@@ -266,6 +266,6 @@ def _validate(validate: Callable[[Model], float] | None, model: Model, done: int
     if validate is None:
         return None
     # A copy: prediction changes the memory format, and with it the last digits of training.
-    score = validate(dataclasses.replace(model, network=copy.deepcopy(model.network).eval()))
+    score = float(validate(dataclasses.replace(model, network=copy.deepcopy(model.network).eval())))
     logger.info("%d iterations: validation SEG %.4f", done, score)
     return score

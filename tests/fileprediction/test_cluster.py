@@ -141,6 +141,22 @@ def test_a_worker_reports_a_missing_image(files):
         compute_batch(recipe, {}, [])
 
 
+def test_a_worker_loads_the_model_once_for_all_images(files, monkeypatch):
+    loaded = []
+
+    def load(path):
+        loaded.append(path)
+        return load_model(path)
+
+    monkeypatch.setattr("unet2015.fileprediction.cluster.load_model", load)
+    for name in ("one", "other"):
+        write_image(files / "image.tif", np.full((44, 44), len(name), np.uint8))
+        with Scratch(files / name, {}) as scratch:
+            pixels = scratch.pixels((44, 44), np.dtype("f4"), (44, 44))
+            compute_batch(recipe_for(files, GRID, pixels.path), {}, [])
+    assert len(loaded) == 1
+
+
 def test_workers_receive_the_fingerprint_of_the_image(files):
     state, submitted = fingerprint(files / "image.tif"), []
     with Cluster(files / "model.safetensors", workers=1) as cluster:

@@ -473,6 +473,16 @@ def test_bad_input_is_reported_before_any_computation(model, image, capsys):
         assert not image.with_name(target).exists()
 
 
+def test_a_plane_too_large_for_a_png_is_not_said_to_fit_in_uint8(model, image, capsys, monkeypatch):
+    monkeypatch.setattr("unet2015.commands.predict.STREAMED_FROM", 100)
+    words = ("predict", image, "-m", model, "-o", image.with_name("out.png"))
+    for extra in ((), ("--dtype", "uint8")):
+        assert cli(*words, *extra) == 2
+        message = capsys.readouterr().err
+        assert "a PNG holds one small plane" in message
+        assert "--dtype" not in message
+
+
 @given(
     shape=st.tuples(st.integers(1, 200), st.integers(1, 200)),
     output=st.tuples(st.integers(8, 50), st.integers(8, 50)),

@@ -158,6 +158,13 @@ def test_a_vanished_image_does_not_stop_the_others(
     assert names(tmp_path / "out") == [".unet2015", "a.tif", "c.tif"]
 
 
+def test_an_image_in_a_missing_folder_does_not_stop_the_others(model, images, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    words = ("predict", tmp_path / "absent/b.tif", images / "a.tif", "-m", model)
+    assert "1 of 2 images" in refused(capsys, *words, "-o", tmp_path / "out")
+    assert names(tmp_path / "out") == [".unet2015", "a.tif"]
+
+
 def test_an_image_without_read_permission_does_not_stop_the_others(
     model, images, tmp_path, capsys, caplog, monkeypatch
 ):

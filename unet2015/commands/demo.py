@@ -88,7 +88,7 @@ def run(options: Options) -> None:
     settings = replace(SETTINGS, training=replace(SETTINGS.training, seed=options.seed))
     check(settings)
     engine = choose_engine(options.device)
-    logger.info("1/4  simulating touching cells into %s", data)
+    logger.info("1/3  simulating touching cells into %s", data)
     generator = np.random.default_rng(options.seed)
     write_sequence(data, "01", simulate(8, TRAINING_SHAPE, TRAINING_CELLS, generator))
     write_sequence(data, "02", simulate(3, UNSEEN_SHAPE, UNSEEN_CELLS, generator))
@@ -96,14 +96,15 @@ def run(options: Options) -> None:
     frames = load_sequence(data, "01")
     _draw_weight_map(frames[0], out / "weightmap.png")
 
-    logger.info("2/4  training on sequence 01 (%s)", engine)
+    logger.info("2/3  training on sequence 01 (%s)", engine)
     model = train(frames, out / "run", settings, engine)
     draw_and_log(out / "run")
 
-    logger.info("3/4  predicting the larger, unseen sequence 02 in tiles of %d pixels", TILE)
+    logger.info(
+        "3/3  predicting the larger, unseen sequence 02 in tiles of %d pixels and scoring it", TILE
+    )
     scores = _predict_and_score(out, model, engine)
 
-    logger.info("4/4  scoring")
     table = _table(scores)
     with atomic_path(out / "results.md") as temporary:
         temporary.write_text(table)

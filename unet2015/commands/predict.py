@@ -307,9 +307,9 @@ def _check(job: Job, model: Model, options: Options) -> tuple[int, tuple[int, ..
         tile_grid(image.shape[-2:], model.network, options.tile)
         axes = image.plane_axes + "YX"
         shape = (*image.plane_shape, *image.shape[-2:])
-        fits = axes == "YX" and job.result.stored == np.uint8 and prod(shape) < STREAMED_FROM
-        if job.target.suffix.lower() == ".png" and not fits:
-            smaller = axes == "YX" and job.result.kind == "probability"
+        small = axes == "YX" and prod(shape) < STREAMED_FROM
+        if job.target.suffix.lower() == ".png" and not (small and job.result.stored == np.uint8):
+            smaller = small and job.result.kind == "probability"
             raise InputError(
                 f"{job.target}: a PNG holds one small plane of integers, not {image.describe()} of "
                 f"{job.result.stored}: write a .tif{', or choose --dtype uint8' * smaller}."

@@ -20,8 +20,9 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from ..atomic import check_writable, rename, temporary_folder
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES, PixelSize, write_image
+from ..labelfiles.ctcnames import mask_digits, numbered_images
 from ..labelfiles.doubt import warn_of_doubt
-from ..labelfiles.labelfolder import frame_digits, is_one_image, labels_home, numbered_images
+from ..labelfiles.labelfolder import is_one_image, labels_home
 from ..labelfiles.labelimages import integer_labels, open_labels, read_plane
 from ..labelfiles.trackfile import TRACK_FILE, write_tracks
 from ..progress import Progress
@@ -118,7 +119,7 @@ def _read_masks(masks: Sequence[Path]) -> Iterator[_Frame]:
     for path in Progress(masks, "tracking", unit="frame"):
         with open_labels(path) as image:
             labels, size = integer_labels(path, image.read_single()[0]), image.pixel_size
-        yield _Frame(path, frame_digits(path), labels, size)
+        yield _Frame(path, mask_digits(path), labels, size)
 
 
 def _read_stack(stack: Path) -> Iterator[_Frame]:
@@ -168,7 +169,7 @@ def _replace_files(masks: Sequence[Path], draft: Path, target: Path) -> None:
     for path in sorted(draft.iterdir(), key=lambda path: path.name == TRACK_FILE):
         rename(path, target / path.name)
     for path in masks:
-        renamed = target / f"mask{frame_digits(path)}.tif"
+        renamed = target / f"mask{mask_digits(path)}.tif"
         if path.exists() and not path.samefile(renamed):  # mask000.TIF may be the same file
             path.unlink()
 

@@ -8,7 +8,6 @@ A data set folder holds, for sequence 01: the images ``01/tNNN.tif``; the gold t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,34 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..errors import InputError
-from ..labelfiles.labelfolder import numbered_images, one_each
+from ..errors import InputError, by
+from ..labelfiles.ctcnames import numbered_images, sequence_frames
 from ..labelfiles.labelimages import read_labels
 from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells
 
 REACH_OF_MISSING_CELL = 2.0
 """An unannotated cell is assumed to lie within this many typical radii of its marker."""
-
-_FRAME = re.compile(r"t(\d{3,})\.tiff?$", re.IGNORECASE)
-
-
-def is_sequence(folder: Path) -> bool:
-    """Whether `folder` holds the images of a CTC sequence: ``t000.tif``, ``t001.tif``, ..."""
-    return folder.is_dir() and any(_FRAME.match(path.name) for path in folder.iterdir())
-
-
-def frame_digits(path: Path) -> str:
-    """Digits in the name of a frame, ``017`` for ``t017.tif``."""
-    match = _FRAME.match(path.name)
-    if match is None:
-        raise InputError(f"{path} is not named like a frame of a CTC sequence (t000.tif).")
-    return match.group(1)
-
-
-def sequence_frames(folder: Path) -> dict[int, Path]:
-    """Images of a CTC sequence by frame number, in temporal order."""
-    frames = [path for path in folder.iterdir() if _FRAME.match(path.name)]
-    return one_each(folder, sorted((int(frame_digits(path)), path) for path in frames))
 
 
 def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list[AnnotatedFrame]:
@@ -97,7 +75,13 @@ def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list
             )
         ignore = None
         if number in markers:
-            ignore = unannotated(labels, read_labels(markers[number]), reach)
+            tracked = read_labels(markers[number])
+            if tracked.shape != labels.shape:
+                raise InputError(
+                    f"{markers[number]} is {by(tracked.shape)} and {found[number]} "
+                    f"{by(labels.shape)} pixels: markers and masks must have the same size."
+                )
+            ignore = unannotated(labels, tracked, reach)
         name = f"{data.name}/{sequence}/{images[number].stem}"
         frames.append(annotated_frame(name, read_frame(images[number]), labels, ignore))
     require_cells(frames, truth / "SEG")
@@ -120,16 +104,7 @@ def unannotated(labels: NDArray[Any], markers: NDArray[Any], reach: float) -> ND
     -------
     ndarray of bool
         Background pixels within `reach` of a marker that masks cover by less than half.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ.
     """
-    if markers.shape != labels.shape:
-        raise InputError(
-            f"tracking markers of {markers.shape} pixels do not fit masks of {labels.shape}."
-        )
     names, which = np.unique(markers, return_inverse=True)
     size = np.bincount(which.ravel())
     covered = np.bincount(which.reshape(labels.shape)[labels > 0], minlength=len(size))

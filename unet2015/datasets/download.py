@@ -8,6 +8,8 @@ import logging
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .. import __version__
@@ -49,22 +51,7 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
     """
     part = target.with_name(f"{target.name}.part")
     tag = target.with_name(f"{part.name}.tag")
-    try:
-        _fetch(url, part, tag, largest)
-    except urllib.error.HTTPError as error:
-        raise InputError(f"{url}: the server answers {error.code} {error.reason}.") from error
-    except (OSError, http.client.HTTPException) as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise
-        reason = getattr(error, "reason", None)
-        if isinstance(reason, ssl.SSLCertVerificationError) and reason.verify_code == NO_ISSUER:
-            raise InputError(
-                f"{url}: {error}. Python lacks the root certificates to verify the server: on "
-                'macOS run "Install Certificates.command" in Python\'s folder in Applications.'
-            ) from error
-        raise InputError(
-            f"{url}: {reason or error}: check the connection and repeat the command to resume."
-        ) from error
+    _fetch(url, part, tag, largest)
     tag.unlink(missing_ok=True)
     found = sha256_of(part)
     if sha256 is not None and found != sha256:
@@ -79,7 +66,10 @@ def download(url: str, target: Path, largest: int, sha256: str | None = None) ->
 
 def _fetch(url: str, part: Path, tag: Path, largest: int) -> None:
     have = part.stat().st_size if part.exists() else 0
-    with _open(url, have, tag.read_text() if have and tag.exists() else None) as answer:
+    begun = tag.read_text() if have and tag.exists() else None
+    with _explain(url):
+        answer = _open(url, have, begun)
+    with answer:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         if not resumed:
             have = 0
@@ -89,21 +79,52 @@ def _fetch(url: str, part: Path, tag: Path, largest: int) -> None:
         total = _total(answer, have)
         if total is not None and total > largest:
             raise InputError(_too_large(url, total, largest))
-        with (
-            part.open("ab" if resumed else "wb") as file,
-            Progress(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar,
-        ):
-            while chunk := answer.read1(CHUNK):
-                have += len(chunk)
-                if have > largest:
-                    raise InputError(_too_large(url, have, largest))
-                file.write(chunk)
-                bar.update(len(chunk))
+        try:
+            with (
+                part.open("ab" if resumed else "wb") as file,
+                Progress(
+                    total=total, initial=have, unit="B", unit_scale=True, desc=part.stem
+                ) as bar,
+            ):
+                for chunk in _chunks(url, answer):
+                    have += len(chunk)
+                    if have > largest:
+                        raise InputError(_too_large(url, have, largest))
+                    file.write(chunk)
+                    bar.update(len(chunk))
+        except OSError as error:  # on a full disk it does not name the file
+            error.filename = error.filename or str(part)
+            raise
     if total is not None and have < total:
         raise InputError(
             f"{url}: the connection was cut after {have:,} of {total:,} bytes: "
             "repeat the command to resume."
         )
+
+
+def _chunks(url: str, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    with _explain(url):
+        while chunk := answer.read1(CHUNK):
+            yield chunk
+
+
+@contextmanager
+def _explain(url: str) -> Iterator[None]:
+    """Turn errors of server and connection into sentences."""
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        raise InputError(f"{url}: the server answers {error.code} {error.reason}.") from error
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None)
+        if isinstance(reason, ssl.SSLCertVerificationError) and reason.verify_code == NO_ISSUER:
+            raise InputError(
+                f"{url}: {error}. Python lacks the root certificates to verify the server: on "
+                'macOS run "Install Certificates.command" in Python\'s folder in Applications.'
+            ) from error
+        raise InputError(
+            f"{url}: {reason or error}: check the connection and repeat the command to resume."
+        ) from error
 
 
 def _open(url: str, have: int, version: str | None) -> http.client.HTTPResponse:

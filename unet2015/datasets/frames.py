@@ -63,24 +63,25 @@ def annotated_frame(
         two dimensions, or `ignore` is not bool.
     """
     image, labels = np.asarray(image), integer_labels(name, np.asarray(labels))
+    if labels.size == 0:
+        raise InputError(f"{name}: the labels are {by(labels.shape)} pixels: give at least one.")
     if image.dtype.kind not in "buif":
         raise InputError(f"{name}: the image is {image.dtype}: it must be of real numbers.")
     if image.ndim == 2:
         image = image[None]
     if image.ndim != 3 or image.shape[1:] != labels.shape:
-        shape = image.shape[1:] if len(image) == 1 else image.shape
+        shape = image.shape[1:] if image.shape[:1] == (1,) else image.shape
         raise InputError(
             f"{name}: the image is {by(shape)} and its labels are {by(labels.shape)} pixels: they "
             "must have the same size, with any channels of the image first."
         )
-    if ignore is None:
-        ignore = np.zeros(labels.shape, dtype=bool)
+    ignore = np.zeros(labels.shape, dtype=bool) if ignore is None else np.asarray(ignore)
     if ignore.shape != labels.shape or ignore.dtype != bool:
         raise InputError(
             f"{name}: ignore is {by(ignore.shape)} of {ignore.dtype}: it must be bool and have the "
             f"labels' size, {by(labels.shape)}."
         )
-    return AnnotatedFrame(name, image, labels, ignore)
+    return AnnotatedFrame(str(name), image, labels, ignore)
 
 
 def read_frame(path: Path) -> NDArray[Any]:

@@ -10,8 +10,8 @@ import numpy as np
 from ..errors import InputError
 from ..images.opening import image_files
 from ..instances import label_cells
+from ..labelfiles.ctcnames import one_each
 from ..labelfiles.doubt import doubt
-from ..labelfiles.labelfolder import one_each
 from ..labelfiles.labelimages import read_labels
 from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells, smallest_cell
 
@@ -24,9 +24,8 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
     Parameters
     ----------
     data : Path or str
-        Folder with the two folders; TIFF or PNG, 8 or 16 bit, ``images/a.tif`` belongs to
-        ``labels/a.png``. If all labels are masks (one number per frame), each connected component
-        is a cell.
+        Folder with the two folders; TIFF or PNG, ``images/a.tif`` belongs to ``labels/a.png``. If
+        all labels are masks (one number per frame), each connected component is a cell.
 
     Raises
     ------

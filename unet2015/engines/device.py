@@ -59,8 +59,9 @@ class Engine(NamedTuple):
         """
         if self.device.type == "cuda" and self.dtype == torch.float32:
             torch.backends.cudnn.allow_tf32 = False
-        # The overloads of `to` do not list the memory format.
-        return network.to(self.device, memory_format=self.memory_format(training))  # type: ignore[call-overload]
+        with torch.inference_mode(False):  # a caller's would make the weights untrainable
+            # The overloads of `to` do not list the memory format.
+            return network.to(self.device, memory_format=self.memory_format(training))  # type: ignore[call-overload]
 
     def memory_format(self, training: bool = False) -> torch.memory_format:
         """Channels last, except in float32 training on a CPU, where they slow the backward pass."""

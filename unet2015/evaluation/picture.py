@@ -13,7 +13,8 @@ from skimage.segmentation import find_boundaries
 
 from ..atomic import atomic_path, check_writable
 from ..errors import InputError
-from ..labelfiles.labelfolder import find_image, folder_of_images, pair_frames
+from ..images.opening import image_files
+from ..labelfiles.labelfolder import folder_of_images, pair_frames
 from ..pictures import aspect, distinct_colours, to_grey
 from .sequence import FrameScore, SequenceScore
 from .worst import microscope_image, read_frames, worst_first
@@ -64,7 +65,8 @@ def draw_mistakes(
     for axes_row, panels in zip(grid, rows, strict=True):
         for axes, (title, panel) in zip(axes_row, panels.items(), strict=True):
             axes.imshow(panel, interpolation="nearest")
-            axes.set_title(title, fontsize=9)
+            # File names need not be Unicode, but text must be.
+            axes.set_title(title.encode(errors="backslashreplace").decode(), fontsize=9)
             axes.set(xticks=[], yticks=[])
     handles = [Patch(facecolor=colour, label=kind) for kind, colour in COLOURS.items()]
     handles.append(Patch(facecolor="white", edgecolor=REFERENCE_OUTLINE, label="reference"))
@@ -89,9 +91,10 @@ def check_picture(path: Path, reference: Path, result: Path, images: Path | None
         raise InputError(f"{path} has no picture suffix: choose one of {', '.join(formats)}.")
     check_writable(path)
     images = folder_of_images(reference, images)
-    for pair in pair_frames(reference, result) if path.exists() else ():
-        shown = None if images is None else find_image(images, pair.name)
-        if any(path.samefile(source) for source in (pair.reference, pair.result, shown) if source):
+    if path.exists():
+        inputs = [file for pair in pair_frames(reference, result) for file in pair[1:]]
+        inputs += [] if images is None else image_files(images)
+        if any(path.samefile(file) for file in inputs):
             raise InputError(f"{path} is an input: give the picture another name.")
 
 
@@ -108,7 +111,7 @@ def _panels(
     panels[f"frame {frame.name}, {title}" if images is None else title] = _coloured(reference, {})
     drawn, judged = np.count_nonzero(np.unique(result)), frame.counts.segmented
     of_them = "" if drawn == judged else f", {judged} judged"
-    panels[f"result: {drawn} objects{of_them}"] = _coloured(result, cell_of)
+    panels[f"result: {drawn} objects{of_them}"] = _coloured(result, cell_of, int(reference.max()))
     seg = f"SEG {frame.seg.mean:.3f}" if frame.seg.values.size else "no cells"
     panels[f"{seg}, {sum(map(len, frame.mistakes))} mistakes"] = paint_mistakes(
         frame, reference, result
@@ -137,9 +140,10 @@ def paint_mistakes(
     return canvas
 
 
-def _coloured(labels: NDArray[Any], cell_of: dict[int, int]) -> NDArray[np.float64]:
-    """Give each label a colour; objects that hold a cell get the cell's."""
+def _coloured(labels: NDArray[Any], cell_of: dict[int, int], cells: int = 0) -> NDArray[np.float64]:
+    """Give each label a colour; objects that hold a cell get its colour, others new ones."""
     present, position = np.unique(labels, return_inverse=True)
-    colours = distinct_colours(np.array([cell_of.get(label, label) for label in present.tolist()]))
+    numbers = [cell_of.get(label, cells + label) for label in present.tolist()]
+    colours = distinct_colours(np.array(numbers))
     colours[present == 0] = 1
     return colours[position.reshape(labels.shape)]

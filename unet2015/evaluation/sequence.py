@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..labelfiles.ctcnames import numbered_images
 from ..labelfiles.doubt import warn_of_doubt
 from ..labelfiles.labelfolder import (
     FramePair,
     check_shapes,
     labels_home,
-    numbered_images,
     pair_frames,
     planes,
 )

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from ..images import open_image
-from ..labelfiles.labelfolder import find_image, pair_frames, planes
+from ..labelfiles.ctcnames import find_image
+from ..labelfiles.labelfolder import pair_frames, planes
 from .sequence import FrameScore
 
 

@@ -155,7 +155,8 @@ def _cut(sample: NDArray[Any], model: Model) -> NDArray[Any]:
     network = model.network
     if len(sample) != network.config.in_channels:
         raise InputError(
-            f"the sample has {len(sample)} channels, the model takes {network.config.in_channels}."
+            f"the sample has {len(sample)} channels, the model takes {network.config.in_channels}: "
+            "give another sample."
         )
     least = network.valid_input_size(1)
     if min(sample.shape[1:]) < least:
@@ -179,7 +180,9 @@ def _write_files(model: Model, home: Path, about: About, sample: NDArray[Any]) -
     """Weights, test tensors, cover and documentation."""
     exchange.write_onnx(model, home / "weights.onnx")
     exchange.write_torchscript(model, home / "weights.pt")
-    image = torch.from_numpy(normalisation.normalise(sample, model.normalisation))[None]
+    image = torch.from_numpy(normalisation.normalise(sample, model.normalisation, "the sample"))[
+        None
+    ]
     with torch.inference_mode():
         probabilities = exchange.Probabilities(model.network)(image).numpy()
     np.save(home / "test_input.npy", sample[None])

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple, Self
 import torch
 
 from ..builtin import find_model
-from ..checkpoint import load_model
+from ..checkpoint import Model, load_model
 from ..engines.device import Engine
 from ..errors import InputError, UnreachableError
 from ..images import open_image
@@ -249,15 +249,22 @@ def _import_distributed() -> Any:
 
 
 @lru_cache(maxsize=1)
+def _load_model(path: Path, expected: str) -> Model:
+    """Load the model, once in each worker."""
+    model = load_model(path)
+    if digest(model) != expected:
+        raise InputError(f"{path} is not the same file on all machines: copy it again.")
+    return model
+
+
+@lru_cache(maxsize=1)
 def _open_recipe(recipe: Recipe) -> tuple[Task, ScratchPixels]:
-    """Load the model and open the files of a recipe, once in each worker."""
+    """Open the files of a recipe, once in each worker."""
     if recipe.engine.device.type == "cuda" and not torch.cuda.is_available():
         raise InputError("a worker has no GPU, but this machine does: give --device cpu.")
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
-    model = load_model(recipe.model)
-    if digest(model) != recipe.digest:
-        raise InputError(f"{recipe.model} is not the same file on all machines: copy it again.")
+    model = _load_model(recipe.model, recipe.digest)
     if image_state(recipe.image) != recipe.state:
         raise UnreachableError(
             f"{recipe.image} is not the same on all machines, or has just changed: repeat the "

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..atomic import name_on_disk
-from ..datasets.ctc import frame_digits, is_sequence, sequence_frames
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES
 from ..images.fingerprint import companions
 from ..images.opening import image_files, images_beside, is_zarr, other_files
+from ..labelfiles.ctcnames import frame_digits, is_sequence, sequence_frames
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,9 @@ def plan_results(paths: Sequence[Path], out: Path | None) -> list[tuple[Path, Pa
 def _refuse_home(planned: Sequence[tuple[Path, Path, bool]], out: Path) -> None:
     """Refuse to write results among the images, where they may replace other images."""
     for source, target, is_frame in planned:
-        if out.exists() and out.samefile(source.parent) and not is_frame:
+        if is_frame or not (out.exists() and source.parent.exists()):
+            continue
+        if out.samefile(source.parent):
             raise InputError(
                 f"{out} is the folder of {source.name} and may hold another {target.name}: give "
                 "another folder for the results."

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ..errors import ImageError
 from ..images.fingerprint import fingerprint, image_state
 from ..images.opening import image_files
-from ..labelfiles.labelfolder import is_numbered
+from ..labelfiles.ctcnames import is_numbered
 from .imagefile import explain_full_disk
 from .results import Result
 from .scratch import Scratch

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from ..errors import InputError, by
 from ..images import IMAGE_SUFFIXES
 from ..images.opening import image_files, is_zarr
+from .ctcnames import find_image, numbered_images, one_each
 from .labelimages import open_labels, read_plane
-
-_Key = TypeVar("_Key", int, str)
-_NUMBERED = re.compile(r"(?:mask|man_seg|man_track)(\d{3,})")
 
 
 class FramePair(NamedTuple):
@@ -119,28 +117,6 @@ def labels_home(folder: Path) -> Path:
     return folder / "SEG" if (folder / "SEG").is_dir() else folder
 
 
-def numbered_images(folder: Path) -> dict[int, Path]:
-    """List ``maskNNN``, ``man_segNNN`` or ``man_trackNNN`` images by number, ascending."""
-    found = [
-        (int(match[1]), path)
-        for path in image_files(folder)
-        if (match := _NUMBERED.fullmatch(path.stem))
-    ]
-    return one_each(folder, sorted(found))
-
-
-def is_numbered(path: Path) -> bool:
-    """Whether `numbered_images` lists files of this name."""
-    return _NUMBERED.fullmatch(path.stem) is not None
-
-
-def frame_digits(path: Path) -> str:
-    """Digits in a name that `numbered_images` lists, with leading zeros."""
-    match = _NUMBERED.fullmatch(path.stem)
-    assert match is not None
-    return match[1]
-
-
 def folder_of_images(reference: Path, images: Path | None) -> Path | None:
     """Find the folder of the microscope images: `images`, or one beside the reference, or None.
 
@@ -168,16 +144,6 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
     return images
 
 
-def find_image(folder: Path, name: str) -> Path | None:
-    """Find the image of a frame: ``tNNN`` for a number, or a file with that stem."""
-    stems = [name]
-    if name.isdecimal():
-        stems = [f"t{name}", f"t{int(name):03d}", f"t{int(name):04d}", name]
-    suffixes = (*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES))
-    candidates = (folder / f"{stem}{suffix}" for stem in stems for suffix in suffixes)
-    return next((path for path in candidates if path.is_file()), None)
-
-
 def planes(pair: FramePair) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
     """Read the planes of a pair one by one: name, reference (H, W), result (H, W)."""
     with open_labels(pair.reference) as reference, open_labels(pair.result) as result:
@@ -194,18 +160,6 @@ def check_shapes(pair: FramePair, reference: Sequence[int], result: Sequence[int
             f"{pair.result} has the shape {by(result)}, but its reference {pair.reference} "
             f"{by(reference)}: give a result of the reference's size."
         )
-
-
-def one_each(folder: Path, found: Iterable[tuple[_Key, Path]]) -> dict[_Key, Path]:
-    """Map frames to their images; refuse a folder with two images of a frame."""
-    images: dict[_Key, Path] = {}
-    for key, path in found:
-        if key in images:
-            raise InputError(
-                f"{folder} holds {images[key].name} and {path.name} for one frame: remove one."
-            )
-        images[key] = path
-    return images
 
 
 def _some(names: list[str]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .labelfolder import is_numbered
+from .ctcnames import is_numbered
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -47,8 +46,17 @@ def count_classes(target: ArrayLike, ignore: NDArray[np.bool_] | int | None = No
     Returns
     -------
     ClassCounts
+
+    Raises
+    ------
+    InputError
+        If `target` is a single number, or `ignore` is 0, bool, or not of the target's shape.
     """
     target = np.asarray(target)
+    if target.ndim == 0:
+        raise InputError(
+            f"a target is {target}: give arrays of pixels, or ClassCounts(foreground, background)."
+        )
     if ignore is None:
         inside = int(np.count_nonzero(target))
         return ClassCounts(inside, target.size - inside)
@@ -138,7 +146,7 @@ def resolve_class_weights(
         logger.info("class weights (%s): foreground %.4g, background %.4g", class_weights, *pair)
         return pair
     if np.shape(class_weights) != (2,) or not all(
-        math.isfinite(w) and w >= 0 for w in class_weights
+        0 <= w <= float(np.finfo(np.float32).max) for w in class_weights
     ):
         raise InputError(
             f"class weights are {class_weights}: give two finite numbers of at least 0, for "

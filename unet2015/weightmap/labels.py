@@ -62,6 +62,11 @@ def as_labels(labels: ArrayLike, ignore: int | None = None) -> NDArray[Any]:
 def ignored_pixels(labels: NDArray[Any], ignore: NDArray[np.bool_] | int) -> NDArray[np.bool_]:
     """Mask of the pixels to leave out, given the mask itself or their value."""
     if isinstance(ignore, (int, np.integer)):
+        if isinstance(ignore, bool) or ignore == 0:
+            raise InputError(
+                f"ignore is {ignore}: give a boolean mask of the pixels to leave out, or their "
+                "value, which cannot be 0, the background."
+            )
         return np.asarray(labels == ignore)
     mask = np.asarray(ignore)
     if mask.shape != labels.shape or mask.dtype != np.bool_:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..images import Image, open_image
-from ..labelfiles.labelfolder import find_image, folder_of_images
+from ..labelfiles.ctcnames import find_image
+from ..labelfiles.labelfolder import folder_of_images
 from ..labelfiles.labelimages import open_labels
 from .regions import CellRows, LabelReading, Peak, TargetRegions, WeightRegions
 
