@@ -46,8 +46,9 @@ def predict_tiles(
         width), or anything with ``shape`` (channels, height, width) and ``read(rows, columns)``.
         Arrays of Zarr, Dask and HDF5 are read region by region; all are read in another thread.
     network : nn.Module
-        Takes float32 of shape (1, channels, height, width), height and width of the tile. Left in
-        evaluation mode: call ``network.train()`` before training it further.
+        Takes float32 of shape (1, channels, height, width), height and width of the tile. Moved to
+        the engine's device and left in evaluation mode: call ``network.train()`` before training
+        it further.
     border : int, optional
         For a network of valid convolutions: pixels that it takes off each side, so that its output
         has shape (1, classes, height - 2 * border, width - 2 * border).
@@ -68,7 +69,8 @@ def predict_tiles(
     Returns
     -------
     iterator of (Tile, ndarray of float32)
-        A tile and the pixels that it alone writes, shape (classes, tile.height, tile.width).
+        A tile and the pixels that it alone writes, shape (classes, tile.height, tile.width); of
+        another dtype if the `activation` returns one.
 
     Raises
     ------

@@ -19,7 +19,10 @@ from .errors import InputError
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Architecture of the network. The defaults are the paper's (Sec. 2, Fig. 1; Sec. 3.1)."""
+    """Architecture of the network. The defaults are the paper's (Sec. 2, Fig. 1).
+
+    The rate of the drop-out is not in the paper: it is that of the released network.
+    """
 
     in_channels: int = 1
     """Channels of the input image."""

@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Network(UNetConfig):
-    """Options of the network. The defaults are the paper's (Sec. 2, Fig. 1; Sec. 3.1)."""
+    """Options of the network. The defaults are the paper's (Sec. 2, Fig. 1)."""
 
     # Determined by the data.
     in_channels: Suppress[int] = UNetConfig.in_channels
