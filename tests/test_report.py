@@ -8,7 +8,7 @@ import pytest
 from unet2015.checkpoint import MODEL_FILE
 from unet2015.cli import main
 from unet2015.datasets.any import load_frames
-from unet2015.datasets.frames import annotated_frame
+from unet2015.datasets.frames import annotated_frame, digest
 from unet2015.datasets.synthetic import simulate, write_sequence
 from unet2015.errors import InputError
 from unet2015.evaluation import score_sequence
@@ -28,7 +28,6 @@ from unet2015.report.html import Html, element
 from unet2015.report.outlines import boxes, outlines
 from unet2015.report.page import _read
 from unet2015.report.rasters import LARGEST_SIDE, grey_uri, reduce_labels, reduction, weights_uri
-from unet2015.training import digest
 from unet2015.weightmap import border_weight_map, separate_touching
 
 SMALL = [

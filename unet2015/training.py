@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 import logging
 import math
 import os
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import Model
-from .datasets.frames import AnnotatedFrame, require_cells, smallest_cell, warn_of_masks
+from .datasets.frames import AnnotatedFrame, digest, require_cells, smallest_cell, warn_of_masks
 from .engines.backends import runner
 from .engines.device import PASSES, Engine, choose_engine
 from .errors import InputError
@@ -153,16 +152,6 @@ def _iterate(
                 tiles.waited, began = 0.0, time.perf_counter()
                 if time.monotonic() >= deadline:
                     break
-
-
-def digest(frames: Sequence[AnnotatedFrame]) -> str:
-    """Hash of the images and annotations of a training set."""
-    sha256 = hashlib.sha256()
-    for frame in frames:
-        for array in (frame.image, frame.labels, frame.ignore):
-            sha256.update(f"{array.shape} {array.dtype}".encode())
-            sha256.update(array.tobytes())
-    return sha256.hexdigest()
 
 
 class _Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,6 +124,16 @@ def smallest_cell(frames: Sequence[AnnotatedFrame]) -> int:
     """Size of the smallest annotated cell in pixels, 0 if there is none."""
     sizes = [np.unique(f.labels[f.labels > 0], return_counts=True)[1] for f in frames]
     return int(min((size.min() for size in sizes if size.size), default=0))
+
+
+def digest(frames: Sequence[AnnotatedFrame]) -> str:
+    """Hash of the images and annotations of a training set."""
+    sha256 = hashlib.sha256()
+    for frame in frames:
+        for array in (frame.image, frame.labels, frame.ignore):
+            sha256.update(f"{array.shape} {array.dtype}".encode())
+            sha256.update(array.tobytes())
+    return sha256.hexdigest()
 
 
 def require_cells(frames: Sequence[AnnotatedFrame], where: Path | str) -> None:

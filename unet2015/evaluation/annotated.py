@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
+from ..datasets.frames import AnnotatedFrame
 from ..metrics import overlap_table
 from .sequence import FrameScore, SequenceScore, score_frame
-
-if TYPE_CHECKING:
-    from ..datasets.frames import AnnotatedFrame  # reads files
 
 
 def score_annotated(

@@ -6,12 +6,13 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..builtin import MODEL_FILE
+from ..datasets.frames import AnnotatedFrame, digest, in_field
 from ..errors import InputError
 from ..evaluation import FrameScore, SequenceScore, score_annotated, score_sequence
 from ..evaluation.worst import (
@@ -23,9 +24,6 @@ from ..evaluation.worst import (
 from ..labelfiles.labelfolder import folder_of_images
 from ..weightmap import border_weight_map, separate_touching
 from .content import WORST_CELLS, Report, RunRecord, ScoredFrame, ScoredResult, WeighedFrame
-
-if TYPE_CHECKING:
-    from ..datasets.frames import AnnotatedFrame  # reads files
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +69,6 @@ def weigh(frames: Sequence[AnnotatedFrame], settings: dict[str, Any]) -> Weighed
     settings : dict
         Settings of the run.
     """
-    from ..datasets.frames import in_field
-
     frame = max(frames, key=lambda frame: np.unique(frame.labels).size)
     frame = in_field(frame, settings["training"]["margin"])
     labels = separate_touching(frame.labels, settings["training"]["ridge"])
@@ -105,7 +101,6 @@ def training_frames(data: Path, settings: dict[str, Any]) -> list[AnnotatedFrame
     """
     from ..datasets import em
     from ..datasets.any import load_frames
-    from ..training import digest
 
     # "data set/sequence/frame" in a data set of cell tracking, "data set/frame" in others.
     wanted = [tuple(name.split("/")[1:]) for name in settings.get("frames", [])]
