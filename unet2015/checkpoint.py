@@ -106,21 +106,19 @@ def load_model(path: Path | str) -> Model:
             f"{MODEL_FILE}, or a name that `unet2015 models` lists."
         )
     try:
-        if built_by := metadata["model"]["architecture"].get("class"):
-            raise InputError(
-                f"{path} holds a network of the class {built_by}: load_model builds a UNet only."
-            )
         return _build(metadata["model"], tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         first_line = str(error).splitlines()[0]
         raise InputError(
             f"{path} describes a network that unet2015 {__version__} cannot build ({first_line}): "
-            "it is damaged, or a newer version wrote it."
+            "it is damaged, of another class than UNet, or a newer version wrote it."
         ) from error
 
 
 def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     """Build the model that a file describes, with its weights."""
+    if "class" in described["architecture"]:
+        raise ValueError(f"of the class {described['architecture']['class']}")
     network = UNet(**described["architecture"]).float()  # whatever the default dtype
     network.load_state_dict(tensors)
     return Model(
