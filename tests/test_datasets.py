@@ -6,6 +6,8 @@ import tifffile
 from scipy import ndimage
 
 from unet2015 import InputError
+from unet2015.datasets.any import load_frames
+from unet2015.datasets.checks import warn_of_doubts, warn_of_strays
 from unet2015.datasets.ctc import load_sequence, unannotated
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import annotated_frame, smallest_cell
@@ -119,10 +121,26 @@ def test_pairs_are_matched_by_their_stems(tmp_path):
     frames = load_pairs(tmp_path)
     assert [frame.image.max() for frame in frames] == [ord("a"), ord("b")]
     (tmp_path / "labels/a.png").unlink()
-    with pytest.raises(InputError, match="a in images/ but not in labels/"):
+    with pytest.raises(InputError, match="a only in images/: give each image"):
+        load_pairs(tmp_path)
+    write_image(tmp_path / "labels/c.png", labels)
+    with pytest.raises(InputError, match="a only in images/; c only in labels/: give each"):
         load_pairs(tmp_path)
     write_image(tmp_path / "labels/b.tif", labels)
     with pytest.raises(InputError, match=r"b.png and b.tif for one frame"):
+        load_pairs(tmp_path)
+
+
+def test_what_is_left_out_beside_pairs_is_named(tmp_path, caplog):
+    write_pairs(tmp_path, np.eye(8))
+    (tmp_path / "images" / "1.jpg").touch()
+    (tmp_path / "labels" / "more").mkdir()
+    (tmp_path / "labels" / "more" / "1.tif").touch()
+    load_pairs(tmp_path)
+    assert f"left out of {tmp_path / 'images'}: 1.jpg." in caplog.text
+    assert f"left out of {tmp_path / 'labels'}: more." in caplog.text
+    (tmp_path / "images" / "0.tif").unlink()
+    with pytest.raises(InputError, match=r"images holds no TIFF or PNG files, but 1.jpg: convert"):
         load_pairs(tmp_path)
 
 
@@ -173,6 +191,52 @@ def test_the_smallest_cell_of_all_frames_is_found():
     large[:5, :5], small[:5, :5], small[7:, 6:] = 1, 1, 2
     frames = [annotated_frame("a", labels, found) for found in (labels, large, small)]
     assert [smallest_cell(frames[:n]) for n in (1, 2, 3)] == [0, 25, 6]
+
+
+def two_cells():
+    labels = np.zeros((60, 80), np.uint8)
+    labels[10:30, 10:30], labels[10:30, 30:50], labels[40:55, 20:40] = 1, 2, 3
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (two_cells(), ""),
+        (two_cells() > 0, "most numbers in the labels have several separate pieces"),
+        (np.minimum(two_cells(), 2) % 2 + 2 * (two_cells() == 2), ""),
+        (np.indices((60, 80))[1] // 10 % 3, "several separate pieces"),
+        (two_cells() == 0, "the labels may be inverted"),
+        (two_cells() == 1, ""),
+    ],
+)
+def test_labels_that_are_not_cells_are_warned_about(caplog, labels, told):
+    image = np.random.default_rng(0).integers(0, 9, labels.shape)
+    frames = [annotated_frame(name, image, labels.astype(np.uint8)) for name in "ab"]
+    warn_of_doubts(frames)
+    assert told in caplog.text
+    assert len(caplog.messages) == (1 if told else 0)
+    assert caplog.text.count("a and 1 more: ") == len(caplog.messages)
+
+
+def test_constant_images_are_warned_about(caplog):
+    plain = np.full((60, 80), 7)
+    warn_of_doubts([annotated_frame("a", plain, two_cells())])
+    assert "a: all pixels of the image are equal" in caplog.text
+    caplog.clear()
+    warn_of_doubts([annotated_frame("a", np.stack([plain, two_cells()]), two_cells())])
+    assert not caplog.messages
+
+
+def test_a_stray_pixel_is_named_with_its_place(tmp_path, caplog):
+    stray = two_cells()
+    stray[58, 70] = 9
+    write_pairs(tmp_path, two_cells(), stray)
+    load_frames(tmp_path)
+    assert f"{tmp_path.name}/1: cell 9 at row 58, column 70 has 1 of the 400 pixels" in caplog.text
+    caplog.clear()
+    warn_of_strays([annotated_frame("a", stray, two_cells())])
+    assert not caplog.messages
 
 
 def test_pages_of_an_image_are_not_channels(tmp_path):

@@ -22,6 +22,7 @@ from unet2015.commands import track
 from unet2015.evaluation import picture, score_frame, score_sequence
 from unet2015.evaluation.em import score_stack
 from unet2015.evaluation.picture import COLOURS, paint_mistakes
+from unet2015.evaluation.worst import read_frames
 from unet2015.images import read_image
 from unet2015.labelfiles.labelfolder import pair_frames
 from unet2015.labelfiles.trackfile import read_tracks, write_tracks
@@ -46,7 +47,7 @@ def write_result(folder, frames):
     return folder
 
 
-def test_pictures_instead_of_labels_are_warned_about(tmp_path, caplog):
+def test_pictures_instead_of_labels_are_pointed_out(tmp_path, caplog):
     noise = np.random.default_rng(0).integers(1, 9, CELLS.shape, dtype=np.uint16)
     write_result(tmp_path / "labels", [CELLS, CELLS])
     write_result(tmp_path / "images", [noise, noise])
@@ -54,6 +55,8 @@ def test_pictures_instead_of_labels_are_warned_about(tmp_path, caplog):
     (record,) = caplog.records
     assert "images" in record.message
     assert "most pixels differ" in record.message
+    with pytest.raises(InputError, match=r"images.mask000.tif: most pixels differ"):
+        score_sequence(tmp_path / "images", tmp_path / "labels")
 
 
 def test_a_data_set_folder_is_refused_with_the_choices(tmp_path):
@@ -211,15 +214,48 @@ def test_a_frame_without_markers_is_reported(truth, result, capsys):
     assert "DET  " not in found
 
 
-def test_an_unnumbered_mask_is_reported(tmp_path, capsys):
+def test_an_unnumbered_mask_is_reported(tmp_path, capsys, caplog):
     for name, cells in (("mask", (CELLS > 0).astype(np.uint8)), ("cells", CELLS)):
         write(tmp_path / name / "a.tif", cells)
-    words = "No {} image has more than one cell: if these are masks, number the cells first"
+    words = "No {} image has more than one cell: if these are masks, add --connected-components."
     told = evaluate(capsys, tmp_path / "mask", tmp_path / "cells")
     assert words.format("reference") in told
+    assert (
+        f"{tmp_path / 'mask' / 'a.tif'}: most numbers have several separate pieces" in caplog.text
+    )
     told = evaluate(capsys, tmp_path / "cells", tmp_path / "mask")
     assert words.format("result") in told
+    caplog.clear()
     assert "more than one cell" not in evaluate(capsys, tmp_path / "cells", tmp_path / "cells")
+    assert not caplog.messages
+
+
+def test_components_of_masks_are_scored_as_cells(tmp_path, capsys, caplog):
+    apart = np.where(CELLS == 2, 0, CELLS)  # 1 and 2 touch
+    write(tmp_path / "mask" / "a.tif", np.uint8(255) * (apart > 0))
+    write(tmp_path / "cells" / "a.tif", apart)
+    for reference, result in ("mask", "cells"), ("cells", "mask"), ("mask", "mask"):
+        told = evaluate(
+            capsys, tmp_path / reference, tmp_path / result, "--connected-components",
+            "--picture", str(tmp_path / "p.png"), "--report", str(tmp_path / "r.html"),
+        )  # fmt: skip
+        assert "a          3        3  1.0000" in told
+        assert "each connected component counts as a cell" in told
+    assert not caplog.messages
+    score = score_sequence(tmp_path / "mask", tmp_path / "cells", connected_components=True)
+    (shown,) = read_frames(tmp_path / "mask", tmp_path / "cells", {"a"}, True).values()
+    assert [image.max() for image in shown] == [3, 4]
+    assert score.frames[0].seg.values.tolist() == [1, 1, 1]
+
+
+def test_components_are_not_scored_as_tracks(truth, result):
+    with pytest.raises(InputError, match="res_track.txt refers to the numbers of the cells"):
+        score_sequence(truth, result, connected_components=True)
+    expected = score_sequence(truth, result)
+    (result / "res_track.txt").unlink()
+    assert det(score_sequence(truth, result, connected_components=True).graph) == det(
+        expected.graph
+    )
 
 
 def test_without_a_reference_lineage_all_but_tra_is_scored(truth, result, capsys):

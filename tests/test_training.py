@@ -321,12 +321,6 @@ def test_training_does_not_affect_the_random_numbers_of_the_caller(tmp_path):
     assert torch.equal(torch.cat([first, torch.rand(1)]), expected)
 
 
-def test_a_mask_with_a_single_label_is_warned_about(tmp_path, caplog):
-    masks = [frame._replace(labels=(frame.labels > 0).astype(np.uint8)) for frame in frames()]
-    train(masks, tmp_path, changed(iterations=1), CPU)
-    assert "all cells have one number" in caplog.text
-
-
 def test_frames_may_be_a_generator_and_the_engine_is_optional(tmp_path):
     model = train((frame for frame in frames()), tmp_path, changed(iterations=1))
     assert model.settings["frames"] == ["discs"]

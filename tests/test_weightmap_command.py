@@ -212,22 +212,22 @@ def with_void(dtype):
 
 
 @pytest.mark.parametrize(
-    ("labels", "options", "told"),
+    ("labels", "options", "refused"),
     [
         (soft_mask(), [], True),
         (np.where(soft_mask() > 127, np.uint8(255), np.uint8(0)), [], False),
         (np.where(soft_mask() > 127, np.uint8(255), np.uint8(3)), [], False),
         (soft_mask().astype(np.float32), [], True),
-        (soft_mask(), ["--ignore", "255"], False),
         (with_void(np.uint8), [], False),
         (np.where(soft_mask() > 127, np.uint8(255), 0), ["--connected-components"], False),
     ],
 )
-def test_a_mask_with_soft_edges_is_pointed_out(tmp_path, caplog, labels, options, told):
+def test_a_mask_with_soft_edges_is_refused(tmp_path, capsys, labels, options, refused):
     write_image(tmp_path / "labels.tif", labels)
     words = [str(tmp_path / "labels.tif"), "-o", str(tmp_path / "w.tif")]
-    assert main(["weightmap", *words, *options]) == 0
-    assert ("a mask with soft edges" in caplog.text) == told
+    assert main(["weightmap", *words, *options]) == (2 if refused else 0)
+    assert ("a mask with soft edges" in capsys.readouterr().err) == refused
+    assert (tmp_path / "w.tif").exists() != refused
 
 
 @pytest.mark.parametrize("numbered", [True, False])
@@ -238,12 +238,13 @@ def test_numbers_that_connected_components_ignore_are_pointed_out(tmp_path, capl
 
 
 @pytest.mark.parametrize("picture", [True, False])
-def test_a_microscope_image_instead_of_labels_is_pointed_out(tmp_path, caplog, picture):
+def test_a_microscope_image_instead_of_labels_is_refused(tmp_path, capsys, picture):
     labels = np.kron(np.arange(16).reshape(4, 4), np.ones((10, 10), int)).astype(np.uint8)
     noise = np.random.default_rng(0).integers(0, 9, labels.shape, dtype=np.uint8)
     write_image(tmp_path / "labels.tif", labels + noise * picture)
-    assert main(["weightmap", str(tmp_path / "labels.tif"), "-o", str(tmp_path / "w.tif")]) == 0
-    assert ("as in a microscope image" in caplog.text) == picture
+    words = ["weightmap", str(tmp_path / "labels.tif"), "-o", str(tmp_path / "w.tif")]
+    assert main(words) == (2 if picture else 0)
+    assert ("as in a microscope image" in capsys.readouterr().err) == picture
 
 
 @pytest.mark.parametrize(("value", "told"), [(1, False), (77, True)])

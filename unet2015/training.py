@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import Model
-from .datasets.frames import AnnotatedFrame, digest, require_cells, smallest_cell, warn_of_masks
+from .datasets.checks import require_cells, warn_of_doubts
+from .datasets.frames import AnnotatedFrame, digest, smallest_cell
 from .engines.backends import runner
 from .engines.device import PASSES, Engine, choose_engine
 from .errors import InputError
@@ -91,7 +92,7 @@ def train(
     check(settings)
     check_frames(settings, frames)
     require_cells(frames, "the training set")
-    warn_of_masks(frames)
+    warn_of_doubts(frames)
     config = settings.training
     with torch.random.fork_rng([engine.device] if engine.device.type == "cuda" else []):
         torch.manual_seed(config.seed % 2**63)
@@ -110,7 +111,10 @@ def train(
             names = [frame.name for frame in frames]
             trained = {**run.settings, "class_weights": list(classes), "frames": names}
             least = int(SMALLEST * smallest_cell(frames))
-            logger.info("cells of fewer than %d pixels will be dropped in prediction", least)
+            if least > 1:
+                logger.info("cells of fewer than %d pixels will be dropped in prediction", least)
+            else:
+                logger.info("no cell will be dropped in prediction, however small")
             model = Model(network, config.normalisation, min_size=least, settings=trained)
             _iterate(run, model, step, tiles, validate, deadline)
     network.eval()

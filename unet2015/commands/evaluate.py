@@ -34,6 +34,9 @@ class Options:
     margin: int = 0
     """Width in pixels of the border outside the field of interest; objects and reference cells
     entirely within it are dropped. The challenge uses 50 for PhC-C2DH-U373 and DIC-C2DH-HeLa."""
+    connected_components: FlagCreatePairsOff[bool] = False
+    """In images whose cells all have one number, such as binary masks, count each 8-connected
+    component as a cell."""
     em: FlagCreatePairsOff[bool] = False
     """Score membranes: pixel, Rand and warping error, V_rand and V_info."""
     thresholds: tuple[float, ...] | None = None
@@ -62,7 +65,9 @@ def run(options: Options) -> None:
     if options.thresholds is not None:
         raise InputError("--thresholds are for probabilities: give --em too, or leave them out.")
     _check_outputs(options)
-    score = score_sequence(options.reference, options.result, options.margin)
+    score = score_sequence(
+        options.reference, options.result, options.margin, options.connected_components
+    )
     try:
         _write_files(options, score)  # first, so that a closed stdout does not cost the files
     finally:  # a file that cannot be written does not cost the scores
@@ -111,8 +116,8 @@ def _write_page(page: Path, options: Options, score: SequenceScore) -> None:
 
 
 def _run_em(options: Options) -> None:
-    cells_only = ("margin", "cells", "csv", "picture", "images", "report")
-    if given := [f"--{name}" for name in cells_only if getattr(options, name)]:
+    cells_only = ("margin", "connected_components", "cells", "csv", "picture", "images", "report")
+    if given := [f"--{name.replace('_', '-')}" for name in cells_only if getattr(options, name)]:
         raise InputError(f"--em does not score cells: leave out {', '.join(given)}.")
     thresholds = THRESHOLDS if options.thresholds is None else options.thresholds
     best = score_stack(options.reference, options.result, thresholds)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from ..errors import InputError
 from ..report import Report, check_page, write_page
@@ -40,6 +40,8 @@ class Options:
     """Folder of the microscope images; by default NN next to NN_GT, or images next to labels."""
     margin: int = 0
     """Width in pixels of the border outside the field of interest, as in `unet2015 evaluate`."""
+    connected_components: FlagCreatePairsOff[bool] = False
+    """Count components of masks as cells, as in `unet2015 evaluate`."""
     data: Path | None = None
     """Training data set of the run, to show the weight map of one of its frames."""
 
@@ -48,10 +50,10 @@ def run(options: Options) -> None:
     """Gather the contents of the page and write it."""
     check_page(options.out)
     if len(options.sources) == 1 and is_run(options.sources[0] / "run"):
-        if options.reference or options.images or options.margin or options.data:
+        if _about_result(options) or options.data:
             raise InputError(
                 f"{options.sources[0]} is the folder of a demo, whose data are known: leave out "
-                "--reference, --images, --margin and --data."
+                "--reference, --images, --margin, --connected-components and --data."
             )
         report = read_demo(options.sources[0])
     else:
@@ -63,9 +65,10 @@ def _gather(options: Options) -> Report:
     trained, result = _sort(options.sources)
     if trained is None and options.data is not None:
         raise InputError("--data belongs to a training run: give the folder of the run, too.")
-    if result is None and (options.reference or options.images or options.margin):
+    if result is None and _about_result(options):
         raise InputError(
-            "--reference, --images and --margin are for a result: give the result, too."
+            "--reference, --images, --margin and --connected-components are for a result: give the "
+            "result, too."
         )
     if result is not None and options.reference is None:
         raise InputError(
@@ -78,9 +81,20 @@ def _gather(options: Options) -> Report:
         weighed = weigh(training_frames(options.data, record.settings), record.settings)
     scored = None
     if result is not None and options.reference is not None:
-        scored = score_result(options.reference, result, options.margin, options.images)
+        scored = score_result(
+            options.reference,
+            result,
+            options.margin,
+            options.images,
+            options.connected_components,
+        )
     names = [path.resolve().name for path in (trained, result) if path is not None]
     return Report(f"unet2015: {' and '.join(names)}", record, weighed, scored)
+
+
+def _about_result(options: Options) -> bool:
+    about = options.reference, options.images, options.margin, options.connected_components
+    return any(about)
 
 
 def _sort(sources: Sequence[Path]) -> tuple[Path | None, Path | None]:

@@ -53,11 +53,6 @@ logger = logging.getLogger(__name__)
 CHECKED_ROWS = 512
 """Rows of an image that are read to judge whether it is a label image."""
 
-SEVERAL_NUMBERS = (
-    "the pixels of cells have several numbers, which --connected-components ignores: touching "
-    "cells become one."
-)
-
 
 @dataclass(frozen=True)
 class Options:
@@ -203,7 +198,7 @@ def _check_same(labels: Image, image: Image) -> None:
 def _check_labels(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> LabelSummary:
     """Check and count all pixels."""
     summary = LabelSummary(0, ClassCounts(0, 0), None)
-    doubtful: dict[str, list[Path]] = {}
+    numbered: list[Path] = []
     with Progress(
         total=pixels, desc="checking labels", unit="px", unit_scale=True, delay=1, leave=False
     ) as bar:
@@ -211,17 +206,20 @@ def _check_labels(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> La
             with open_labels(job.labels) as image:
                 top = image.read(image.planes[0], slice(0, CHECKED_ROWS))[0]
                 top = np.where(top == reading.ignore, top.dtype.type(0), top)
-                reason = doubt(top)
+                if why := doubt(top):
+                    raise InputError(f"{job.labels}: {why}")
                 if reading.connected_components and np.unique(top[top > 0]).size > 1:
-                    reason = SEVERAL_NUMBERS
-                if reason is not None:
-                    doubtful.setdefault(reason, []).append(job.labels)
+                    numbered.append(job.labels)
                 for part in summarise(image, reading):
                     summary = summary.join(part)
                     bar.update(part.pixels)
-    for reason, paths in doubtful.items():
-        names = f"{paths[0]}" + f" and {len(paths) - 1} more" * (len(paths) > 1)
-        logger.warning("%s: %s", names, reason)
+    if numbered:
+        logger.warning(
+            "%s%s: the pixels of cells have several numbers, which --connected-components ignores: "
+            "touching cells become one.",
+            numbered[0],
+            f" and {len(numbered) - 1} more" * (len(numbered) > 1),
+        )
     if reading.ignore is not None and sum(summary.counts) == summary.pixels:
         logger.warning("no pixel has the value %d, which --ignore names.", reading.ignore)
     if summary.names is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from . import em
+from .checks import warn_of_strays
 from .ctc import load_sequence
 from .frames import AnnotatedFrame
 from .pairs import load_pairs
@@ -41,11 +42,17 @@ def load_frames(
         raise InputError(f"a sequence of {' '.join(sequences)} is named twice: name each once.")
     if sequences:
         found = [load_sequence(data, sequence, silver) for sequence in sequences]
-        return [frame for frames in found for frame in frames]
+        frames = [frame for part in found for frame in part]
+        warn_of_strays(frames)
+        return frames
     if silver:
         raise InputError("--silver is for CTC sequences: choose them, as in --sequences 01.")
     if (data / "01_GT").is_dir() or (data / "02_GT").is_dir():
         raise InputError(
             f"{data} is a CTC data set: choose what to train on, as in --sequences 01."
         )
-    return em.load_slices(data) if em.is_challenge(data) else load_pairs(data)
+    if em.is_challenge(data):
+        return em.load_slices(data)
+    frames = load_pairs(data)
+    warn_of_strays(frames)
+    return frames

@@ -19,7 +19,8 @@ from scipy import ndimage
 from ..errors import InputError, by
 from ..labelfiles.ctcnames import numbered_images, sequence_frames
 from ..labelfiles.labelimages import read_labels
-from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells
+from .checks import require_cells
+from .frames import AnnotatedFrame, annotated_frame, read_frame
 
 REACH_OF_MISSING_CELL = 2.0
 """An unannotated cell is assumed to lie within this many typical radii of its marker."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +13,8 @@ from scipy import ndimage
 
 from ..errors import InputError, by
 from ..images import open_image
-from ..instances import EIGHT_NEIGHBOURS
 from ..labelfiles.labelimages import integer_labels
 from ..metrics.overlap import check_margin
-
-logger = logging.getLogger(__name__)
 
 SURROUNDINGS = 8
 """Outside the field of interest, pixels within this distance of an annotated cell count as
@@ -134,35 +130,3 @@ def digest(frames: Sequence[AnnotatedFrame]) -> str:
             sha256.update(f"{array.shape} {array.dtype}".encode())
             sha256.update(array.tobytes())
     return sha256.hexdigest()
-
-
-def require_cells(frames: Sequence[AnnotatedFrame], where: Path | str) -> None:
-    """Refuse annotations that contain no cell at all."""
-    if not frames:
-        raise InputError(f"{where} has no frames: give annotated ones.")
-    if not any(frame.labels.any() for frame in frames):
-        raise InputError(
-            f"{where}: none of the {len(frames)} label images contains a cell: "
-            "a network cannot learn cells from background alone."
-        )
-    if all(frame.labels.all() for frame in frames):
-        raise InputError(
-            f"{where}: no pixel of the {len(frames)} label images is 0, the background: set the "
-            "background to 0."
-        )
-
-
-def warn_of_masks(frames: Sequence[AnnotatedFrame]) -> None:
-    """Warn of frames whose labels look like a mask: one number in several pieces."""
-    masks = [
-        frame.name
-        for frame in frames
-        if np.unique(frame.labels[frame.labels > 0]).size == 1
-        and ndimage.label(frame.labels > 0, EIGHT_NEIGHBOURS)[1] > 1
-    ]
-    if masks:
-        logger.warning(
-            "%s: all cells have one number, so they count as one cell: number them, with "
-            "`label_cells` if they do not touch.",
-            masks[0] + f" and {len(masks) - 1} more" * (len(masks) > 1),
-        )

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..images.opening import image_files
+from ..images.opening import folders_of_images, image_files, other_files
 from ..instances import label_cells
 from ..labelfiles.ctcnames import one_each
 from ..labelfiles.doubt import doubt
 from ..labelfiles.labelimages import read_labels
-from .frames import AnnotatedFrame, annotated_frame, read_frame, require_cells, smallest_cell
+from .checks import require_cells
+from .frames import AnnotatedFrame, annotated_frame, read_frame, smallest_cell
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +36,18 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
     """
     data = Path(data)
     images, labels = _by_stem(data / "images"), _by_stem(data / "labels")
-    for here, there, names in (
-        ("images", "labels", images.keys() - labels.keys()),
-        ("labels", "images", labels.keys() - images.keys()),
-    ):
-        if names:
-            more = ", ..." if len(names) > 5 else ""
-            raise InputError(
-                f"{data}: {', '.join(sorted(names)[:5])}{more} in {here}/ but not in {there}/: "
-                "give each image and its labels the same name."
-            )
+    lonely = [
+        f"{', '.join(sorted(names)[:5])}{', ...' * (len(names) > 5)} only in {folder}/"
+        for folder, names in (
+            ("images", images.keys() - labels),
+            ("labels", labels.keys() - images),
+        )
+        if names
+    ]
+    if lonely:
+        raise InputError(
+            f"{data}: {'; '.join(lonely)}: give each image and its labels the same name."
+        )
     frames = []
     for stem in sorted(images):
         cells = read_labels(labels[stem])
@@ -77,7 +80,13 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             f"{folder} does not exist: give a folder with images/ and labels/, "
             "or a CTC data set and --sequences 01."
         )
-    found = image_files(folder)
+    found, others, folders = image_files(folder), other_files(folder), folders_of_images(folder)
     if not found:
-        raise InputError(f"{folder} holds no TIFF or PNG files.")
+        inside = ", ".join([*others[:5], *folders])
+        raise InputError(
+            f"{folder} holds no TIFF or PNG files"
+            + (f", but {inside}: convert or move them." if inside else ".")
+        )
+    if others or folders:
+        logger.warning("left out of %s: %s.", folder, ", ".join([*others, *folders]))
     return one_each(folder, ((path.stem, path) for path in found))

@@ -56,7 +56,9 @@ def draw_mistakes(
     figure = Figure()
     images = folder_of_images(reference, images)
     worst = worst_first(score.frames)[:ROWS]
-    labels = read_frames(reference, result, {frame.name for frame in worst})
+    labels = read_frames(
+        reference, result, {frame.name for frame in worst}, score.connected_components
+    )
     rows = [_panels(frame, *labels[frame.name], images) for frame in worst]
 
     shape = labels[worst[0].name][0].shape

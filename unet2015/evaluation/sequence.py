@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,16 +12,15 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..labelfiles.ctcnames import numbered_images
-from ..labelfiles.doubt import warn_of_doubt
+from ..labelfiles.doubt import doubt, numbers_in_pieces
 from ..labelfiles.labelfolder import (
     FramePair,
     check_shapes,
-    labels_home,
     pair_frames,
     planes,
 )
 from ..labelfiles.labelimages import read_labels
-from ..labelfiles.trackfile import TRACK_FILE, check_masks, read_tracks
+from ..labelfiles.trackfile import TRACK_FILE
 from ..metrics import (
     GraphErrors,
     MatchCounts,
@@ -28,20 +28,18 @@ from ..metrics import (
     Overlaps,
     SegScore,
     add_counts,
-    compare_lineages,
     count_matches,
     find_mistakes,
     objects_without_truth,
     overlap_table,
     seg_from_table,
     sequence_seg,
-    within_margin,
     without_objects,
 )
 from ..progress import Progress
+from .tracks import score_lineage
 
-LINEAGE_FILE = "man_track.txt"
-NO_TRACKS = np.zeros((0, 4), np.int64)
+logger = logging.getLogger(__name__)
 
 
 class FrameScore(NamedTuple):
@@ -79,12 +77,15 @@ class SequenceScore(NamedTuple):
         Whether `graph` also compares tracks, which TRA needs.
     notes : list of str
         What was not scored and why.
+    connected_components : bool
+        Whether connected components counted as cells.
     """
 
     frames: list[FrameScore]
     graph: GraphErrors | None
     tracked: bool
     notes: list[str]
+    connected_components: bool = False
 
     @property
     def seg(self) -> float:
@@ -97,7 +98,12 @@ class SequenceScore(NamedTuple):
         return add_counts(frame.counts for frame in self.frames)
 
 
-def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -> SequenceScore:
+def score_sequence(
+    reference: Path | str,
+    result: Path | str,
+    margin: int = 0,
+    connected_components: bool = False,
+) -> SequenceScore:
     """Score a result against its reference.
 
     Parameters
@@ -109,6 +115,8 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
     margin : int
         Width in pixels of the border outside the field of interest. Objects and reference cells
         entirely within it are dropped; tracking markers are not.
+    connected_components : bool
+        Whether, in planes with a single number, each 8-connected component counts as a cell.
 
     Returns
     -------
@@ -117,67 +125,61 @@ def score_sequence(reference: Path | str, result: Path | str, margin: int = 0) -
     Raises
     ------
     InputError
-        If frames are missing, do not belong to the reference, or cannot be compared.
+        If frames are missing, do not belong to the reference, or cannot be compared, the reference
+        does not look like labels, or components would replace the numbers of tracks.
     """
     reference, result = Path(reference), Path(result)
     pairs = pair_frames(reference, result)
+    if connected_components and (result / TRACK_FILE).is_file():
+        raise InputError(
+            f"{result / TRACK_FILE} refers to the numbers of the cells: leave out "
+            "--connected-components, or remove the file."
+        )
     truth = reference / "TRA"
     markers = numbered_images(truth) if truth.is_dir() else {}
-    frames = _score_frames(pairs, markers, margin)
-    notes = _notes_on_numbers(frames)
+    frames = _score_frames(pairs, markers, margin, connected_components)
+    notes = _notes_on_numbers(frames, connected_components)
     unjudged = sum(frame.unjudged for frame in frames)
     if unjudged:
         notes.append(
             "AP, PQ and IoU leave out, as neither right nor wrong, objects on cells that have a "
             f"marker but no reference mask: {unjudged}."
         )
-    if not markers:
-        return SequenceScore(frames, None, False, notes)
-    if sorted(markers) != list(range(len(markers))):
-        notes.append(
-            f"DET and TRA need markers of all frames from 0 on; {truth} has {len(markers)}, the "
-            f"last of frame {max(markers)}: not scored."
+    graph, tracked = None, False
+    if markers:
+        graph, tracked, more = score_lineage(
+            reference, result, markers, margin, connected_components
         )
-        return SequenceScore(frames, None, False, notes)
-    masks = numbered_images(labels_home(result))
-    has_lineage = (truth / LINEAGE_FILE).is_file()
-    tracked = has_lineage and (result / TRACK_FILE).is_file()
-    if _check_frames(result, masks, markers, complete=tracked):
-        notes.append("DET and TRA need masks of all frames: not scored.")
-        return SequenceScore(frames, None, False, notes)
-    if not has_lineage:
-        notes.append(f"TRA needs {truth / LINEAGE_FILE}: not scored.")
-    elif not tracked:
-        notes.append(f"TRA needs {TRACK_FILE}, which `unet2015 track` writes: not scored.")
-    graph = _score_tracks(truth, result, markers, masks, tracked, margin)
-    return SequenceScore(frames, graph, tracked, notes)
+        notes += more
+    return SequenceScore(frames, graph, tracked, notes, connected_components)
 
 
-def _notes_on_numbers(frames: Sequence[FrameScore]) -> list[str]:
+def _notes_on_numbers(frames: Sequence[FrameScore], connected: bool) -> list[str]:
     """Report references without cells, and images that look like masks without cell numbers."""
     cells = max((len(frame.seg.values) for frame in frames), default=0)
     objects = max((frame.counts.segmented for frame in frames), default=0)
     if cells == 0:
         return ["No reference image has a cell: SEG is not defined."]
+    if connected:
+        return ["In images with a single number, each connected component counts as a cell."]
     for what, most in (("reference", cells), ("result", objects)):
         if most == 1:
             return [
-                f"No {what} image has more than one cell: if these are masks, number the cells "
-                "first."
+                f"No {what} image has more than one cell: if these are masks, add "
+                "--connected-components."
             ]
     return []
 
 
 def _score_frames(
-    pairs: Sequence[FramePair], markers: Mapping[int, Path], margin: int
+    pairs: Sequence[FramePair], markers: Mapping[int, Path], margin: int, connected: bool
 ) -> list[FrameScore]:
     frames: list[FrameScore] = []
     for pair in Progress(pairs, "segmentation", unit="frame", leave=False):
         marker_file = markers.get(int(pair.name)) if pair.name.isdecimal() else None
-        for name, reference, result in planes(pair):
+        for name, reference, result in planes(pair, connected):
             if not frames:
-                warn_of_doubt(pair.reference, reference)
-                warn_of_doubt(pair.result, result)
+                _check_labels(pair, reference, result)
             table = overlap_table(reference, result, margin)
             unknown: NDArray[Any] = np.array([])
             if marker_file is not None:
@@ -186,6 +188,21 @@ def _score_frames(
                 unknown = objects_without_truth(reference, result, marked)
             frames.append(score_frame(name, table, unknown))
     return frames
+
+
+def _check_labels(pair: FramePair, reference: NDArray[Any], result: NDArray[Any]) -> None:
+    """Refuse a reference that does not look like labels, and warn of such results and of masks."""
+    if why := doubt(reference):
+        raise InputError(f"{pair.reference}: {why}")
+    for path, labels in ((pair.reference, reference), (pair.result, result)):
+        if why := doubt(labels):
+            logger.warning("%s: %s", path, why)
+        elif numbers_in_pieces(labels):
+            logger.warning(
+                "%s: most numbers have several separate pieces, as in a binary mask: add "
+                "--connected-components if each piece is a cell.",
+                path,
+            )
 
 
 def score_frame(name: str, table: Overlaps, unknown: NDArray[Any]) -> FrameScore:
@@ -199,58 +216,3 @@ def score_frame(name: str, table: Overlaps, unknown: NDArray[Any]) -> FrameScore
         find_mistakes(judged),
         table.segmented_labels.size - judged.segmented_labels.size,
     )
-
-
-def _check_frames(
-    result: Path, masks: Mapping[int, Path], markers: Mapping[int, Path], *, complete: bool
-) -> list[int]:
-    """List the frames without a mask, and refuse masks of frames that do not exist."""
-    extra = sorted(masks.keys() - markers.keys())
-    if extra:
-        raise InputError(
-            f"{masks[extra[0]]} is frame {extra[0]}, but the reference's last frame is "
-            f"{max(markers)}: the result belongs to another sequence."
-        )
-    absent = sorted(markers.keys() - masks.keys())
-    if absent and complete:
-        raise InputError(
-            f"{result} has tracks but no mask of frame {absent[0]} ({len(absent)} of "
-            f"{len(markers)} frames are missing): a tracked result needs every frame."
-        )
-    return absent
-
-
-def _score_tracks(
-    truth: Path,
-    result: Path,
-    markers: Mapping[int, Path],
-    masks: Mapping[int, Path],
-    tracked: bool,
-    margin: int,
-) -> GraphErrors:
-    lineage = truth / LINEAGE_FILE
-    reference_tracks = read_tracks(lineage) if lineage.is_file() else NO_TRACKS
-    last = int(reference_tracks[:, 2].max(initial=0))
-    if last >= len(markers):
-        raise InputError(
-            f"{lineage} has a track until frame {last}, but the last frame with "
-            f"markers is {len(markers) - 1}: correct the file, or add the frames."
-        )
-    tracks_file = result / TRACK_FILE
-    result_tracks = read_tracks(tracks_file) if tracked else NO_TRACKS
-    tables: list[Overlaps] = []
-    present = []
-    for frame in Progress(sorted(markers), "tracking", unit="frame", leave=False):
-        pair = FramePair(f"{frame:03d}", markers[frame], masks[frame])
-        marked, labels = read_labels(pair.reference), read_labels(pair.result)
-        check_shapes(pair, marked.shape, labels.shape)
-        table = overlap_table(marked, labels)
-        present.append(table.segmented_labels)
-        if margin:
-            # The markers stay: the challenge marks only cells that reach into the field, but their
-            # markers can lie outside it.
-            table = without_objects(table, within_margin(labels, margin))
-        tables.append(table)
-    if tracked:
-        check_masks(tracks_file, result_tracks, present)
-    return compare_lineages(tables, reference_tracks, result_tracks)

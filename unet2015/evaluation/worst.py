@@ -43,14 +43,14 @@ def worst_cells(frames: Iterable[FrameScore], number: int) -> list[WorstCell]:
 
 
 def read_frames(
-    reference: Path, result: Path, names: Collection[str]
+    reference: Path, result: Path, names: Collection[str], connected_components: bool
 ) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    """Read reference and result of some frames, by the names in their scores."""
+    """Read reference and result of some frames, as they were scored, by the scores' names."""
     return {
         name: (truth, found)
         for pair in pair_frames(reference, result)
         if any(name == pair.name or name.startswith(f"{pair.name}[") for name in names)
-        for name, truth, found in planes(pair)
+        for name, truth, found in planes(pair, connected_components)
         if name in names
     }
 

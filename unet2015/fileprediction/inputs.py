@@ -13,7 +13,14 @@ from ..atomic import name_on_disk
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES
 from ..images.fingerprint import companions
-from ..images.opening import image_files, images_beside, is_zarr, other_files
+from ..images.opening import (
+    folders_of_images,
+    image_files,
+    images_beside,
+    is_zarr,
+    other_files,
+)
+from ..images.writing import is_own
 from ..labelfiles.ctcnames import frame_digits, is_sequence, sequence_frames
 
 logger = logging.getLogger(__name__)
@@ -42,7 +49,7 @@ def plan_results(paths: Sequence[Path], out: Path | None) -> list[tuple[Path, Pa
     """
     found = _whole_images([image for path in paths for image in expand(path)])
     if not found:
-        raise InputError("no image given: name at least one file or folder.")
+        raise InputError("no image given: name at least one file or folder, before the options.")
     if out is None:
         if len(found) > 1:
             raise InputError(f"{len(found)} images give as many results: give a folder with --out.")
@@ -134,8 +141,15 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
         if others := other_files(path):
             logger.info("left out, not TIFF or PNG: %s.", ", ".join(others))
         files = [file for file in files if file not in found]
+        folders = [str(path / name) for name in folders_of_images(path)]
         if not files:
-            raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
+            inside = f", but these folders do: {', '.join(folders)}" if folders else ""
+            raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}){inside}.")
+        if folders:
+            logger.warning("left out: %s; name folders to predict them.", ", ".join(folders))
+        if own := [file.name for file in files if is_own(file)]:
+            more = f" and {len(own) - 1} more" * (len(own) > 1)
+            logger.warning("%s%s in %s: written by unet2015, perhaps results.", own[0], more, path)
         for file in files:
             yield file, _result_name(file), False
     elif matches := _matches(path):

@@ -111,6 +111,19 @@ def other_files(folder: Path) -> list[str]:
     return [path.name for path in visible if path.is_file() and not _is_image_file(path)]
 
 
+def folders_of_images(folder: Path) -> list[str]:
+    """Names of the visible folders in a folder that hold images, other than Zarr images."""
+    inside = (path for path in sorted(folder.iterdir()) if path.is_dir() and not _is_hidden(path))
+    return [path.name for path in inside if not is_zarr(path) and _holds_image(path)]
+
+
+def _holds_image(folder: Path) -> bool:
+    try:
+        return any(map(_is_image_file, folder.iterdir()))
+    except OSError:  # unreadable
+        return False
+
+
 def _is_image_file(path: Path) -> bool:
     """Whether a path has the name of an image; true for broken links, which must be reported."""
     named = not _is_hidden(path) and path.suffix.lower() in IMAGE_SUFFIXES

@@ -84,15 +84,19 @@ def check_own(path: Path) -> None:
     InputError
         If another program wrote it.
     """
-    if not path.is_file():
+    if not path.is_file() or is_own(path):
         return
-    with suppress(Exception), tifffile.TiffFile(path) as tiff:  # it may be anything
-        if tiff.pages.first.software == SOFTWARE:
-            return
     raise InputError(
         f"{path} exists and was not written by unet2015, which replaces only its own results: "
         "move it away, or give another name or folder with --out."
     )
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file is a TIFF that unet2015 wrote."""
+    with suppress(Exception), tifffile.TiffFile(path) as tiff:  # it may be anything
+        return bool(tiff.pages.first.software == SOFTWARE)
+    return False
 
 
 def check_planes(image: Image) -> None:

@@ -50,6 +50,16 @@ def has_soft_edges(labels: NDArray[Any]) -> bool:
     return bool(2 * np.count_nonzero(alone) > np.count_nonzero(between))
 
 
+def numbers_in_pieces(labels: NDArray[Any]) -> bool:
+    """Whether most numbers have several separate pieces, as in masks and maps of classes."""
+    from skimage.measure import label  # slow to import
+
+    _, first = np.unique(label(labels, background=0, connectivity=2), return_index=True)
+    numbers = labels.ravel()[first]
+    pieces = np.unique(numbers[numbers > 0], return_counts=True)[1]
+    return bool(2 * np.count_nonzero(pieces > 1) > pieces.size)
+
+
 def doubt(labels: NDArray[Any]) -> str | None:
     """Return why an array may not be a label image; None if it looks like one."""
     if looks_like_a_picture(labels):

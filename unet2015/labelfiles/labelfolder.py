@@ -13,7 +13,7 @@ from ..errors import InputError, by
 from ..images import IMAGE_SUFFIXES
 from ..images.opening import image_files, is_zarr
 from .ctcnames import find_image, numbered_images, one_each
-from .labelimages import open_labels, read_plane
+from .labelimages import number_mask, open_labels, read_plane
 
 
 class FramePair(NamedTuple):
@@ -144,13 +144,21 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
     return images
 
 
-def planes(pair: FramePair) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
-    """Read the planes of a pair one by one: name, reference (H, W), result (H, W)."""
+def planes(
+    pair: FramePair, connected_components: bool = False
+) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """Read the planes of a pair one by one: name, reference (H, W), result (H, W).
+
+    With `connected_components`, the cells of planes with a single number are numbered.
+    """
     with open_labels(pair.reference) as reference, open_labels(pair.result) as result:
         check_shapes(pair, reference.shape, result.shape)
         for number, plane in enumerate(reference.planes):
             name = pair.name if len(reference.planes) == 1 else f"{pair.name}[{number}]"
-            yield name, read_plane(reference, plane), read_plane(result, plane)
+            truth, found = read_plane(reference, plane), read_plane(result, plane)
+            if connected_components:
+                truth, found = number_mask(truth), number_mask(found)
+            yield name, truth, found
 
 
 def check_shapes(pair: FramePair, reference: Sequence[int], result: Sequence[int]) -> None:

@@ -159,7 +159,8 @@ def worst_frames(
     """
     home = folder_of_images(reference, images)
     worst = frames_to_show(score.frames)
-    pixels = read_frames(reference, result, {frame.name for frame in worst})
+    names = {frame.name for frame in worst}
+    pixels = read_frames(reference, result, names, score.connected_components)
     frames = [
         ScoredFrame(
             frame,
@@ -172,9 +173,15 @@ def worst_frames(
 
 
 def score_result(
-    reference: Path, result: Path, margin: int = 0, images: Path | None = None
+    reference: Path,
+    result: Path,
+    margin: int = 0,
+    images: Path | None = None,
+    connected_components: bool = False,
 ) -> ScoredResult:
-    """Score a result and read the pixels of its worst frames; parameters as in `worst_frames`.
+    """Score a result and read the pixels of its worst frames.
+
+    Parameters are those of `worst_frames` and `evaluation.score_sequence`.
 
     Raises
     ------
@@ -182,7 +189,7 @@ def score_result(
         As `evaluation.score_sequence` and `labelfolder.folder_of_images`.
     """
     folder_of_images(reference, images)  # to fail before the scoring
-    score = score_sequence(reference, result, margin)
+    score = score_sequence(reference, result, margin, connected_components)
     return worst_frames(score, reference, result, margin, images)
 
 

@@ -1,0 +1,95 @@
+"""Annotations that cannot be learned from, and those that are probably mistakes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from ..errors import InputError
+from ..labelfiles.doubt import numbers_in_pieces
+from .frames import AnnotatedFrame
+
+logger = logging.getLogger(__name__)
+
+STRAY = 1 / 50
+"""Cells below this share of the median cell may be strokes of a brush that went astray."""
+
+
+def require_cells(frames: Sequence[AnnotatedFrame], where: Path | str) -> None:
+    """Refuse annotations that contain no cell at all."""
+    if not frames:
+        raise InputError(f"{where} has no frames: give annotated ones.")
+    if not any(frame.labels.any() for frame in frames):
+        raise InputError(
+            f"{where}: none of the {len(frames)} label images contains a cell: "
+            "a network cannot learn cells from background alone."
+        )
+    if all(frame.labels.all() for frame in frames):
+        raise InputError(
+            f"{where}: no pixel of the {len(frames)} label images is 0, the background: set the "
+            "background to 0."
+        )
+
+
+def warn_of_doubts(frames: Sequence[AnnotatedFrame]) -> None:
+    """Warn of images and annotations from which a network would learn something else."""
+    constant = [frame.name for frame in frames if (frame.image == frame.image[:, :1, :1]).all()]
+    _warn(constant, "all pixels of the image are equal, so there is nothing to learn from it.")
+    pieces = [frame.name for frame in frames if numbers_in_pieces(frame.labels)]
+    _warn(
+        pieces,
+        "most numbers in the labels have several separate pieces, as in masks and maps of classes, "
+        "and each number counts as one cell: number the cells, with `label_cells(labels > 0)` if "
+        "they do not touch.",
+    )
+    inverted = [frame.name for frame in frames if _looks_inverted(frame)]
+    _warn(
+        inverted,
+        "one cell fills most of the image and has several holes, so the labels may be inverted: "
+        "0 is the background.",
+    )
+
+
+def warn_of_strays(frames: Sequence[AnnotatedFrame]) -> None:
+    """Warn of cells so small that they are probably stray pixels."""
+    found = [np.unique(f.labels[f.labels > 0], return_counts=True) for f in frames]
+    median = np.median(np.concatenate([sizes for _, sizes in found]))
+    strays = [
+        (size, frame, number)
+        for frame, (numbers, sizes) in zip(frames, found, strict=True)
+        for number, size in zip(numbers.tolist(), sizes.tolist(), strict=True)
+        if size < STRAY * median
+    ]
+    if strays:
+        size, frame, number = min(strays, key=lambda stray: stray[0])
+        row, column = np.argwhere(frame.labels == number)[0].tolist()
+        logger.warning(
+            "%s: cell %d at row %d, column %d has %d of the %d pixels that most cells have%s: if "
+            "this is a stray, remove it; the smallest cell sets the size below which objects are "
+            "dropped in prediction.",
+            frame.name,
+            number,
+            row,
+            column,
+            size,
+            median,
+            f", as {len(strays) - 1} more" * (len(strays) > 1),
+        )
+
+
+def _looks_inverted(frame: AnnotatedFrame) -> bool:
+    """Whether one cell fills most of a frame and has more holes than there are cells."""
+    inside = frame.labels > 0
+    sizes = np.unique(frame.labels[inside], return_counts=True)[1]
+    if 2 * sizes.max(initial=0) < inside.size:
+        return False
+    return bool(ndimage.label(~inside)[1] > max(1, sizes.size))
+
+
+def _warn(names: Sequence[str], why: str) -> None:
+    if names:
+        logger.warning("%s%s: %s", names[0], f" and {len(names) - 1} more" * (len(names) > 1), why)
