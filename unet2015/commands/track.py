@@ -21,7 +21,7 @@ from ..atomic import check_writable, rename, temporary_folder
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES, PixelSize, write_image
 from ..labelfiles.ctcnames import mask_digits, numbered_images
-from ..labelfiles.doubt import warn_of_doubt
+from ..labelfiles.doubt import doubt
 from ..labelfiles.labelfolder import is_one_image, labels_home
 from ..labelfiles.labelimages import integer_labels, open_labels, read_plane
 from ..labelfiles.trackfile import TRACK_FILE, write_tracks
@@ -147,8 +147,8 @@ def _write_draft(
     """Write the tracked masks and their tracks; returns the number of frames, and the tracks."""
     tracker, number = Tracker(config), 0
     for number, frame in enumerate(frames, start=1):
-        if number == 1:
-            warn_of_doubt(frame.source, frame.labels)
+        if number == 1 and (why := doubt(frame.labels)):
+            logger.warning("%s: %s", frame.source, why)
         try:
             numbered = tracker.link(frame.labels)
         except InputError as error:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-logger = logging.getLogger(__name__)
 
 FEW_PAIRS = 100
 """Pairs of neighbouring pixels within cells that are too few to judge by."""
@@ -65,9 +61,3 @@ def doubt(labels: NDArray[Any]) -> str | None:
     if looks_like_a_picture(labels):
         return NOT_LABELS
     return SOFT_EDGES if has_soft_edges(labels) else None
-
-
-def warn_of_doubt(path: Path, labels: NDArray[Any]) -> None:
-    """Warn if the labels of a file do not look like labels."""
-    if why := doubt(labels):
-        logger.warning("%s: %s", path, why)
