@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 from unittest.mock import Mock
 
@@ -33,6 +34,18 @@ def test_a_model_survives_a_round_trip(tmp_path):
         assert loaded.min_size == 9
         for name, tensor in model.network.state_dict().items():
             assert torch.equal(tensor, loaded.network.state_dict()[name])
+
+
+def test_equal_contents_make_equal_files(tmp_path):
+    tensors = {"a": torch.ones(3, 5), "b": torch.arange(7)}
+    metadata = {name: {"é": [1, None]} for name in ("x", "format", "model", "settings", "log")}
+    files = [tmp_path / name for name in "abc"]
+    for path, ordered in zip(files, (1, -1, 1), strict=True):
+        write_tensors(path, tensors, dict(list(metadata.items())[::ordered]))
+    assert len({path.read_bytes() for path in files}) == 1
+    loaded, known = read_tensors(files[0])
+    assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
+    assert known == metadata
 
 
 def test_of_a_compiled_network_the_original_is_saved(tmp_path):
@@ -117,12 +130,12 @@ def test_a_failed_save_leaves_the_old_model(tmp_path, monkeypatch):
     save_model(path, small_model())
     before = path.read_bytes()
 
-    def full_disk(target, data):
-        with target.open("wb") as file:
-            file.write(data[: len(data) // 2])
-        raise OSError(28, "No space left on device")
+    class FullDisk(io.FileIO):
+        def write(self, data):
+            super().write(data[: len(data) // 2])
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full_disk)
+    monkeypatch.setattr("pathlib.Path.open", lambda path, mode: FullDisk(path, mode))
     with pytest.raises(OSError, match="No space left"):
         save_model(path, small_model())
     assert path.read_bytes() == before

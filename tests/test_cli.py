@@ -15,7 +15,7 @@ from unet2015.progress import Progress
 
 
 def test_the_overview_names_every_command(capsys):
-    for words in ([], ["--help"], ["-h"]):
+    for words in ([], ["--help"], ["-h"], ["help"]):
         assert main(words) == 0
         shown = capsys.readouterr().out
         assert all(name in shown for name in COMMANDS)
@@ -39,6 +39,16 @@ def test_every_command_has_a_help_page(command, capsys):
     page = capsys.readouterr().out
     assert f"unet2015 {command}" in page
     assert "{None}" not in page
+
+
+def test_an_option_that_takes_the_data_is_explained(capsys):
+    words = "an option with several values takes all words that follow"
+    with pytest.raises(SystemExit):
+        main(["train", "--sequences", "01", "data", "--out", "run"])
+    assert words in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "data", "--no-such-option"])
+    assert words not in capsys.readouterr().err
 
 
 def test_ctrl_c_prints_one_line_and_has_its_own_status(monkeypatch, capsys):

@@ -193,6 +193,12 @@ def test_the_smallest_cell_of_all_frames_is_found():
     assert [smallest_cell(frames[:n]) for n in (1, 2, 3)] == [0, 25, 6]
 
 
+def test_sequences_of_data_without_any_are_refused(tmp_path):
+    write_pairs(tmp_path, np.eye(8))
+    with pytest.raises(InputError, match="has no sequences: leave out --sequences"):
+        load_frames(tmp_path, ["01"])
+
+
 def two_cells():
     labels = np.zeros((60, 80), np.uint8)
     labels[10:30, 10:30], labels[10:30, 30:50], labels[40:55, 20:40] = 1, 2, 3

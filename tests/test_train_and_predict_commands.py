@@ -99,6 +99,21 @@ def test_training_works_on_pairs(data, tmp_path):
     assert cli("train", pairs, "-o", tmp_path / "run", *SMALL) == 0
 
 
+def test_other_data_can_be_scored_during_training(data, tmp_path, capsys):
+    pairs = tmp_path / "pairs"
+    for folder, source in (("images", "01/t000.tif"), ("labels", "01_GT/SEG/man_seg000.tif")):
+        (pairs / folder).mkdir(parents=True)
+        write_image(pairs / folder / "one.tif", read_image(data / source))
+    words = ("train", pairs, "-o", tmp_path / "run", *SMALL, "--validation-data")
+    assert "the data to train on" in refused(capsys, *words, pairs)
+    assert "CTC data set: choose" in refused(capsys, *words, data)
+    assert cli(*words, data, "--validation-sequences", "02") == 0
+    log = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    assert all(line.split(",")[3] for line in log[1:])
+    words = ("train", data, "--sequences", "02", "-o", tmp_path / "other", *SMALL)
+    assert cli(*words, "--validation-data", pairs) == 0
+
+
 def test_a_predicted_sequence_follows_the_format_of_the_challenge(data, model, tmp_path):
     assert cli("predict", data / "02", "-m", model, "-o", tmp_path / "02_RES") == 0
     masks = sorted((tmp_path / "02_RES").iterdir())
@@ -177,6 +192,37 @@ def test_files_left_out_of_a_folder_are_reported(data, model, tmp_path, caplog):
     write_image(tmp_path / "images/a.tif", np.eye(25, dtype=np.uint8))
     assert cli("predict", tmp_path / "images", "-m", model, "-o", tmp_path / "out") == 0
     assert "left out: b.zarr; name them one by one to predict them" in caplog.text
+    assert "written by unet2015" in caplog.text, "as write_image does, which made a.tif"
+
+
+def test_images_in_folders_of_a_folder_are_pointed_out(model, tmp_path, caplog, capsys):
+    write_image(tmp_path / "mine/images/a.tif", np.eye(25, dtype=np.uint8))
+    words = ("predict", tmp_path / "mine", "-m", model, "-o", tmp_path / "out")
+    told = refused(capsys, *words)
+    assert f"but these folders do: {tmp_path / 'mine' / 'images'}." in told
+    tifffile.imwrite(tmp_path / "mine/b.tif", np.eye(25, dtype=np.uint8))
+    assert cli(*words) == 0
+    assert f"left out: {tmp_path / 'mine' / 'images'}; name folders" in caplog.text
+    assert "written by unet2015" not in caplog.text
+
+
+def test_repeating_an_interrupted_command_says_what_is_complete(model, tmp_path, caplog, capsys):
+    caplog.set_level("INFO")
+    for name in "abc":
+        write_image(tmp_path / "in" / f"{name}.tif", np.eye(25, dtype=np.uint8))
+    (tmp_path / "in" / "c.tif").write_bytes(b"II*")
+    words = ("predict", tmp_path / "in", "-m", model, "-o", tmp_path / "out")
+    assert "1 of 3 images could not be predicted" in refused(capsys, *words)
+    assert "complete already" not in caplog.text
+    assert cli(*words) == 2
+    assert "2 of 3 results are complete already." in caplog.text
+
+
+def test_an_unfinished_prediction_is_not_tracked(data, model, tmp_path, capsys):
+    (data / "02" / "t002.tif").write_bytes(b"II*")
+    assert cli("predict", data / "02", "-m", model, "-o", tmp_path / "02_RES") == 2
+    told = refused(capsys, "track", tmp_path / "02_RES")
+    assert "holds an unfinished prediction: repeat the command" in told
 
 
 def test_axes_and_pixel_size_are_kept(model, tmp_path):

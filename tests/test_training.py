@@ -213,7 +213,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(tmp_path, 
     before = (tmp_path / CHECKPOINT_FILE).read_bytes()
     with pytest.raises(InputError, match="--resume"):
         train(frames(), tmp_path, SMALL, CPU)
-    with pytest.raises(InputError, match=r"training\.learning_rate = 0\.01, not 0\.5"):
+    with pytest.raises(InputError, match=r"with learning_rate = 0\.01, not 0\.5"):
         train(frames(), tmp_path, changed(learning_rate=0.5), CPU, resume=True)
     monkeypatch.setattr("unet2015.training.prepare", None)  # must be refused before
     with pytest.raises(InputError, match="= 12, not 24, which its schedule depends on"):
@@ -392,13 +392,23 @@ def test_a_run_that_lost_its_network_begins_again(tmp_path):
     assert read_log(tmp_path)[-1].iteration == SMALL.training.iterations
 
 
+def test_resuming_says_where_it_starts(tmp_path, caplog):
+    caplog.set_level("INFO")
+    train(frames(), tmp_path, changed(iterations=4, interval=2), CPU, deadline=0)
+    train(frames(), tmp_path, changed(iterations=4, interval=2), CPU, resume=True)
+    assert f"resuming {tmp_path} after iteration 2 of 4." in caplog.text
+    assert "is complete" not in caplog.text
+    train(frames(), tmp_path, changed(iterations=4, interval=2), CPU, resume=True)
+    assert f"the run in {tmp_path} is complete: for more iterations, start anew" in caplog.text
+
+
 def test_all_settings_that_differ_from_those_of_the_run_are_named(tmp_path):
     train(frames(), tmp_path, SMALL, CPU)
     others = changed(iterations=SMALL.training.iterations + 1, ridge=1)
     with pytest.raises(
         InputError,
         match=r"iterations = \d+, not \d+, which its schedule depends on from the start and "
-        r"training.ridge = 3, not 1: resume it with the same",
+        r"ridge = 3, not 1: resume it with the same",
     ):
         train(frames(), tmp_path, others, CPU, resume=True)
 
@@ -553,7 +563,7 @@ def test_objects_that_are_not_frames_are_refused(tmp_path):
 
 def test_a_wrong_number_of_channels_is_refused():
     settings = dataclasses.replace(SMALL, network=UNetConfig(in_channels=3))
-    with pytest.raises(InputError, match="has 1 channels, the network takes 3"):
+    with pytest.raises(InputError, match="has 1 channels, but the network takes 3"):
         check_frames(dataclasses.replace(settings, training=TrainingConfig()), frames())
 
 

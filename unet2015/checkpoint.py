@@ -137,8 +137,15 @@ def write_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[s
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         metadata={name: json.dumps(value) for name, value in metadata.items()},
     )
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(stored)
+    size = int.from_bytes(stored[:8], "little")
+    header = json.loads(stored[8 : 8 + size])
+    # safetensors shuffles the metadata; sorted, equal contents make equal files.
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors are aligned
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        for part in (len(text).to_bytes(8, "little"), text, memoryview(stored)[8 + size :]):
+            file.write(part)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: Sequence[str]) -> None:
-    if not words or words[0] in ("-h", "--help"):
+    if not words or words[0] in ("-h", "--help", "help"):
         print(_overview())
     elif words[0] == "--version":
         print(f"unet2015 {__version__}")
@@ -181,8 +181,14 @@ def _run(command: str, arguments: Sequence[str]) -> None:
             args=list(arguments),
             config=(tyro.conf.DisallowNone,),  # optional values are left out, not given as None
         )
-    except SystemExit:  # after a help page
-        _flush()
+    except SystemExit as error:
+        if error.code and arguments[:1] and arguments[0].startswith("-"):
+            print(
+                "unet2015: an option with several values takes all words that follow: name files "
+                "and folders first, then options.",
+                file=sys.stderr,
+            )
+        _flush()  # a help page
         raise
     logger.debug("%s", options)
     module.run(options)

@@ -117,7 +117,16 @@ class Run:
                 optimizer.state[parameter]["momentum_buffer"] = momentum
         self._lines = [LogLine(*line) for line in metadata["log"]]
         self._write_log()
-        return self._lines[-1].iteration
+        done, of = self._lines[-1].iteration, self.settings["training"]["iterations"]
+        if done == of:
+            logger.info(
+                "the run in %s is complete: for more iterations, start anew in another folder, as "
+                "the learning rate depends on their number from the start.",
+                self.folder,
+            )
+        else:
+            logger.info("resuming %s after iteration %d of %d.", self.folder, done, of)
+        return done
 
     def save(self, model: Model, optimizer: torch.optim.Optimizer, line: LogLine) -> None:
         """Write the checkpoint, the model and a line of the log, each atomically."""
@@ -232,8 +241,9 @@ def _describe(name: str, before: Any, now: Any) -> str:
     """Describe a setting that differs from that of the run to resume."""
     if name == DATA:
         return "other images or labels"
+    leaf = name.rpartition(".")[2]
     because = "which its schedule depends on from the start"
-    return f"{name} = {before}, not {now}" + f", {because}" * (name == "training.iterations")
+    return f"{leaf} = {before}, not {now}" + f", {because}" * (leaf == "iterations")
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

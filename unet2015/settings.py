@@ -72,7 +72,7 @@ def check_frames(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
         check_margin(settings.training.margin, frame.labels.shape, frame.name)
         if len(frame.image) != settings.network.in_channels:
             raise InputError(
-                f"{frame.name} has {len(frame.image)} channels, the network takes "
-                f"{settings.network.in_channels}: all frames must have the same number; from "
-                "Python, set it with UNetConfig(in_channels=...)."
+                f"{frame.name} has {len(frame.image)} channels, but the network takes "
+                f"{settings.network.in_channels}: give all images the same number, for example by "
+                "converting them to grey; in Python it is the in_channels of UNetConfig."
             )

@@ -16,6 +16,7 @@ from unet2015.images import open_image, read_image, select_channels, write_image
 from unet2015.images.fingerprint import fingerprint
 from unet2015.images.source import canonical_axes
 from unet2015.images.units import physical_size
+from unet2015.labelfiles.labelimages import open_labels
 
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(0, 99, (12, 20, 30)).astype(np.uint8)
@@ -151,6 +152,20 @@ def test_channels_are_selected_by_name_or_index(
         assert select_channels(image, [], 1) == (0,)
         with pytest.raises(InputError, match="1 channel, axes Y 20, X 30, but the model takes 3"):
             select_channels(image, [], 3)
+
+
+def test_only_channels_that_may_be_planes_are_called_so(tmp_path: Path) -> None:
+    stack, hint = np.zeros((3, 20, 30), np.uint8), "if these are planes of a stack"
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="rgb")
+    tifffile.imwrite(tmp_path / "colours.tif", np.moveaxis(stack, 0, -1), photometric="rgb")
+    write_channels(tmp_path / "channels.ome.tif", ["a", "b", "c"])
+    for name in ("stack.tif", "colours.tif", "channels.ome.tif"):
+        with open_image(tmp_path / name) as image:
+            with pytest.raises(InputError) as refusal:
+                select_channels(image, [], 1)
+            assert (hint in str(refusal.value)) == (name == "stack.tif")
+    with pytest.raises(InputError, match=hint):
+        open_labels(tmp_path / "stack.tif")
 
 
 def test_fingerprint_notices_changes(tmp_path: Path) -> None:

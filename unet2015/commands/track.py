@@ -19,6 +19,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ..atomic import check_writable, rename, temporary_folder
 from ..errors import InputError
+from ..fileprediction.jobs import RECORD
 from ..images import IMAGE_SUFFIXES, PixelSize, write_image
 from ..labelfiles.ctcnames import mask_digits, numbered_images
 from ..labelfiles.doubt import doubt
@@ -93,6 +94,12 @@ def _list_frames(result: Path) -> list[Path]:
     if not result.is_dir():
         raise InputError(f"{result} does not exist: give the folder with maskNNN.tif, or a stack.")
     home = labels_home(result)
+    record = home / RECORD
+    if record.exists():
+        raise InputError(
+            f"{home} holds an unfinished prediction: repeat the command that began it, or remove "
+            f"{record}."
+        )
     masks = numbered_images(home)
     if not masks:
         raise InputError(

@@ -65,6 +65,9 @@ class Options:
     """Also train on the frames of these sequences that have only silver truth (01_ST)."""
     validation_sequences: tuple[str, ...] = ()
     """CTC sequences to score at every --interval, such as 02; they are not trained on."""
+    validation_data: Path | None = None
+    """Folder of another data set, such as one of images/ and labels/, to score at every --interval;
+    --validation-sequences are then of this one."""
     resume: FlagCreatePairsOff[bool] = False
     """Resume the run in --out from its last checkpoint."""
     device: DeviceName = "auto"
@@ -83,10 +86,7 @@ def run(options: Options) -> None:
     """Train the network."""
     if options.report is not None:
         check_page(options.report)
-    if both := set(options.sequences) & set(options.validation_sequences):
-        raise InputError(
-            f"sequence {min(both)} is given for training and for validation: choose one of the two."
-        )
+    _check_validation(options)
     if options.resume and not options.out.is_dir():
         raise InputError(
             f"{options.out} holds no run to resume: correct the folder, or omit --resume."
@@ -108,22 +108,39 @@ def run(options: Options) -> None:
             "--margin is 0: most data sets of the challenge do not annotate cells entirely within "
             "the outer 50 pixels; without --margin 50 these are learned as background."
         )
-    held_out = options.validation_sequences
-    validation = load_frames(options.data, held_out) if held_out else []
-    s = "s" * (len(frames) > 1)
-    logger.info("%d annotated frame%s; computing on %s.", len(frames), s, engine)
-    settings = replace(settings, network=replace(network, in_channels=len(frames[0].image)))
+    validation: list[AnnotatedFrame] = []
+    if options.validation_sequences or options.validation_data:
+        held_out = options.validation_data or options.data
+        validation = load_frames(held_out, options.validation_sequences)
+    s, channels = "s" * (len(frames) > 1), len(frames[0].image)
+    of = f" of {channels} channels" * (channels > 1)
+    logger.info("%d annotated frame%s%s; computing on %s.", len(frames), s, of, engine)
+    settings = replace(settings, network=replace(network, in_channels=channels))
     check_frames(settings, validation)
     validate = _validation(validation, engine, options.training.margin) if validation else None
     try:
         model = train(frames, options.out, settings, engine, options.resume, validate)
     except KeyboardInterrupt:
         if not (options.out / CHECKPOINT_FILE).exists():
-            raise
+            every = f"before the first checkpoint, which follows {settings.training.interval}"
+            raise KeyboardInterrupt(f"{every} iterations (--interval)") from None
         raise KeyboardInterrupt("--resume resumes from the last checkpoint") from None
     draw_and_log(options.out)
     if options.report is not None:
         _write_page(options.report, options.out, frames, validation, model, engine)
+
+
+def _check_validation(options: Options) -> None:
+    """Refuse to score what is trained on."""
+    other = options.validation_data
+    if other is not None and not (other.exists() and other.samefile(options.data)):
+        return
+    if both := set(options.sequences) & set(options.validation_sequences):
+        raise InputError(
+            f"sequence {min(both)} is given for training and for validation: choose one of the two."
+        )
+    if other is not None and not options.validation_sequences:
+        raise InputError(f"{other} is the data to train on: give other data for validation.")
 
 
 def draw_and_log(folder: Path) -> None:
@@ -147,8 +164,8 @@ def _validation(
 ) -> Callable[[Model], float]:
     if not any(seg_score(f.labels, f.labels, margin=margin).values.size for f in frames):
         raise InputError(
-            f"all cells of the validation sequences lie within the margin of {margin} pixels: "
-            "lower --margin, or choose other sequences."
+            f"all cells of the validation data lie within the margin of {margin} pixels: lower "
+            "--margin, or choose other data."
         )
 
     def seg(model: Model) -> float:

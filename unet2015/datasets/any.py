@@ -40,6 +40,9 @@ def load_frames(
         raise InputError(f"{data} {what}: give the folder of a data set.")
     if len(set(sequences)) < len(sequences):
         raise InputError(f"a sequence of {' '.join(sequences)} is named twice: name each once.")
+    is_em, has_pairs = em.is_challenge(data), (data / "images").is_dir()
+    if sequences and (is_em or has_pairs) and not (data / sequences[0]).is_dir():
+        raise InputError(f"{data} has no sequences: leave out --sequences.")
     if sequences:
         found = [load_sequence(data, sequence, silver) for sequence in sequences]
         frames = [frame for part in found for frame in part]
@@ -51,7 +54,7 @@ def load_frames(
         raise InputError(
             f"{data} is a CTC data set: choose what to train on, as in --sequences 01."
         )
-    if em.is_challenge(data):
+    if is_em:
         return em.load_slices(data)
     frames = load_pairs(data)
     warn_of_strays(frames)

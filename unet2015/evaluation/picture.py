@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from ..labelfiles.labelfolder import folder_of_images, pair_frames
 from ..pictures import aspect, distinct_colours, to_grey
 from .sequence import FrameScore, SequenceScore
 from .worst import microscope_image, read_frames, worst_first
+
+logger = logging.getLogger(__name__)
 
 # Okabe and Ito's colour-blind safe colours.
 COLOURS = {
@@ -77,6 +80,7 @@ def draw_mistakes(
     figure.set_layout_engine("constrained")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
+    logger.info("Picture: %s.", path)
 
 
 def check_picture(path: Path, reference: Path, result: Path, images: Path | None) -> None:

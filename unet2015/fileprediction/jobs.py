@@ -18,6 +18,8 @@ from .scratch import Scratch
 
 logger = logging.getLogger(__name__)
 
+RECORD = ".unet2015"
+"""Folder, among the results, of the record of finished jobs, until all are done."""
 Finished = MutableMapping[str, Any]
 """Maps names of results to the fingerprints of image and result."""
 
@@ -95,7 +97,7 @@ def finished_jobs(
         yield {}
         return
     folder = jobs[0].target.parent
-    scratch = Scratch(folder / ".unet2015", purpose, overwrite)
+    scratch = Scratch(folder / RECORD, purpose, overwrite)
     with explain_full_disk(folder), scratch:
         yield scratch.ledger
         if failures:

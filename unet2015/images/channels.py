@@ -37,8 +37,8 @@ def select_channels(image: Image, requested: Sequence[int | str], wanted: int) -
     if not requested:
         if image.channels != wanted:
             raise ImageError(
-                f"{have}, but the model takes {wanted}: choose with --channels, counting from 0, "
-                "or, if these are planes of a stack, save it as an OME-TIFF or ImageJ stack."
+                f"{have}, but the model takes {wanted}: choose with --channels, counting from 0"
+                f"{image.stack_hint}."
                 if image.channels > wanted
                 else f"{have}, but the model takes {wanted}: use an image with {_count(wanted)}."
             )

@@ -54,7 +54,12 @@ class Image(ABC):
         seconds (``"s"``) for T, whatever units the file uses.
     channel_names : tuple of str
         One name per channel, or empty if the file does not name them all.
+    stack_hint : str
+        What to do if the channels are the planes of a stack, which some programs store like that;
+        empty where they cannot be.
     """
+
+    stack_hint = ""
 
     def __init__(
         self,

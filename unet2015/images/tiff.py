@@ -79,6 +79,11 @@ class TiffImage(Image):
         shape += [keyframe.imagelength, keyframe.imagewidth]
         pixel_size, channel_names = read_tiff_metadata(self._tiff, keyframe)
         super().__init__(path, axes, shape, np.dtype(series.dtype), pixel_size, channel_names)
+        if samples > 1 and keyframe.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
+            # tifffile, too, writes stacks of 3 or 4 planes like that.
+            self.stack_hint = (
+                ", or, if these are planes of a stack, save it as an OME-TIFF or ImageJ stack"
+            )
         self._check_length()
 
     def _check_length(self) -> None:

@@ -100,6 +100,7 @@ def label_images(folder: Path) -> dict[str, Path]:
     images = image_files(home)
     if not images:
         truths = sorted(path.name for path in home.glob("[0-9][0-9]_[GS]T"))
+        truths += [path.name for path in home.glob("labels")]
         raise InputError(
             f"{home} holds no label image: "
             + (

@@ -27,8 +27,9 @@ def open_labels(path: Path) -> Image:
         return image
     image.close()
     raise InputError(
-        f"{path} has {image.channels} channels: a label image has one number per pixel, "
-        "so convert colours to labels first."
+        f"{path} has {image.channels} channels: a label image has one number per pixel, so keep "
+        "one channel if they are equal, or convert colours to labels in the program that made them"
+        f"{image.stack_hint}."
     )
 
 

@@ -44,8 +44,13 @@ def as_labels(labels: ArrayLike, ignore: int | None = None) -> NDArray[Any]:
     elif array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise InputError(f"labels hold NaN or infinity: {rule}.")
-        if (array != np.rint(array)).any() or float(np.abs(array).max(initial=0)) >= 2**63:
-            raise InputError(f"labels hold fractions, or numbers above 2**63: {rule}.")
+        if (array != np.rint(array)).any():
+            raise InputError(
+                f"labels hold fractions: {rule}; if these are probabilities, number the cells "
+                "first, as `unet2015 predict --labels` does."
+            )
+        if float(np.abs(array).max(initial=0)) >= 2**63:
+            raise InputError(f"labels hold numbers above 2**63: {rule}.")
         array = array.astype(np.int64)
     elif array.dtype.kind not in "iu":
         raise InputError(f"labels are of type {array.dtype}: {rule}.")
