@@ -1,4 +1,4 @@
-"""Progress bars, hidden by --quiet."""
+"""Progress bars, hidden by --quiet, and durations for people."""
 
 from __future__ import annotations
 
@@ -40,3 +40,10 @@ def hidden_bars() -> Iterator[None]:
         yield
     finally:
         Progress.hidden = False
+
+
+def duration(seconds: float) -> str:
+    """Format a time for people: ``12 s``, ``3.4 min``, ``2.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

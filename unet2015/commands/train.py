@@ -29,6 +29,7 @@ from ..instances import foreground, label_cells
 from ..metrics import seg_score, sequence_seg
 from ..pictures import draw_loss
 from ..prediction import predict
+from ..progress import duration
 from ..report import Report, check_page, write_page
 from ..report.gathering import read_run, score_predictions, weigh
 from ..runs import CHECKPOINT_FILE, CURVE_FILE, check_folder, read_log
@@ -150,10 +151,10 @@ def draw_and_log(folder: Path) -> None:
     seconds = sum(line.seconds for line in lines) or 0.01  # rounded, so all may be 0
     waited = sum(line.seconds * line.waiting_share for line in lines)
     logger.info(
-        "%d iterations in %.1f minutes, %.1f %% of the time waiting for data. Model, log and loss "
-        "curve are in %s.",
+        "%d iterations in %s, %.1f %% of the time waiting for data. Model, log and loss curve are "
+        "in %s.",
         lines[-1].iteration,
-        seconds / 60,
+        duration(seconds),
         100 * waited / seconds,
         folder,
     )

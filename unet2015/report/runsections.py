@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..progress import duration
 from .charts import curve
 from .content import RunRecord, WeighedFrame
 from .html import Html, element, join
@@ -30,9 +31,8 @@ def run_facts(run: RunRecord) -> dict[str, object]:
     """Summarise a run in a few numbers."""
     facts: dict[str, object] = {}
     if run.log:
-        minutes = sum(line.seconds for line in run.log) / 60
         facts["iterations"] = run.log[-1].iteration
-        facts["training time"] = f"{minutes:.1f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+        facts["training time"] = duration(sum(line.seconds for line in run.log))
         facts["last loss"] = show(run.log[-1].loss)
         scores = [line.validation_seg for line in run.log if line.validation_seg is not None]
         if scores:
@@ -138,7 +138,7 @@ def _group(rows: dict[str, tuple[object, bool]]) -> Html:
         )
         for name, (value, changed) in rows.items()
     ]
-    return element("div", element("table", *lines, class_="words"), class_="scroll")
+    return element("div", element("table", *lines, class_="words settings"), class_="scroll")
 
 
 def _short(value: Any) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 from ..images import Image, open_image
-from ..labelfiles.ctcnames import find_image
+from ..labelfiles.ctcnames import find_image, is_numbered, mask_digits
 from ..labelfiles.labelfolder import folder_of_images
 from ..labelfiles.labelimages import open_labels
 from .regions import CellRows, LabelReading, Peak, TargetRegions, WeightRegions
@@ -60,9 +59,8 @@ def draw_peak(
 
 def frame_of_mask(labels: Path) -> Path | None:
     """Find the frame of a Cell Tracking Challenge sequence that a mask belongs to."""
-    mask = re.fullmatch(r"man_seg(\d+)", labels.stem)
     home = folder_of_images(labels.resolve().parent.parent, None)
-    return find_image(home, mask[1]) if mask and home else None
+    return find_image(home, mask_digits(labels)) if is_numbered(labels) and home else None
 
 
 def _window(centre: int, size: int) -> slice:
