@@ -42,7 +42,8 @@ def test_equal_contents_make_equal_files(tmp_path):
     files = [tmp_path / name for name in "abc"]
     for path, ordered in zip(files, (1, -1, 1), strict=True):
         write_tensors(path, tensors, dict(list(metadata.items())[::ordered]))
-    assert len({path.read_bytes() for path in files}) == 1
+    (stored,) = {path.read_bytes() for path in files}
+    assert int.from_bytes(stored[:8], "little") % 8 == 0, "the tensors are aligned"
     loaded, known = read_tensors(files[0])
     assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
     assert known == metadata

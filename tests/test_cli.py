@@ -42,13 +42,21 @@ def test_every_command_has_a_help_page(command, capsys):
 
 
 def test_an_option_that_takes_the_data_is_explained(capsys):
-    words = "an option with several values takes all words that follow"
+    words = "takes all words that follow it: name files and folders first"
     with pytest.raises(SystemExit):
         main(["train", "--sequences", "01", "data", "--out", "run"])
     assert words in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["train", "data", "--no-such-option"])
-    assert words not in capsys.readouterr().err
+    for others in (["data", "--no-such-option"], ["--out", "run", "--no-such-option"]):
+        with pytest.raises(SystemExit):
+            main(["train", *others])
+        assert words not in capsys.readouterr().err
+
+
+def test_help_can_be_a_command(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["help", "train"])
+    assert stopped.value.code == 0
+    assert "--learning-rate" in capsys.readouterr().out
 
 
 def test_ctrl_c_prints_one_line_and_has_its_own_status(monkeypatch, capsys):
@@ -140,10 +148,11 @@ def test_verbose_does_not_show_messages_of_other_packages(monkeypatch, caplog):
     assert "hello" not in caplog.text
 
 
-def test_the_weight_map_command_does_not_import_torch():
+@pytest.mark.parametrize("command", ["weightmap", "track", "evaluate"])
+def test_commands_without_a_network_do_not_import_torch(command):
     code = (
         "import sys; from unet2015.cli import main\n"
-        "try: main(['weightmap', '--help'])\n"
+        f"try: main(['{command}', '--help'])\n"
         "except SystemExit: sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

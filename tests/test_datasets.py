@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from unet2015 import InputError
 from unet2015.datasets.any import load_frames
-from unet2015.datasets.checks import warn_of_doubts, warn_of_strays
+from unet2015.datasets.checks import warn_of_doubts
 from unet2015.datasets.ctc import load_sequence, unannotated
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import annotated_frame, smallest_cell
@@ -134,11 +134,13 @@ def test_pairs_are_matched_by_their_stems(tmp_path):
 def test_what_is_left_out_beside_pairs_is_named(tmp_path, caplog):
     write_pairs(tmp_path, np.eye(8))
     (tmp_path / "images" / "1.jpg").touch()
+    (tmp_path / "labels" / "b.zarr").mkdir()
+    (tmp_path / "labels" / "b.zarr" / "zarr.json").touch()
     (tmp_path / "labels" / "more").mkdir()
     (tmp_path / "labels" / "more" / "1.tif").touch()
     load_pairs(tmp_path)
     assert f"left out of {tmp_path / 'images'}: 1.jpg." in caplog.text
-    assert f"left out of {tmp_path / 'labels'}: more." in caplog.text
+    assert f"left out of {tmp_path / 'labels'}: b.zarr, more." in caplog.text
     (tmp_path / "images" / "0.tif").unlink()
     with pytest.raises(InputError, match=r"images holds no TIFF or PNG files, but 1.jpg: convert"):
         load_pairs(tmp_path)
@@ -195,7 +197,7 @@ def test_the_smallest_cell_of_all_frames_is_found():
 
 def test_sequences_of_data_without_any_are_refused(tmp_path):
     write_pairs(tmp_path, np.eye(8))
-    with pytest.raises(InputError, match="has no sequences: leave out --sequences"):
+    with pytest.raises(InputError, match="has no sequences: leave them out"):
         load_frames(tmp_path, ["01"])
 
 
@@ -214,6 +216,8 @@ def two_cells():
         (np.indices((60, 80))[1] // 10 % 3, "several separate pieces"),
         (two_cells() == 0, "the labels may be inverted"),
         (two_cells() == 1, ""),
+        (np.hypot(*np.ogrid[-30:30, -40:40]) < 42, ""),  # four corners are no holes
+        (abs(np.subtract(*np.ogrid[-30:30, -40:40])) < 25, ""),
     ],
 )
 def test_labels_that_are_not_cells_are_warned_about(caplog, labels, told):
@@ -234,14 +238,29 @@ def test_constant_images_are_warned_about(caplog):
     assert not caplog.messages
 
 
-def test_a_stray_pixel_is_named_with_its_place(tmp_path, caplog):
-    stray = two_cells()
-    stray[58, 70] = 9
-    write_pairs(tmp_path, two_cells(), stray)
-    load_frames(tmp_path)
-    assert f"{tmp_path.name}/1: cell 9 at row 58, column 70 has 1 of the 400 pixels" in caplog.text
-    caplog.clear()
-    warn_of_strays([annotated_frame("a", stray, two_cells())])
+@pytest.mark.parametrize(("pixels", "told"), [(1, True), (2, True), (3, False)])
+def test_strays_are_named_with_their_place(caplog, pixels, told):
+    image, stray = np.random.default_rng(0).integers(0, 9, (60, 80)), two_cells()
+    stray[57, 70 : 70 + pixels] = 9
+    warn_of_doubts(
+        [annotated_frame(*each) for each in (("a", image, two_cells()), ("b", image, stray))]
+    )
+    place = f"b: cell 9 at row 57, column 70 has {pixels} pixels, against a median of 400"
+    assert (place in caplog.text) == told
+    assert len(caplog.messages) == told
+
+
+def test_cells_that_the_edge_cuts_are_no_strays(caplog):
+    image, cut = np.random.default_rng(0).integers(0, 9, (60, 80)), two_cells()
+    cut[59, 70] = 9
+    warn_of_doubts([annotated_frame("a", image, cut)])
+    assert not caplog.messages
+
+
+def test_a_stray_piece_makes_no_mask(caplog):
+    image, one = np.random.default_rng(0).integers(0, 9, (60, 80)), two_cells() == 1
+    one[57, 70] = True
+    warn_of_doubts([annotated_frame("a", image, one.astype(np.uint8))])
     assert not caplog.messages
 
 

@@ -24,6 +24,7 @@ from unet2015.evaluation.em import score_stack
 from unet2015.evaluation.picture import COLOURS, paint_mistakes
 from unet2015.evaluation.worst import read_frames
 from unet2015.images import read_image
+from unet2015.instances import label_cells
 from unet2015.labelfiles.labelfolder import pair_frames
 from unet2015.labelfiles.trackfile import read_tracks, write_tracks
 from unet2015.metrics import det, overlap_table, tra
@@ -214,48 +215,79 @@ def test_a_frame_without_markers_is_reported(truth, result, capsys):
     assert "DET  " not in found
 
 
-def test_an_unnumbered_mask_is_reported(tmp_path, capsys, caplog):
-    for name, cells in (("mask", (CELLS > 0).astype(np.uint8)), ("cells", CELLS)):
-        write(tmp_path / name / "a.tif", cells)
-    words = "No {} image has more than one cell: if these are masks, add --connected-components."
-    told = evaluate(capsys, tmp_path / "mask", tmp_path / "cells")
-    assert words.format("reference") in told
-    assert (
-        f"{tmp_path / 'mask' / 'a.tif'}: most numbers have several separate pieces" in caplog.text
-    )
-    told = evaluate(capsys, tmp_path / "cells", tmp_path / "mask")
-    assert words.format("result") in told
+@pytest.mark.parametrize("side", ["reference", "result"])
+def test_a_mask_is_pointed_out_with_the_option_for_it(tmp_path, capsys, caplog, side):
+    empty = np.zeros_like(CELLS)
+    for name, cells in ("mask", (CELLS > 0).astype(np.uint8)), ("cells", CELLS):
+        write_result(tmp_path / name, [empty, cells, cells])
+    mask, cells = tmp_path / "mask", tmp_path / "cells"
+    folders = (mask, cells) if side == "reference" else (cells, mask)
+    evaluate(capsys, *folders)
+    (message,) = caplog.messages
+    assert message.startswith(f"{mask / 'mask001.tif'}: most numbers have several separate pieces")
+    assert message.endswith(f"add --connected-components {side}.")
     caplog.clear()
-    assert "more than one cell" not in evaluate(capsys, tmp_path / "cells", tmp_path / "cells")
+    evaluate(capsys, *folders, "--connected-components", side)
+    evaluate(capsys, cells, cells)
     assert not caplog.messages
 
 
-def test_components_of_masks_are_scored_as_cells(tmp_path, capsys, caplog):
+def test_components_of_masks_are_scored_as_cells(tmp_path, capsys):
     apart = np.where(CELLS == 2, 0, CELLS)  # 1 and 2 touch
     write(tmp_path / "mask" / "a.tif", np.uint8(255) * (apart > 0))
     write(tmp_path / "cells" / "a.tif", apart)
-    for reference, result in ("mask", "cells"), ("cells", "mask"), ("mask", "mask"):
-        told = evaluate(
-            capsys, tmp_path / reference, tmp_path / result, "--connected-components",
-            "--picture", str(tmp_path / "p.png"), "--report", str(tmp_path / "r.html"),
-        )  # fmt: skip
+    mask, cells = tmp_path / "mask", tmp_path / "cells"
+    for reference, result, which in (
+        (mask, cells, "reference"), (cells, mask, "result"), (mask, mask, "both")
+    ):  # fmt: skip
+        told = evaluate(capsys, reference, result, "--connected-components", which)
         assert "a          3        3  1.0000" in told
-        assert "each connected component counts as a cell" in told
-    assert "separate pieces" not in caplog.text
-    score = score_sequence(tmp_path / "mask", tmp_path / "cells", connected_components=True)
-    (shown,) = read_frames(tmp_path / "mask", tmp_path / "cells", {"a"}, True).values()
-    assert [image.max() for image in shown] == [3, 4]
-    assert score.frames[0].seg.values.tolist() == [1, 1, 1]
+        assert "counts as a cell" in told
+        assert evaluate(capsys, reference, result) != told
+
+
+def test_pictures_and_pages_show_the_components(tmp_path, capsys, monkeypatch):
+    write(tmp_path / "mask" / "a.tif", np.uint8(255) * (CELLS > 0))
+    write(tmp_path / "cells" / "a.tif", CELLS)
+    shown = []
+    for module in ("unet2015.evaluation.picture", "unet2015.report.gathering"):
+
+        def seen(*arguments):
+            shown.append(read_frames(*arguments))
+            return shown[-1]
+
+        monkeypatch.setattr(f"{module}.read_frames", seen)
+    folders = (tmp_path / "mask", tmp_path / "cells")
+    words = ("--connected-components", "reference")
+    picture, page, other = (str(tmp_path / name) for name in ("p.png", "a.html", "b.html"))
+    evaluate(capsys, *folders, *words, "--picture", picture, "--report", page)
+    assert (
+        cli.main(["report", str(folders[1]), "--reference", str(folders[0]), *words, "-o", other])
+        == 0
+    )
+    assert [int(frames["a"][0].max()) for frames in shown] == [3, 3, 3]
+    assert Path(other).read_text().count("connected component of the reference") == 1
 
 
 def test_components_are_not_scored_as_tracks(truth, result):
-    with pytest.raises(InputError, match=r"res_track.txt refers to the numbers of the cells"):
-        score_sequence(truth, result, connected_components=True)
-    expected = score_sequence(truth, result)
+    with pytest.raises(InputError, match=r"res_track.txt refers to numbers of cells"):
+        score_sequence(truth, result, components="result")
     (result / "res_track.txt").unlink()
-    assert det(score_sequence(truth, result, connected_components=True).graph) == det(
-        expected.graph
-    )
+    numbered = det(score_sequence(truth, result).graph)
+    for path in result.glob("mask*.tif"):
+        write(path, (read_image(path) > 0).astype(np.uint8))
+    assert det(score_sequence(truth, result).graph) < numbered
+    parts = det(score_sequence(truth, result, components="result").graph)
+    for path in result.glob("mask*.tif"):
+        write(path, label_cells(read_image(path) > 0))
+    assert det(score_sequence(truth, result).graph) == parts
+
+
+def test_an_unfinished_prediction_is_noted(tmp_path, capsys):
+    write_result(tmp_path / "a", [CELLS])
+    assert "unfinished" not in evaluate(capsys, tmp_path / "a", tmp_path / "a")
+    (tmp_path / "a" / ".unet2015").mkdir()
+    assert "holds an unfinished prediction" in evaluate(capsys, tmp_path / "a", tmp_path / "a")
 
 
 def test_without_a_reference_lineage_all_but_tra_is_scored(truth, result, capsys):

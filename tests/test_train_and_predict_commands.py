@@ -213,9 +213,37 @@ def test_repeating_an_interrupted_command_says_what_is_complete(model, tmp_path,
     (tmp_path / "in" / "c.tif").write_bytes(b"II*")
     words = ("predict", tmp_path / "in", "-m", model, "-o", tmp_path / "out")
     assert "1 of 3 images could not be predicted" in refused(capsys, *words)
-    assert "complete already" not in caplog.text
+    assert "resuming" not in caplog.text
     assert cli(*words) == 2
-    assert "2 of 3 results are complete already." in caplog.text
+    assert "resuming: 2 of 3 results were complete." in caplog.text
+
+
+def test_an_image_that_vanishes_does_not_stop_the_others(model, tmp_path, monkeypatch, capsys):
+    images = tmp_path / "in"
+    for name in "abc":
+        write_image(images / f"{name}.tif", np.eye(25, dtype=np.uint8))
+    words = ("predict", images, "-m", model, "-o", tmp_path / "out")
+    (images / "c.tif").rename(tmp_path / "c.tif")
+    (images / "c.tif").write_bytes(b"II*")
+    assert cli(*words) == 2  # leaves a record, so that a repetition looks at all images
+    (tmp_path / "c.tif").replace(images / "c.tif")
+    monkeypatch.setattr(
+        "unet2015.commands.predict.warn_of_other_masks", lambda _: (images / "a.tif").unlink()
+    )
+    assert "1 of 3 images could not be predicted" in refused(capsys, *words)
+    assert (tmp_path / "out" / "c.tif").exists()
+
+
+def test_ctrl_c_before_the_first_checkpoint_says_when_it_comes(data, tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unet2015.commands.train.train", interrupt)
+    words = ("train", data, "--sequences", "01", "-o", tmp_path / "run", *SMALL[:-2])
+    assert cli(*words, "--interval", 1000) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "unet2015: interrupted: before the first checkpoint, at iteration 4."
+    )
 
 
 def test_an_unfinished_prediction_is_not_tracked(data, model, tmp_path, capsys):

@@ -7,6 +7,7 @@ called, so that ``unet2015 --help`` is instant and ``unet2015 weightmap`` never 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import io
 import logging
@@ -15,10 +16,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from . import __version__
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: Sequence[str]) -> None:
-    if not words or words[0] in ("-h", "--help", "help"):
+    if words and words[0] == "help":
+        words = [*words[1:2], "--help"]
+    if not words or words[0] in ("-h", "--help"):
         print(_overview())
     elif words[0] == "--version":
         print(f"unet2015 {__version__}")
@@ -182,16 +188,24 @@ def _run(command: str, arguments: Sequence[str]) -> None:
             config=(tyro.conf.DisallowNone,),  # optional values are left out, not given as None
         )
     except SystemExit as error:
-        if error.code and arguments[:1] and arguments[0].startswith("-"):
+        if error.code and arguments and _takes_several(module.Options, arguments[0]):
             print(
-                "unet2015: an option with several values takes all words that follow: name files "
-                "and folders first, then options.",
+                f"unet2015: {arguments[0]} takes all words that follow it: name files and folders "
+                "first, then options.",
                 file=sys.stderr,
             )
         _flush()  # a help page
         raise
     logger.debug("%s", options)
     module.run(options)
+
+
+def _takes_several(options: type[DataclassInstance], word: str) -> bool:
+    """Whether a word of the command line is an option with any number of values."""
+    return any(
+        word == f"--{field.name.replace('_', '-')}" and str(field.type).startswith("tuple[")
+        for field in dataclasses.fields(options)
+    )
 
 
 def _overview() -> str:

@@ -24,3 +24,8 @@ class UnreachableError(ImageError):
 def by(shape: Sequence[int]) -> str:
     """Format a shape for messages, such as ``512x696``."""
     return "x".join(map(str, shape))
+
+
+def some(names: Sequence[str]) -> str:
+    """The first five of some names, and the number of the others."""
+    return ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)

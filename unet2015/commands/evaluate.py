@@ -10,7 +10,7 @@ reference are not scored. With --em, both are stacks of membranes and cells, sco
 from __future__ import annotations
 
 import json as json_format
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from ..errors import InputError
 from ..evaluation import SequenceScore, score_sequence, tables
 from ..evaluation.em import score_stack
+from ..labelfiles.labelfolder import Components
 from ..metrics import THRESHOLDS
 
 
@@ -34,9 +35,9 @@ class Options:
     margin: int = 0
     """Width in pixels of the border outside the field of interest; objects and reference cells
     entirely within it are dropped. The challenge uses 50 for PhC-C2DH-U373 and DIC-C2DH-HeLa."""
-    connected_components: FlagCreatePairsOff[bool] = False
-    """In images whose cells all have one number, such as binary masks, count each 8-connected
-    component as a cell."""
+    connected_components: Components = "none"
+    """Of masks without cell numbers: count each 8-connected component as a cell, in the reference,
+    in the result or in both."""
     em: FlagCreatePairsOff[bool] = False
     """Score membranes: pixel, Rand and warping error, V_rand and V_info."""
     thresholds: tuple[float, ...] | None = None
@@ -117,8 +118,10 @@ def _write_page(page: Path, options: Options, score: SequenceScore) -> None:
 
 def _run_em(options: Options) -> None:
     cells_only = ("margin", "connected_components", "cells", "csv", "picture", "images", "report")
-    if given := [f"--{name.replace('_', '-')}" for name in cells_only if getattr(options, name)]:
-        raise InputError(f"--em does not score cells: leave out {', '.join(given)}.")
+    defaults = {field.name: field.default for field in fields(Options)}
+    if given := [name for name in cells_only if getattr(options, name) != defaults[name]]:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"--em does not score cells: leave out {flags}.")
     thresholds = THRESHOLDS if options.thresholds is None else options.thresholds
     best = score_stack(options.reference, options.result, thresholds)
     if options.json:

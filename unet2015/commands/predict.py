@@ -152,13 +152,12 @@ def run(options: Options) -> None:
         finished_jobs(jobs, purpose, options.overwrite, failures) as finished,
         Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
     ):
-        done = {job for job in usable if is_done(job, finished)}
-        if done:
-            logger.info("%d of %d results are complete already.", len(done), len(jobs))
+        if done := sum(job.target.name in finished for job in usable):
+            logger.info("resuming: %d of %d results were complete.", done, len(jobs))
         for job, count, chosen in zip(usable, pixels, engines, strict=True):
             bar.set_postfix_str(job.source.name, refresh=False)
             with failures.catch(job):
-                if job in done:
+                if is_done(job, finished):
                     bar.update(count)
                 else:
                     _predict(job, model, chosen, options, finished, bar.update, cluster)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
 from ..errors import InputError
+from ..labelfiles.labelfolder import Components
 from ..report import Report, check_page, write_page
 from ..report.gathering import (
     is_run,
@@ -40,7 +41,7 @@ class Options:
     """Folder of the microscope images; by default NN next to NN_GT, or images next to labels."""
     margin: int = 0
     """Width in pixels of the border outside the field of interest, as in `unet2015 evaluate`."""
-    connected_components: FlagCreatePairsOff[bool] = False
+    connected_components: Components = "none"
     """Count components of masks as cells, as in `unet2015 evaluate`."""
     data: Path | None = None
     """Training data set of the run, to show the weight map of one of its frames."""
@@ -93,8 +94,8 @@ def _gather(options: Options) -> Report:
 
 
 def _about_result(options: Options) -> bool:
-    about = options.reference, options.images, options.margin, options.connected_components
-    return any(about)
+    components = options.connected_components != "none"
+    return bool(options.reference or options.images or options.margin or components)
 
 
 def _sort(sources: Sequence[Path]) -> tuple[Path | None, Path | None]:

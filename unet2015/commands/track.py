@@ -19,7 +19,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ..atomic import check_writable, rename, temporary_folder
 from ..errors import InputError
-from ..fileprediction.jobs import RECORD
+from ..fileprediction import RECORD
 from ..images import IMAGE_SUFFIXES, PixelSize, write_image
 from ..labelfiles.ctcnames import mask_digits, numbered_images
 from ..labelfiles.doubt import doubt

@@ -123,8 +123,9 @@ def run(options: Options) -> None:
         model = train(frames, options.out, settings, engine, options.resume, validate)
     except KeyboardInterrupt:
         if not (options.out / CHECKPOINT_FILE).exists():
-            every = f"before the first checkpoint, which follows {settings.training.interval}"
-            raise KeyboardInterrupt(f"{every} iterations (--interval)") from None
+            training = settings.training
+            first = min(training.interval, training.iterations)
+            raise KeyboardInterrupt(f"before the first checkpoint, at iteration {first}") from None
         raise KeyboardInterrupt("--resume resumes from the last checkpoint") from None
     draw_and_log(options.out)
     if options.report is not None:
@@ -134,7 +135,7 @@ def run(options: Options) -> None:
 def _check_validation(options: Options) -> None:
     """Refuse to score what is trained on."""
     other = options.validation_data
-    if other is not None and not (other.exists() and other.samefile(options.data)):
+    if other is not None and other.resolve() != options.data.resolve():
         return
     if both := set(options.sequences) & set(options.validation_sequences):
         raise InputError(

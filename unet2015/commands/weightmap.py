@@ -206,10 +206,11 @@ def _check_labels(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> La
             with open_labels(job.labels) as image:
                 top = image.read(image.planes[0], slice(0, CHECKED_ROWS))[0]
                 top = np.where(top == reading.ignore, top.dtype.type(0), top)
-                if why := doubt(top):
+                if reading.connected_components:
+                    if np.unique(top[top > 0]).size > 1:
+                        numbered.append(job.labels)
+                elif why := doubt(top):
                     raise InputError(f"{job.labels}: {why}")
-                if reading.connected_components and np.unique(top[top > 0]).size > 1:
-                    numbered.append(job.labels)
                 for part in summarise(image, reading):
                     summary = summary.join(part)
                     bar.update(part.pixels)

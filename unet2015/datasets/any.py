@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ..errors import InputError
 from . import em
-from .checks import warn_of_strays
 from .ctc import load_sequence
 from .frames import AnnotatedFrame
 from .pairs import load_pairs
@@ -40,22 +39,18 @@ def load_frames(
         raise InputError(f"{data} {what}: give the folder of a data set.")
     if len(set(sequences)) < len(sequences):
         raise InputError(f"a sequence of {' '.join(sequences)} is named twice: name each once.")
-    is_em, has_pairs = em.is_challenge(data), (data / "images").is_dir()
-    if sequences and (is_em or has_pairs) and not (data / sequences[0]).is_dir():
-        raise InputError(f"{data} has no sequences: leave out --sequences.")
+    is_challenge = (data / "01_GT").is_dir() or (data / "02_GT").is_dir()
+    is_em = em.is_challenge(data)
+    if sequences and not is_challenge and (is_em or (data / "images").is_dir()):
+        raise InputError(f"{data} has no sequences: leave them out.")
     if sequences:
         found = [load_sequence(data, sequence, silver) for sequence in sequences]
-        frames = [frame for part in found for frame in part]
-        warn_of_strays(frames)
-        return frames
+        return [frame for frames in found for frame in frames]
     if silver:
         raise InputError("--silver is for CTC sequences: choose them, as in --sequences 01.")
-    if (data / "01_GT").is_dir() or (data / "02_GT").is_dir():
+    if is_challenge:
         raise InputError(
-            f"{data} is a CTC data set: choose what to train on, as in --sequences 01."
+            f"{data} is a CTC data set: choose its sequences, as in --sequences 01 or "
+            "--validation-sequences 02."
         )
-    if is_em:
-        return em.load_slices(data)
-    frames = load_pairs(data)
-    warn_of_strays(frames)
-    return frames
+    return em.load_slices(data) if is_em else load_pairs(data)

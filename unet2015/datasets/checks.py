@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import InputError
-from ..labelfiles.doubt import numbers_in_pieces
+from ..labelfiles.doubt import STRAY, numbers_in_pieces
 from .frames import AnnotatedFrame
 
 logger = logging.getLogger(__name__)
-
-STRAY = 1 / 50
-"""Cells below this share of the median cell may be strokes of a brush that went astray."""
 
 
 def require_cells(frames: Sequence[AnnotatedFrame], where: Path | str) -> None:
@@ -52,25 +51,26 @@ def warn_of_doubts(frames: Sequence[AnnotatedFrame]) -> None:
         "one cell fills most of the image and has several holes, so the labels may be inverted: "
         "0 is the background.",
     )
+    _warn_of_strays(frames)
 
 
-def warn_of_strays(frames: Sequence[AnnotatedFrame]) -> None:
-    """Warn of cells so small that they are probably stray pixels."""
+def _warn_of_strays(frames: Sequence[AnnotatedFrame]) -> None:
+    """Warn of cells so small that they are probably stray pixels; the image's edge may cut some."""
     found = [np.unique(f.labels[f.labels > 0], return_counts=True) for f in frames]
     median = np.median(np.concatenate([sizes for _, sizes in found]))
     strays = [
         (size, frame, number)
         for frame, (numbers, sizes) in zip(frames, found, strict=True)
         for number, size in zip(numbers.tolist(), sizes.tolist(), strict=True)
-        if size < STRAY * median
+        if size < STRAY * median and number not in _edge(frame.labels)
     ]
     if strays:
         size, frame, number = min(strays, key=lambda stray: stray[0])
         row, column = np.argwhere(frame.labels == number)[0].tolist()
         logger.warning(
-            "%s: cell %d at row %d, column %d has %d of the %d pixels that most cells have%s: if "
-            "this is a stray, remove it; the smallest cell sets the size below which objects are "
-            "dropped in prediction.",
+            "%s: cell %d at row %d, column %d has %d pixels, against a median of %d%s: if it is "
+            "a stray, remove it; the smallest cell sets the size below which prediction drops "
+            "objects.",
             frame.name,
             number,
             row,
@@ -87,7 +87,14 @@ def _looks_inverted(frame: AnnotatedFrame) -> bool:
     sizes = np.unique(frame.labels[inside], return_counts=True)[1]
     if 2 * sizes.max(initial=0) < inside.size:
         return False
-    return bool(ndimage.label(~inside)[1] > max(1, sizes.size))
+    pieces, count = ndimage.label(~inside)
+    holes = count - np.count_nonzero(np.unique(_edge(pieces)))
+    return bool(holes > max(1, sizes.size))
+
+
+def _edge(plane: NDArray[Any]) -> NDArray[Any]:
+    """The outermost pixels of a plane."""
+    return np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
 
 
 def _warn(names: Sequence[str], why: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from ..images.opening import folders_of_images, image_files, other_files
+from ..errors import InputError, some
+from ..images.opening import folders_of_images, image_files, images_beside, other_files
 from ..instances import label_cells
 from ..labelfiles.ctcnames import one_each
 from ..labelfiles.doubt import doubt
@@ -37,7 +37,7 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
     data = Path(data)
     images, labels = _by_stem(data / "images"), _by_stem(data / "labels")
     lonely = [
-        f"{', '.join(sorted(names)[:5])}{', ...' * (len(names) > 5)} only in {folder}/"
+        f"{some(sorted(names))} only in {folder}/"
         for folder, names in (
             ("images", images.keys() - labels),
             ("labels", labels.keys() - images),
@@ -80,13 +80,11 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             f"{folder} does not exist: give a folder with images/ and labels/, "
             "or a CTC data set and --sequences 01."
         )
-    found, others, folders = image_files(folder), other_files(folder), folders_of_images(folder)
+    found = image_files(folder)
+    others = [*other_files(folder), *images_beside(folder, found), *folders_of_images(folder)]
     if not found:
-        inside = ", ".join([*others[:5], *folders])
-        raise InputError(
-            f"{folder} holds no TIFF or PNG files"
-            + (f", but {inside}: convert or move them." if inside else ".")
-        )
-    if others or folders:
-        logger.warning("left out of %s: %s.", folder, ", ".join([*others, *folders]))
+        inside = f", but {some(others)}: convert or move them" if others else ""
+        raise InputError(f"{folder} holds no TIFF or PNG files{inside}.")
+    if others:
+        logger.warning("left out of %s: %s.", folder, some(others))
     return one_each(folder, ((path.stem, path) for path in found))

@@ -59,9 +59,7 @@ def draw_mistakes(
     figure = Figure()
     images = folder_of_images(reference, images)
     worst = worst_first(score.frames)[:ROWS]
-    labels = read_frames(
-        reference, result, {frame.name for frame in worst}, score.connected_components
-    )
+    labels = read_frames(reference, result, {frame.name for frame in worst}, score.components)
     rows = [_panels(frame, *labels[frame.name], images) for frame in worst]
 
     shape = labels[worst[0].name][0].shape

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..fileprediction import RECORD
 from ..labelfiles.ctcnames import numbered_images
 from ..labelfiles.doubt import doubt, numbers_in_pieces
 from ..labelfiles.labelfolder import (
+    Components,
     FramePair,
     check_shapes,
+    labels_home,
     pair_frames,
     planes,
 )
@@ -77,15 +80,15 @@ class SequenceScore(NamedTuple):
         Whether `graph` also compares tracks, which TRA needs.
     notes : list of str
         What was not scored and why.
-    connected_components : bool
-        Whether connected components counted as cells.
+    components : {"none", "reference", "result", "both"}
+        Images whose connected components counted as cells.
     """
 
     frames: list[FrameScore]
     graph: GraphErrors | None
     tracked: bool
     notes: list[str]
-    connected_components: bool = False
+    components: Components = "none"
 
     @property
     def seg(self) -> float:
@@ -102,7 +105,7 @@ def score_sequence(
     reference: Path | str,
     result: Path | str,
     margin: int = 0,
-    connected_components: bool = False,
+    components: Components = "none",
 ) -> SequenceScore:
     """Score a result against its reference.
 
@@ -115,8 +118,8 @@ def score_sequence(
     margin : int
         Width in pixels of the border outside the field of interest. Objects and reference cells
         entirely within it are dropped; tracking markers are not.
-    connected_components : bool
-        Whether, in planes with a single number, each 8-connected component counts as a cell.
+    components : {"none", "reference", "result", "both"}
+        Images in which each 8-connected component counts as a cell, whatever its number.
 
     Returns
     -------
@@ -130,15 +133,22 @@ def score_sequence(
     """
     reference, result = Path(reference), Path(result)
     pairs = pair_frames(reference, result)
-    if connected_components and (result / TRACK_FILE).is_file():
+    if components in ("result", "both") and (result / TRACK_FILE).is_file():
         raise InputError(
-            f"{result / TRACK_FILE} refers to the numbers of the cells: leave out "
-            "--connected-components, or remove the file."
+            f"{result / TRACK_FILE} refers to numbers of cells, which connected components would "
+            "replace: remove the file, or keep the numbers."
         )
     truth = reference / "TRA"
     markers = numbered_images(truth) if truth.is_dir() else {}
-    frames = _score_frames(pairs, markers, margin, connected_components)
-    notes = _notes_on_numbers(frames, connected_components)
+    frames = _score_frames(pairs, markers, margin, components)
+    notes = []
+    if not any(frame.seg.values.size for frame in frames):
+        notes.append("No reference image has a cell: SEG is not defined.")
+    if components != "none":
+        of = "reference and result" if components == "both" else f"the {components}"
+        notes.append(f"Each connected component of {of} counts as a cell.")
+    if (labels_home(result) / RECORD).is_dir():
+        notes.append(f"{result} holds an unfinished prediction.")
     unjudged = sum(frame.unjudged for frame in frames)
     if unjudged:
         notes.append(
@@ -147,39 +157,20 @@ def score_sequence(
         )
     graph, tracked = None, False
     if markers:
-        graph, tracked, more = score_lineage(
-            reference, result, markers, margin, connected_components
-        )
+        graph, tracked, more = score_lineage(reference, result, markers, margin, components)
         notes += more
-    return SequenceScore(frames, graph, tracked, notes, connected_components)
-
-
-def _notes_on_numbers(frames: Sequence[FrameScore], connected: bool) -> list[str]:
-    """Report references without cells, and images that look like masks without cell numbers."""
-    cells = max((len(frame.seg.values) for frame in frames), default=0)
-    objects = max((frame.counts.segmented for frame in frames), default=0)
-    if cells == 0:
-        return ["No reference image has a cell: SEG is not defined."]
-    if connected:
-        return ["In images with a single number, each connected component counts as a cell."]
-    for what, most in (("reference", cells), ("result", objects)):
-        if most == 1:
-            return [
-                f"No {what} image has more than one cell: if these are masks, add "
-                "--connected-components."
-            ]
-    return []
+    return SequenceScore(frames, graph, tracked, notes, components)
 
 
 def _score_frames(
-    pairs: Sequence[FramePair], markers: Mapping[int, Path], margin: int, connected: bool
+    pairs: Sequence[FramePair], markers: Mapping[int, Path], margin: int, components: Components
 ) -> list[FrameScore]:
     frames: list[FrameScore] = []
+    unchecked = {"reference", "result"}
     for pair in Progress(pairs, "segmentation", unit="frame", leave=False):
         marker_file = markers.get(int(pair.name)) if pair.name.isdecimal() else None
-        for name, reference, result in planes(pair, connected):
-            if not frames:
-                _check_labels(pair, reference, result)
+        for name, reference, result in planes(pair, components):
+            _check_labels(pair, {"reference": reference, "result": result}, unchecked)
             table = overlap_table(reference, result, margin)
             unknown: NDArray[Any] = np.array([])
             if marker_file is not None:
@@ -190,18 +181,23 @@ def _score_frames(
     return frames
 
 
-def _check_labels(pair: FramePair, reference: NDArray[Any], result: NDArray[Any]) -> None:
-    """Refuse a reference that does not look like labels, and warn of such results and of masks."""
-    if why := doubt(reference):
-        raise InputError(f"{pair.reference}: {why}")
-    for path, labels in ((pair.reference, reference), (pair.result, result)):
+def _check_labels(pair: FramePair, found: Mapping[str, NDArray[Any]], unchecked: set[str]) -> None:
+    """Check the first images with cells; refuse only a reference, as any result has a score."""
+    for name, labels in found.items():
+        if name not in unchecked or not labels.any():
+            continue
+        unchecked.remove(name)
+        path = getattr(pair, name)
         if why := doubt(labels):
+            if name == "reference":
+                raise InputError(f"{path}: {why}")
             logger.warning("%s: %s", path, why)
         elif numbers_in_pieces(labels):
             logger.warning(
-                "%s: most numbers have several separate pieces, as in a binary mask: add "
-                "--connected-components if each piece is a cell.",
+                "%s: most numbers have several separate pieces, as in masks and maps of classes: "
+                "if each piece is a cell, add --connected-components %s.",
                 path,
+                name,
             )
 
 

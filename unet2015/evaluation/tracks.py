@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..instances import label_cells
 from ..labelfiles.ctcnames import numbered_images
-from ..labelfiles.labelfolder import FramePair, check_shapes, labels_home
-from ..labelfiles.labelimages import number_mask, read_labels
+from ..labelfiles.labelfolder import Components, FramePair, check_shapes, labels_home
+from ..labelfiles.labelimages import read_labels
 from ..labelfiles.trackfile import TRACK_FILE, check_masks, read_tracks
 from ..metrics import (
     GraphErrors,
@@ -27,7 +28,7 @@ NO_TRACKS = np.zeros((0, 4), np.int64)
 
 
 def score_lineage(
-    reference: Path, result: Path, markers: Mapping[int, Path], margin: int, connected: bool
+    reference: Path, result: Path, markers: Mapping[int, Path], margin: int, components: Components
 ) -> tuple[GraphErrors | None, bool, list[str]]:
     """Compare the cells of all frames, and their tracks if there are any.
 
@@ -39,8 +40,8 @@ def score_lineage(
         Marker images by frame.
     margin : int
         Width in pixels of the border outside the field of interest.
-    connected : bool
-        Whether connected components of planes with a single number are cells.
+    components : {"none", "reference", "result", "both"}
+        Images in which each 8-connected component counts as a cell; markers are never renumbered.
 
     Returns
     -------
@@ -73,7 +74,7 @@ def score_lineage(
         notes.append(f"TRA needs {truth / LINEAGE_FILE}: not scored.")
     elif not tracked:
         notes.append(f"TRA needs {TRACK_FILE}, which `unet2015 track` writes: not scored.")
-    graph = _score_tracks(truth, result, markers, masks, tracked, margin, connected)
+    graph = _score_tracks(truth, result, markers, masks, tracked, margin, components)
     return graph, tracked, notes
 
 
@@ -103,7 +104,7 @@ def _score_tracks(
     masks: Mapping[int, Path],
     tracked: bool,
     margin: int,
-    connected: bool,
+    components: Components,
 ) -> GraphErrors:
     lineage = truth / LINEAGE_FILE
     reference_tracks = read_tracks(lineage) if lineage.is_file() else NO_TRACKS
@@ -121,7 +122,8 @@ def _score_tracks(
         pair = FramePair(f"{frame:03d}", markers[frame], masks[frame])
         marked, labels = read_labels(pair.reference), read_labels(pair.result)
         check_shapes(pair, marked.shape, labels.shape)
-        labels = number_mask(labels) if connected else labels
+        if components in ("result", "both"):
+            labels = label_cells(labels > 0)
         table = overlap_table(marked, labels)
         present.append(table.segmented_labels)
         if margin:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..images import open_image
 from ..labelfiles.ctcnames import find_image
-from ..labelfiles.labelfolder import pair_frames, planes
+from ..labelfiles.labelfolder import Components, pair_frames, planes
 from .sequence import FrameScore
 
 
@@ -43,14 +43,14 @@ def worst_cells(frames: Iterable[FrameScore], number: int) -> list[WorstCell]:
 
 
 def read_frames(
-    reference: Path, result: Path, names: Collection[str], connected_components: bool
+    reference: Path, result: Path, names: Collection[str], components: Components
 ) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
     """Read reference and result of some frames, as they were scored, by the scores' names."""
     return {
         name: (truth, found)
         for pair in pair_frames(reference, result)
         if any(name == pair.name or name.startswith(f"{pair.name}[") for name in names)
-        for name, truth, found in planes(pair, connected_components)
+        for name, truth, found in planes(pair, components)
         if name in names
     }
 

@@ -4,3 +4,6 @@
 its tiles are `tasks`, computed here or on a `cluster` and kept in `scratch`, from which `results`
 makes the result file.
 """
+
+RECORD = ".unet2015"
+"""Folder, among the results of several images, of the record of finished ones until all are."""

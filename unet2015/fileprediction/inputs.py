@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..atomic import name_on_disk
-from ..errors import InputError
+from ..errors import InputError, some
 from ..images import IMAGE_SUFFIXES
 from ..images.fingerprint import companions
 from ..images.opening import (
@@ -125,9 +125,7 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
     if is_sequence(path):
         frames = sequence_frames(path).values()
         if others := images_beside(path, frames):
-            logger.warning(
-                "%s is a sequence (t000.tif, ...); left out: %s.", path, ", ".join(others)
-            )
+            logger.warning("%s is a sequence (t000.tif, ...); left out: %s.", path, some(others))
         for frame in frames:
             yield frame, f"mask{frame_digits(frame)}.tif", True
     elif path.is_dir() and not is_zarr(path):
@@ -137,16 +135,16 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
             names = ", ".join(sorted(file.name for file in found))
             logger.info("left out as results of other images: %s.", names)
         if others := images_beside(path, files):
-            logger.warning("left out: %s; name them one by one to predict them.", ", ".join(others))
+            logger.warning("left out: %s; name them one by one to predict them.", some(others))
         if others := other_files(path):
-            logger.info("left out, not TIFF or PNG: %s.", ", ".join(others))
+            logger.info("left out, not TIFF or PNG: %s.", some(others))
         files = [file for file in files if file not in found]
         folders = [str(path / name) for name in folders_of_images(path)]
         if not files:
-            inside = f", but these folders do: {', '.join(folders)}" if folders else ""
+            inside = f", but these folders do: {some(folders)}" if folders else ""
             raise InputError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}){inside}.")
         if folders:
-            logger.warning("left out: %s; name folders to predict them.", ", ".join(folders))
+            logger.info("left out: %s; name folders to predict them.", some(folders))
         if own := [file.name for file in files if is_own(file)]:
             more = f" and {len(own) - 1} more" * (len(own) > 1)
             logger.warning("%s%s in %s: written by unet2015, perhaps results.", own[0], more, path)

@@ -12,14 +12,13 @@ from ..errors import ImageError
 from ..images.fingerprint import fingerprint, image_state
 from ..images.opening import image_files
 from ..labelfiles.ctcnames import is_numbered
+from . import RECORD
 from .imagefile import explain_full_disk
 from .results import Result
 from .scratch import Scratch
 
 logger = logging.getLogger(__name__)
 
-RECORD = ".unet2015"
-"""Folder, among the results, of the record of finished jobs, until all are done."""
 Finished = MutableMapping[str, Any]
 """Maps names of results to the fingerprints of image and result."""
 

@@ -55,8 +55,8 @@ class Image(ABC):
     channel_names : tuple of str
         One name per channel, or empty if the file does not name them all.
     stack_hint : str
-        What to do if the channels are the planes of a stack, which some programs store like that;
-        empty where they cannot be.
+        What to do if the channels are the planes of a stack, which some programs store as colours;
+        empty where the file says that they are channels.
     """
 
     stack_hint = ""

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 FEW_PAIRS = 100
 """Pairs of neighbouring pixels within cells that are too few to judge by."""
+STRAY = 1 / 150
+"""Cells or pieces below this share of the others' size may be strokes that went astray."""
 NOT_LABELS = (
     "most pixels differ from the pixel beside them, as in a microscope image; labels are 0 in "
     "the background and have one number throughout each cell."
@@ -47,13 +49,21 @@ def has_soft_edges(labels: NDArray[Any]) -> bool:
 
 
 def numbers_in_pieces(labels: NDArray[Any]) -> bool:
-    """Whether most numbers have several separate pieces, as in masks and maps of classes."""
+    """Whether most numbers have several separate pieces, as in masks and maps of classes.
+
+    Pieces below the share `STRAY` of the largest one of their number do not count.
+    """
     from skimage.measure import label  # slow to import
 
-    _, first = np.unique(label(labels, background=0, connectivity=2), return_index=True)
-    numbers = labels.ravel()[first]
-    pieces = np.unique(numbers[numbers > 0], return_counts=True)[1]
-    return bool(2 * np.count_nonzero(pieces > 1) > pieces.size)
+    pieces, count = label(labels, background=0, connectivity=2, return_num=True)
+    numbers = np.zeros(count + 1, labels.dtype)
+    numbers[pieces] = labels
+    sizes = np.bincount(pieces.ravel(), minlength=1)[1:]
+    _, number = np.unique(numbers[1:], return_inverse=True)
+    largest = np.zeros(count, sizes.dtype)
+    np.maximum.at(largest, number, sizes)
+    per_number = np.bincount(number[sizes >= STRAY * largest[number]])
+    return bool(2 * np.count_nonzero(per_number > 1) > per_number.size)
 
 
 def doubt(labels: NDArray[Any]) -> str | None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from numpy.typing import NDArray
 
-from ..errors import InputError, by
+from ..errors import InputError, by, some
 from ..images import IMAGE_SUFFIXES
 from ..images.opening import image_files, is_zarr
+from ..instances import label_cells
 from .ctcnames import find_image, numbered_images, one_each
-from .labelimages import number_mask, open_labels, read_plane
+from .labelimages import open_labels, read_plane
+
+Components = Literal["none", "reference", "result", "both"]
+"""Images in which each 8-connected component counts as a cell, whatever its number."""
 
 
 class FramePair(NamedTuple):
@@ -70,7 +74,7 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
     missing = [name for name in wanted if name not in there]
     if missing:
         raise InputError(
-            f"{result} holds no label image for {_some(missing)} of {reference}: "
+            f"{result} holds no label image for {_frames(missing)} of {reference}: "
             f"its {len(there)} images are named like {next(iter(there.values())).name}. Predict "
             "these frames, too, or give a reference without them."
         )
@@ -134,7 +138,7 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
         names = [reference.stem] if is_one_image(reference) else list(label_images(reference))
         if not any(find_image(images, name) for name in names):
             raise InputError(
-                f"{images} holds no image of {_some(names)}: give the folder of the microscope "
+                f"{images} holds no image of {_frames(names)}: give the folder of the microscope "
                 "images, named tNNN or like the label images."
             )
     name = reference.resolve().name
@@ -146,19 +150,21 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
 
 
 def planes(
-    pair: FramePair, connected_components: bool = False
+    pair: FramePair, components: Components = "none"
 ) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
     """Read the planes of a pair one by one: name, reference (H, W), result (H, W).
 
-    With `connected_components`, the cells of planes with a single number are numbered.
+    The 8-connected components of those that `components` names are numbered.
     """
     with open_labels(pair.reference) as reference, open_labels(pair.result) as result:
         check_shapes(pair, reference.shape, result.shape)
         for number, plane in enumerate(reference.planes):
             name = pair.name if len(reference.planes) == 1 else f"{pair.name}[{number}]"
             truth, found = read_plane(reference, plane), read_plane(result, plane)
-            if connected_components:
-                truth, found = number_mask(truth), number_mask(found)
+            if components in ("reference", "both"):
+                truth = label_cells(truth > 0)
+            if components in ("result", "both"):
+                found = label_cells(found > 0)
             yield name, truth, found
 
 
@@ -171,6 +177,5 @@ def check_shapes(pair: FramePair, reference: Sequence[int], result: Sequence[int
         )
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"frame{'s' * (len(names) > 1)} {', '.join(names[:5])}{more}"
+def _frames(names: Sequence[str]) -> str:
+    return f"frame{'s' * (len(names) > 1)} {some(names)}"

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, by
 from ..images import Image, open_image
-from ..instances import label_cells
 from ..weightmap import as_labels
 
 
@@ -88,9 +87,3 @@ def read_labels(path: Path) -> NDArray[Any]:
     """
     with open_labels(path) as image:
         return integer_labels(path, image.read_single()[0])
-
-
-def number_mask(labels: NDArray[Any]) -> NDArray[Any]:
-    """Number the 8-connected components of a plane if it has a single number besides 0."""
-    inside = labels[labels > 0]
-    return label_cells(labels > 0) if (inside == inside[:1]).all() else labels

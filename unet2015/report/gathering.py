@@ -21,7 +21,7 @@ from ..evaluation.worst import (
     worst_cells,
     worst_first,
 )
-from ..labelfiles.labelfolder import folder_of_images
+from ..labelfiles.labelfolder import Components, folder_of_images
 from ..weightmap import border_weight_map, separate_touching
 from .content import WORST_CELLS, Report, RunRecord, ScoredFrame, ScoredResult, WeighedFrame
 
@@ -160,7 +160,7 @@ def worst_frames(
     home = folder_of_images(reference, images)
     worst = frames_to_show(score.frames)
     names = {frame.name for frame in worst}
-    pixels = read_frames(reference, result, names, score.connected_components)
+    pixels = read_frames(reference, result, names, score.components)
     frames = [
         ScoredFrame(
             frame,
@@ -177,7 +177,7 @@ def score_result(
     result: Path,
     margin: int = 0,
     images: Path | None = None,
-    connected_components: bool = False,
+    components: Components = "none",
 ) -> ScoredResult:
     """Score a result and read the pixels of its worst frames.
 
@@ -189,7 +189,7 @@ def score_result(
         As `evaluation.score_sequence` and `labelfolder.folder_of_images`.
     """
     folder_of_images(reference, images)  # to fail before the scoring
-    score = score_sequence(reference, result, margin, connected_components)
+    score = score_sequence(reference, result, margin, components)
     return worst_frames(score, reference, result, margin, images)
 
 

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import InputError
+from ..errors import InputError, some
 from ..images.opening import images_beside, is_zarr
 from ..labelfiles.labelfolder import label_images, labels_home
 
@@ -42,7 +42,7 @@ def plan(labels: Path, out: Path, target: Path | None) -> list[Job]:
         return [_single(labels, out, target)]
     found = list(label_images(labels).values())
     if others := images_beside(labels_home(labels), found):
-        logger.warning("left out of %s: %s.", labels, ", ".join(others))
+        logger.warning("left out of %s: %s.", labels, some(others))
     if len(found) == 1 and out.suffix.lower() in SUFFIXES:
         return [_single(found[0], out, target)]
     for path in (out, target):
