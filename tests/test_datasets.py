@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from unet2015 import InputError
 from unet2015.datasets.any import load_frames
-from unet2015.datasets.checks import warn_of_doubts
+from unet2015.datasets.checks import warn_of_doubts, warn_of_strays
 from unet2015.datasets.ctc import load_sequence, unannotated
 from unet2015.datasets.em import load_slices
 from unet2015.datasets.frames import annotated_frame, smallest_cell
@@ -131,6 +131,13 @@ def test_pairs_are_matched_by_their_stems(tmp_path):
         load_pairs(tmp_path)
 
 
+def test_a_missing_folder_is_explained_by_those_that_are_there(tmp_path):
+    (tmp_path / "Images").mkdir()
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(InputError, match=r"images does not exist.*in it are Images, masks\."):
+        load_pairs(tmp_path)
+
+
 def test_what_is_left_out_beside_pairs_is_named(tmp_path, caplog):
     write_pairs(tmp_path, np.eye(8))
     (tmp_path / "images" / "1.jpg").touch()
@@ -140,7 +147,7 @@ def test_what_is_left_out_beside_pairs_is_named(tmp_path, caplog):
     (tmp_path / "labels" / "more" / "1.tif").touch()
     load_pairs(tmp_path)
     assert f"left out of {tmp_path / 'images'}: 1.jpg." in caplog.text
-    assert f"left out of {tmp_path / 'labels'}: b.zarr, more." in caplog.text
+    assert f"left out of {tmp_path / 'labels'}: b.zarr, more/." in caplog.text
     (tmp_path / "images" / "0.tif").unlink()
     with pytest.raises(InputError, match=r"images holds no TIFF or PNG files, but 1.jpg: convert"):
         load_pairs(tmp_path)
@@ -242,18 +249,24 @@ def test_constant_images_are_warned_about(caplog):
 def test_strays_are_named_with_their_place(caplog, pixels, told):
     image, stray = np.random.default_rng(0).integers(0, 9, (60, 80)), two_cells()
     stray[57, 70 : 70 + pixels] = 9
-    warn_of_doubts(
-        [annotated_frame(*each) for each in (("a", image, two_cells()), ("b", image, stray))]
-    )
-    place = f"b: cell 9 at row 57, column 70 has {pixels} pixels, against a median of 400"
+    clean = annotated_frame("a", image, two_cells())
+    warn_of_strays([clean, annotated_frame("b", image, stray)])
+    place = f"b: cell 9 at row 57, column 70 has so few pixels ({pixels})"
     assert (place in caplog.text) == told
     assert len(caplog.messages) == told
+
+
+def test_many_strays_are_not_taken_for_the_usual_size(caplog):
+    image, strays = np.random.default_rng(0).integers(0, 9, (60, 80)), two_cells()
+    strays[57, 2:70:4] = np.arange(17) + 10
+    warn_of_strays([annotated_frame("a", image, strays)])
+    assert "row 57, column 2 and 16 more have so few pixels (1)" in caplog.text
 
 
 def test_cells_that_the_edge_cuts_are_no_strays(caplog):
     image, cut = np.random.default_rng(0).integers(0, 9, (60, 80)), two_cells()
     cut[59, 70] = 9
-    warn_of_doubts([annotated_frame("a", image, cut)])
+    warn_of_strays([annotated_frame("a", image, cut)])
     assert not caplog.messages
 
 
@@ -264,15 +277,19 @@ def test_a_stray_piece_makes_no_mask(caplog):
     assert not caplog.messages
 
 
-def test_pages_of_an_image_are_not_channels(tmp_path):
+def test_the_planes_of_a_stack_are_frames(tmp_path):
     labels = np.eye(8, dtype=np.uint16)
-    for folder, image, axes in (
-        ("images", np.stack([labels] * 3), "ZYX"),
-        ("labels", labels, "YX"),
-    ):
+    for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
-        write_image(tmp_path / folder / "a.tif", image, axes)
-    with pytest.raises(InputError, match=r"a\.tif is a stack of 3 planes"):
+        stack = np.stack([labels, labels.T * 0, labels[::-1]])
+        write_image(tmp_path / folder / "a.tif", stack, "ZYX" if folder == "images" else "TYX")
+    frames = load_pairs(tmp_path)
+    assert [frame.name for frame in frames] == [f"{tmp_path.name}/a[{n}]" for n in range(3)]
+    for frame, plane in zip(frames, stack, strict=True):
+        assert np.array_equal(frame.image, plane[None])
+        assert np.array_equal(frame.labels, plane)
+    write_image(tmp_path / "labels" / "a.tif", labels)
+    with pytest.raises(InputError, match=r"a.tif \(Z 3, .*a.tif \(Y 8, .*numbers of planes"):
         load_pairs(tmp_path)
     channels = np.stack([labels] * 3)
     tifffile.imwrite(tmp_path / "images/a.tif", channels, imagej=True, metadata={"axes": "CYX"})

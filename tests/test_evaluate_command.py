@@ -28,6 +28,7 @@ from unet2015.instances import label_cells
 from unet2015.labelfiles.labelfolder import pair_frames
 from unet2015.labelfiles.trackfile import read_tracks, write_tracks
 from unet2015.metrics import det, overlap_table, tra
+from unet2015.report.content import ScoredFrame
 
 CELLS = np.zeros((40, 60), np.uint16)
 CELLS[5:15, 5:15] = 1
@@ -267,6 +268,31 @@ def test_pictures_and_pages_show_the_components(tmp_path, capsys, monkeypatch):
     )
     assert [int(frames["a"][0].max()) for frames in shown] == [3, 3, 3]
     assert Path(other).read_text().count("connected component of the reference") == 1
+
+
+def test_planes_of_stacks_are_shown_with_their_images(tmp_path, capsys, monkeypatch):
+    stack, image = np.stack([CELLS, CELLS * 0]), np.arange(2 * CELLS.size, dtype=np.float32)
+    for folder in ("labels", "found"):
+        write(tmp_path / folder / "s.tif", stack)
+    write(tmp_path / "images" / "s.tif", image.reshape(stack.shape))
+    shown = []
+
+    def seen(frame, plane, *labels):
+        shown.append((frame.name, plane))
+        return ScoredFrame(frame, plane, *labels)
+
+    monkeypatch.setattr("unet2015.report.gathering.ScoredFrame", seen)
+    page = ("--report", str(tmp_path / "a.html"))
+    for one in ("", "s.tif"):
+        evaluate(capsys, tmp_path / "labels" / one, tmp_path / "found" / one, *page)
+    assert [name for name, _ in shown] == ["s[0]", "s[1]"] * 2
+    for (_, plane), expected in zip(shown, [*image.reshape(stack.shape)] * 2, strict=True):
+        np.testing.assert_array_equal(plane, expected)
+
+
+def test_tracking_markers_instead_of_masks_are_pointed_out(truth, result, capsys, caplog):
+    evaluate(capsys, truth / "TRA", result)
+    assert "TRA holds tracking markers, not masks" in caplog.text
 
 
 def test_components_are_not_scored_as_tracks(truth, result):
@@ -760,3 +786,13 @@ def test_em_masks_are_recognised_from_all_slices(tmp_path):
     tifffile.imwrite(tmp_path / "found" / "1.tif", np.eye(9, dtype=np.float32))
     with pytest.raises(InputError, match="different types"):
         score_stack(tmp_path / "truth", tmp_path / "found", (0.5,))
+
+
+def test_probabilities_of_membranes_instead_of_cells_are_pointed_out(tmp_path, caplog):
+    write(tmp_path / "truth.tif", (CELLS > 0).astype(np.uint8))
+    write(tmp_path / "cells.tif", (CELLS > 0).astype(np.float32))
+    write(tmp_path / "membranes.tif", (CELLS == 0).astype(np.float32))
+    score_stack(tmp_path / "truth.tif", tmp_path / "cells.tif", [0.5])
+    assert not caplog.messages
+    score_stack(tmp_path / "truth.tif", tmp_path / "membranes.tif", [0.5])
+    assert "membranes.tif must hold the probability of cell" in caplog.text

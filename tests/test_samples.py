@@ -68,7 +68,7 @@ def test_cells_erased_by_ridges_are_warned_about(caplog):
     labels = np.repeat(np.arange(1, 5), 3)[:, None] * np.ones(8, np.int64)
     small = annotated_frame("small", np.arange(96).reshape(12, 8), labels, labels < 0)
     prepare([small], TrainingConfig(ridge=5), WeightMapConfig())
-    assert "small: 3 cells are too small for ridges of 5 pixels" in caplog.text
+    assert "small: cells too small for ridges of 5 pixels become background: 3;" in caplog.text
     caplog.clear()
     prepare([small], TrainingConfig(ridge=1), WeightMapConfig())
     assert not caplog.text

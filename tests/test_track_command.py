@@ -204,11 +204,15 @@ def test_settings_reach_the_tracker(tmp_path):
     assert read_tracks(tmp_path / "out" / "res_track.txt")[1].tolist() == [2, 2, 2, 0]
 
 
-def test_pictures_instead_of_labels_are_warned_about(tmp_path, caplog):
+def test_pictures_and_masks_instead_of_labels_are_refused(tmp_path, capsys):
     noise = np.random.default_rng(0).integers(1, 9, (2, 40, 50), dtype=np.uint16)
     result = write_masks(tmp_path / "01_RES", noise)
-    assert cli.main(["track", str(result), "-o", str(tmp_path / "out")]) == 0
-    assert caplog.text.count("most pixels differ from the pixel beside them") == 1
+    before = snapshot(result)
+    assert "mask000.tif: most pixels differ from the pixel beside them" in fails(capsys, result)
+    assert snapshot(result) == before
+    masks = np.array(list(sequence(np.random.default_rng(3), 2))) > 0
+    result = write_masks(tmp_path / "02_RES", masks.astype(np.uint8))
+    assert "number the cells first, as `unet2015 predict --labels` does" in fails(capsys, result)
 
 
 def test_bad_input_gets_one_sentence_and_changes_nothing(tmp_path, capsys):

@@ -1,6 +1,7 @@
 import dataclasses
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,7 +100,8 @@ def test_training_works_on_pairs(data, tmp_path):
     assert cli("train", pairs, "-o", tmp_path / "run", *SMALL) == 0
 
 
-def test_other_data_can_be_scored_during_training(data, tmp_path, capsys):
+def test_other_data_can_be_scored_during_training(data, tmp_path, capsys, caplog):
+    (frame,) = simulate(1, (70, 80), 6, np.random.default_rng(5))
     pairs = tmp_path / "pairs"
     for folder, source in (("images", "01/t000.tif"), ("labels", "01_GT/SEG/man_seg000.tif")):
         (pairs / folder).mkdir(parents=True)
@@ -111,7 +113,16 @@ def test_other_data_can_be_scored_during_training(data, tmp_path, capsys):
     log = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert all(line.split(",")[3] for line in log[1:])
     words = ("train", data, "--sequences", "02", "-o", tmp_path / "other", *SMALL)
+    caplog.clear()
     assert cli(*words, "--validation-data", pairs) == 0
+    assert "used for validation" not in caplog.text
+    shutil.copytree(pairs, tmp_path / "copy")
+    write_image(tmp_path / "copy/labels/two.tif", (frame.labels > 0).astype(np.uint8))
+    write_image(tmp_path / "copy/images/two.tif", frame.image)
+    words = ("train", pairs, "-o", tmp_path / "third", *SMALL)
+    assert cli(*words, "--validation-data", tmp_path / "copy") == 0
+    assert "copy/one: both trained on and used for validation." in caplog.text
+    assert "copy/two: most numbers in the labels have several separate pieces" in caplog.text
 
 
 def test_a_predicted_sequence_follows_the_format_of_the_challenge(data, model, tmp_path):
@@ -393,7 +404,8 @@ def test_training_is_refused_before_the_data_are_read(data, tmp_path, capsys, mo
         (("--base-channels", "0"), "base_channels is 0"),
         (("--dropout", "1"), "dropout is 1.0"),
         (("-o", tmp_path), "log.csv is not the log of a training run"),
-        (("-o", data / "labels"), "is part of the data"),
+        (("-o", data / "labels"), "is where the data are"),
+        (("-o", data), "is where the data are"),
         (("-o", tmp_path / "curve"), "loss.png is not of a training run"),
         (("-o", tmp_path / "log.csv/run"), "log.csv"),
     ]:

@@ -119,11 +119,11 @@ def _separate(frame: AnnotatedFrame, ridge: int) -> NDArray[Any]:
     labels = separate_touching(frame.labels, ridge)
     if lost := np.setdiff1d(frame.labels, labels).size:
         logger.warning(
-            "%s: %d cells are too small for ridges of %d pixels and become background; a lower "
-            "--ridge keeps more.",
+            "%s: cells too small for ridges of %d pixels become background: %d; a lower --ridge "
+            "keeps more.",
             frame.name,
-            lost,
             ridge,
+            lost,
         )
     return labels
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import Model
-from .datasets.checks import require_cells, warn_of_doubts
+from .datasets.checks import require_cells, warn_of_doubts, warn_of_strays
 from .datasets.frames import AnnotatedFrame, digest, smallest_cell
 from .engines.backends import runner
 from .engines.device import PASSES, Engine, choose_engine
@@ -93,6 +93,7 @@ def train(
     check_frames(settings, frames)
     require_cells(frames, "the training set")
     warn_of_doubts(frames)
+    warn_of_strays(frames)
     config = settings.training
     with torch.random.fork_rng([engine.device] if engine.device.type == "cuda" else []):
         torch.manual_seed(config.seed % 2**63)

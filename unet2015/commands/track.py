@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..fileprediction import RECORD
 from ..images import IMAGE_SUFFIXES, PixelSize, write_image
 from ..labelfiles.ctcnames import mask_digits, numbered_images
-from ..labelfiles.doubt import doubt
+from ..labelfiles.doubt import doubt, numbers_in_pieces
 from ..labelfiles.labelfolder import is_one_image, labels_home
 from ..labelfiles.labelimages import integer_labels, open_labels, read_plane
 from ..labelfiles.trackfile import TRACK_FILE, write_tracks
@@ -154,8 +154,8 @@ def _write_draft(
     """Write the tracked masks and their tracks; returns the number of frames, and the tracks."""
     tracker, number = Tracker(config), 0
     for number, frame in enumerate(frames, start=1):
-        if number == 1 and (why := doubt(frame.labels)):
-            logger.warning("%s: %s", frame.source, why)
+        if number == 1:
+            _check_labels(frame)
         try:
             numbered = tracker.link(frame.labels)
         except InputError as error:
@@ -164,6 +164,17 @@ def _write_draft(
     if len(tracker.tracks):
         write_tracks(draft / TRACK_FILE, tracker.tracks)
     return number, tracker.tracks
+
+
+def _check_labels(frame: _Frame) -> None:
+    """Refuse what is not numbered cells, which the tracks would replace."""
+    if why := doubt(frame.labels):
+        raise InputError(f"{frame.source}: {why}")
+    if numbers_in_pieces(frame.labels):
+        raise InputError(
+            f"{frame.source}: most numbers have several separate pieces, as in masks and maps of "
+            "classes: number the cells first, as `unet2015 predict --labels` does."
+        )
 
 
 def _replace_files(masks: Sequence[Path], draft: Path, target: Path) -> None:

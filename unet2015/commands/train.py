@@ -1,9 +1,9 @@
 """Train the U-Net of 2015.
 
 DATA is a data set of the Cell Tracking Challenge (with --sequences), the data set of the ISBI 2012
-EM challenge, or a folder with images/ and labels/ that hold files of the same names. The run is
-written to --out: model.safetensors for `unet2015 predict`, checkpoint.safetensors for --resume,
-log.csv and loss.png.
+EM challenge, or a folder with images/ and labels/ that hold files of the same names (TIFF or PNG;
+the planes of a stack count as frames). The run is written to --out: model.safetensors for
+`unet2015 predict`, checkpoint.safetensors for --resume, log.csv and loss.png.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, Suppress,
 from ..augment import AugmentationConfig
 from ..checkpoint import Model
 from ..datasets.any import load_frames
-from ..datasets.frames import AnnotatedFrame
+from ..datasets.checks import warn_of_doubts
+from ..datasets.frames import AnnotatedFrame, digest
 from ..engines.allocation import keep_memory
 from ..engines.device import DeviceName, Engine, Precision, choose_engine
-from ..errors import InputError
+from ..errors import InputError, some
 from ..instances import foreground, label_cells
 from ..metrics import seg_score, sequence_seg
 from ..pictures import draw_loss
@@ -41,6 +42,10 @@ from ..unet import UNetConfig
 from ..weightmap import WeightMapConfig
 
 logger = logging.getLogger(__name__)
+
+
+PARTS = ("", "images", "labels")
+"""Folders of a data set that must not be taken for the run."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,8 @@ def run(options: Options) -> None:
         raise InputError(
             f"{options.out} holds no run to resume: correct the folder, or omit --resume."
         )
-    for part in ("images", "labels"):
-        if options.out.resolve() == (options.data / part).resolve():
-            raise InputError(f"{options.out} is part of the data: give another folder with --out.")
+    if options.out.resolve() in [(options.data / part).resolve() for part in PARTS]:
+        raise InputError(f"{options.out} is where the data are: give another folder with --out.")
     keep_memory()
     network = UNetConfig(**asdict(options.network))
     settings = Settings(network, options.training, options.augmentation, options.weight_map)
@@ -113,6 +117,8 @@ def run(options: Options) -> None:
     if options.validation_sequences or options.validation_data:
         held_out = options.validation_data or options.data
         validation = load_frames(held_out, options.validation_sequences)
+        warn_of_doubts(validation)
+        _warn_of_shared(frames, validation)
     s, channels = "s" * (len(frames) > 1), len(frames[0].image)
     of = f" of {channels} channels" * (channels > 1)
     logger.info("%d annotated frame%s%s; computing on %s.", len(frames), s, of, engine)
@@ -143,6 +149,12 @@ def _check_validation(options: Options) -> None:
         )
     if other is not None and not options.validation_sequences:
         raise InputError(f"{other} is the data to train on: give other data for validation.")
+
+
+def _warn_of_shared(frames: Sequence[AnnotatedFrame], held_out: Sequence[AnnotatedFrame]) -> None:
+    trained = {digest([frame]) for frame in frames}
+    if shared := [frame.name for frame in held_out if digest([frame]) in trained]:
+        logger.warning("%s: both trained on and used for validation.", some(shared))
 
 
 def draw_and_log(folder: Path) -> None:

@@ -25,8 +25,8 @@ from ..errors import InputError
 from ..images import Image, check_output, open_image, write_regions
 from ..images.fingerprint import check_unchanged, image_state
 from ..images.writing import check_own, check_planes
-from ..labelfiles.doubt import doubt
-from ..labelfiles.labelimages import open_labels
+from ..labelfiles.doubt import doubt, numbers_in_pieces
+from ..labelfiles.labelimages import open_labels, read_plane
 from ..progress import Progress
 from ..weightmap import (
     FREIBURG,
@@ -199,33 +199,37 @@ def _check_labels(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> La
     """Check and count all pixels."""
     summary = LabelSummary(0, ClassCounts(0, 0), None)
     numbered: list[Path] = []
+    pieces: list[Path] = []
     with Progress(
         total=pixels, desc="checking labels", unit="px", unit_scale=True, delay=1, leave=False
     ) as bar:
         for job in jobs:
             with open_labels(job.labels) as image:
-                top = image.read(image.planes[0], slice(0, CHECKED_ROWS))[0]
-                top = np.where(top == reading.ignore, top.dtype.type(0), top)
+                top = read_plane(image, image.planes[0], slice(0, CHECKED_ROWS), reading.ignore)
                 if reading.connected_components:
                     if np.unique(top[top > 0]).size > 1:
                         numbered.append(job.labels)
                 elif why := doubt(top):
                     raise InputError(f"{job.labels}: {why}")
+                elif numbers_in_pieces(top):
+                    pieces.append(job.labels)
                 for part in summarise(image, reading):
                     summary = summary.join(part)
                     bar.update(part.pixels)
-    if numbered:
-        logger.warning(
-            "%s%s: the pixels of cells have several numbers, which --connected-components ignores: "
-            "touching cells become one.",
-            numbered[0],
-            f" and {len(numbered) - 1} more" * (len(numbered) > 1),
-        )
+    for paths, why in (
+        (numbered, "cells have numbers, which --connected-components ignores: touching ones join."),
+        (pieces, "most numbers have several separate pieces, as in masks and maps of classes, and "
+         "count as one cell: if each piece is a cell, add --connected-components."),
+    ):  # fmt: skip
+        if paths:
+            more = f" and {len(paths) - 1} more" * (len(paths) > 1)
+            logger.warning("%s%s: %s", paths[0], more, why)
     if reading.ignore is not None and sum(summary.counts) == summary.pixels:
         logger.warning("no pixel has the value %d, which --ignore names.", reading.ignore)
     if summary.names is None:
-        logger.warning("there is no cell in %s.", jobs[0].labels)
-    elif summary.names[0] == summary.names[1] and not reading.connected_components:
+        everywhere = jobs[0].labels if len(jobs) == 1 else jobs[0].labels.parent
+        logger.warning("there is no cell in %s.", everywhere)
+    elif summary.names[0] == summary.names[1] and not (reading.connected_components or pieces):
         logger.warning(
             "all cells have the number %d, so they are one cell and the border term is 0: "
             "for a binary mask, add --connected-components.",

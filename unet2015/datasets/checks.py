@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import InputError
-from ..labelfiles.doubt import STRAY, numbers_in_pieces
+from ..labelfiles.doubt import is_stray, numbers_in_pieces
 from .frames import AnnotatedFrame
 
 logger = logging.getLogger(__name__)
@@ -24,8 +24,8 @@ def require_cells(frames: Sequence[AnnotatedFrame], where: Path | str) -> None:
         raise InputError(f"{where} has no frames: give annotated ones.")
     if not any(frame.labels.any() for frame in frames):
         raise InputError(
-            f"{where}: none of the {len(frames)} label images contains a cell: "
-            "a network cannot learn cells from background alone."
+            f"{where}: none of the {len(frames)} label images contains a cell: give each cell a "
+            "number above 0, the background."
         )
     if all(frame.labels.all() for frame in frames):
         raise InputError(
@@ -45,40 +45,45 @@ def warn_of_doubts(frames: Sequence[AnnotatedFrame]) -> None:
         "and each number counts as one cell: number the cells, with `label_cells(labels > 0)` if "
         "they do not touch.",
     )
-    inverted = [frame.name for frame in frames if _looks_inverted(frame)]
+    inverted = [f.name for f in frames if f.name not in pieces and _looks_inverted(f)]
     _warn(
         inverted,
         "one cell fills most of the image and has several holes, so the labels may be inverted: "
         "0 is the background.",
     )
-    _warn_of_strays(frames)
 
 
-def _warn_of_strays(frames: Sequence[AnnotatedFrame]) -> None:
+def warn_of_strays(frames: Sequence[AnnotatedFrame]) -> None:
     """Warn of cells so small that they are probably stray pixels; the image's edge may cut some."""
     found = [np.unique(f.labels[f.labels > 0], return_counts=True) for f in frames]
-    median = np.median(np.concatenate([sizes for _, sizes in found]))
+    typical = _typical_size(np.concatenate([sizes for _, sizes in found]))
     strays = [
         (size, frame, number)
         for frame, (numbers, sizes) in zip(frames, found, strict=True)
         for number, size in zip(numbers.tolist(), sizes.tolist(), strict=True)
-        if size < STRAY * median and number not in _edge(frame.labels)
+        if is_stray(size, typical) and number not in _edge(frame.labels)
     ]
     if strays:
         size, frame, number = min(strays, key=lambda stray: stray[0])
         row, column = np.argwhere(frame.labels == number)[0].tolist()
+        more = f" and {len(strays) - 1} more have" if len(strays) > 1 else " has"
         logger.warning(
-            "%s: cell %d at row %d, column %d has %d pixels, against a median of %d%s: if it is "
-            "a stray, remove it; the smallest cell sets the size below which prediction drops "
-            "objects.",
+            "%s: cell %d at row %d, column %d%s so few pixels (%d) that it may be a stray: remove "
+            "strays, since the smallest cell sets the size below which prediction drops objects.",
             frame.name,
             number,
             row,
             column,
+            more,
             size,
-            median,
-            f", as {len(strays) - 1} more" * (len(strays) > 1),
         )
+
+
+def _typical_size(sizes: NDArray[Any]) -> int:
+    """Size of the cell that the median pixel lies in, which many strays hardly change."""
+    sizes = np.sort(sizes)
+    below = np.cumsum(sizes)
+    return int(sizes[np.searchsorted(below, below[-1] / 2)])
 
 
 def _looks_inverted(frame: AnnotatedFrame) -> bool:

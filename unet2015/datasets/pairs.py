@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError, some
+from ..images import open_image
 from ..images.opening import folders_of_images, image_files, images_beside, other_files
 from ..instances import label_cells
 from ..labelfiles.ctcnames import one_each
 from ..labelfiles.doubt import doubt
-from ..labelfiles.labelimages import read_labels
+from ..labelfiles.labelimages import open_labels, read_plane
 from .checks import require_cells
-from .frames import AnnotatedFrame, annotated_frame, read_frame, smallest_cell
+from .frames import AnnotatedFrame, annotated_frame, smallest_cell
 
 logger = logging.getLogger(__name__)
 
 
 def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
-    """Read every image in ``images/`` with its labels in ``labels/``.
+    """Read every plane of every image in ``images/`` with its labels in ``labels/``.
 
     Parameters
     ----------
     data : Path or str
         Folder with the two folders; TIFF or PNG, ``images/a.tif`` belongs to ``labels/a.png``. If
         all labels are masks (one number per frame), each connected component is a cell.
+
+    Returns
+    -------
+    list of AnnotatedFrame
+        The planes of a stack are ``a[0]``, ``a[1]``, ...
 
     Raises
     ------
@@ -48,14 +55,27 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
         raise InputError(
             f"{data}: {'; '.join(lonely)}: give each image and its labels the same name."
         )
-    frames = []
+    frames: list[AnnotatedFrame] = []
     for stem in sorted(images):
-        cells = read_labels(labels[stem])
-        if why := doubt(cells):
-            raise InputError(f"{labels[stem]}: {why}")
-        frames.append(annotated_frame(f"{data.name}/{stem}", read_frame(images[stem]), cells))
+        frames += _read_planes(f"{data.name}/{stem}", images[stem], labels[stem])
     require_cells(frames, data)
     return _numbered(frames, data)
+
+
+def _read_planes(name: str, image_file: Path, labels_file: Path) -> Iterator[AnnotatedFrame]:
+    with open_image(image_file) as image, open_labels(labels_file) as labels:
+        planes = len(image.planes)
+        if len(labels.planes) != planes:
+            raise InputError(
+                f"{image_file} ({image.describe()}) and {labels_file} ({labels.describe()}) have "
+                "different numbers of planes: give one label plane for each plane of the image."
+            )
+        for number, (plane, labelled) in enumerate(zip(image.planes, labels.planes, strict=True)):
+            cells = read_plane(labels, labelled)
+            if why := doubt(cells):
+                raise InputError(f"{labels.plane_name(labelled)}: {why}")
+            where = f"{name}[{number}]" if planes > 1 else name
+            yield annotated_frame(where, image.read(plane), cells)
 
 
 def _numbered(frames: list[AnnotatedFrame], data: Path) -> list[AnnotatedFrame]:
@@ -66,7 +86,7 @@ def _numbered(frames: list[AnnotatedFrame], data: Path) -> list[AnnotatedFrame]:
     if max(frame.labels.max() for frame in numbered) < 2:
         return frames
     logger.warning(
-        "%s holds masks: each 8-connected component is taken for a cell, the smallest has %d "
+        "%s holds masks: each 8-connected component is taken for a cell, the smallest of %d "
         "pixels; if cells touch, give each a number.",
         data / "labels",
         smallest_cell(numbered),
@@ -76,12 +96,15 @@ def _numbered(frames: list[AnnotatedFrame], data: Path) -> list[AnnotatedFrame]:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
+        beside = [path.name for path in folder.parent.iterdir() if path.is_dir()]
         raise InputError(
-            f"{folder} does not exist: give a folder with images/ and labels/, "
-            "or a CTC data set and --sequences 01."
+            f"{folder} does not exist: give a folder with images/ and labels/, or a CTC data set "
+            "and --sequences 01"
+            + (f"; the folders in it are {some(sorted(beside))}." if beside else ".")
         )
     found = image_files(folder)
-    others = [*other_files(folder), *images_beside(folder, found), *folders_of_images(folder)]
+    folders = [f"{name}/" for name in folders_of_images(folder)]
+    others = [*other_files(folder), *images_beside(folder, found), *folders]
     if not found:
         inside = f", but {some(others)}: convert or move them" if others else ""
         raise InputError(f"{folder} holds no TIFF or PNG files{inside}.")

@@ -67,7 +67,14 @@ def score_stack(
         thresholds = [min(thresholds)]
     bar = Progress(thresholds, "thresholds", leave=False)
     scores = [em_score(truth, probability > threshold) for threshold in bar]
-    return best_over_thresholds(scores, thresholds)
+    best = best_over_thresholds(scores, thresholds)
+    if best["pixel_error"].value > 0.5:
+        logger.warning(
+            "more than half of the pixels are wrong: %s must hold the probability of cell, for a "
+            "map of membranes 1 - p.",
+            result,
+        )
+    return best
 
 
 def _read_pair(pair: FramePair) -> tuple[NDArray[np.bool_], NDArray[Any]]:

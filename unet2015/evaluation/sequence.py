@@ -138,6 +138,8 @@ def score_sequence(
             f"{result / TRACK_FILE} refers to numbers of cells, which connected components would "
             "replace: remove the file, or keep the numbers."
         )
+    if any(pair.reference.name.startswith("man_track") for pair in pairs):
+        logger.warning("%s holds tracking markers, not masks: give the folder above it.", reference)
     truth = reference / "TRA"
     markers = numbered_images(truth) if truth.is_dir() else {}
     frames = _score_frames(pairs, markers, margin, components)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,9 @@ from ..images import open_image
 from ..labelfiles.ctcnames import find_image
 from ..labelfiles.labelfolder import Components, pair_frames, planes
 from .sequence import FrameScore
+
+STACK_PLANE = re.compile(r"(.*)\[(\d+)\]")
+"""Name of a frame that is the plane of a stack."""
 
 
 def worst_first(frames: Iterable[FrameScore]) -> list[FrameScore]:
@@ -57,10 +61,15 @@ def read_frames(
 
 def microscope_image(folder: Path | None, name: str, shape: tuple[int, ...]) -> NDArray[Any] | None:
     """Read the grey values of a frame, channels averaged; None without an image of that shape."""
-    path = None if folder is None else find_image(folder, name)
+    if folder is None:
+        return None
+    path, plane = find_image(folder, name), None
+    if path is None and (stack := STACK_PLANE.fullmatch(name)):
+        path, plane = find_image(folder, stack[1]), int(stack[2])
     if path is None:
         return None
     with open_image(path) as image:
-        if image.shape[-2:] != shape or len(image.planes) != 1:
+        count = len(image.planes)
+        if image.shape[-2:] != shape or (count != 1 if plane is None else plane >= count):
             return None
-        return image.read(image.planes[0]).mean(axis=0)
+        return image.read(image.planes[plane or 0]).mean(axis=0)

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 FEW_PAIRS = 100
 """Pairs of neighbouring pixels within cells that are too few to judge by."""
-STRAY = 1 / 150
-"""Cells or pieces below this share of the others' size may be strokes that went astray."""
+STRAYS_FROM, FEW_PIXELS, STRAY = 100, 3, 1 / 500
+"""Where cells have at least 100 pixels, those of fewer than 3, or 1/500 of a typical one, may be
+strokes that went astray."""
 NOT_LABELS = (
-    "most pixels differ from the pixel beside them, as in a microscope image; labels are 0 in "
-    "the background and have one number throughout each cell."
+    "most pixels differ from the pixel beside them, as in a microscope image or a map of "
+    "probabilities; labels are 0 in the background and have one number throughout each cell."
 )
 SOFT_EDGES = (
     "most pixels that are neither 0 nor 255 differ from all beside them, as in a mask with soft "
@@ -48,10 +49,15 @@ def has_soft_edges(labels: NDArray[Any]) -> bool:
     return bool(2 * np.count_nonzero(alone) > np.count_nonzero(between))
 
 
+def is_stray(size: int, typical: int) -> bool:
+    """Whether a cell or piece is so small that a stroke may have gone astray there."""
+    return bool(typical >= STRAYS_FROM and size < max(typical * STRAY, FEW_PIXELS))
+
+
 def numbers_in_pieces(labels: NDArray[Any]) -> bool:
     """Whether most numbers have several separate pieces, as in masks and maps of classes.
 
-    Pieces below the share `STRAY` of the largest one of their number do not count.
+    Pieces that are strays, compared to the largest one of their number, do not count.
     """
     from skimage.measure import label  # slow to import
 
@@ -62,7 +68,8 @@ def numbers_in_pieces(labels: NDArray[Any]) -> bool:
     _, number = np.unique(numbers[1:], return_inverse=True)
     largest = np.zeros(count, sizes.dtype)
     np.maximum.at(largest, number, sizes)
-    per_number = np.bincount(number[sizes >= STRAY * largest[number]])
+    counts = [not is_stray(*each) for each in zip(sizes, largest[number], strict=True)]
+    per_number = np.bincount(number[np.array(counts, bool)])
     return bool(2 * np.count_nonzero(per_number > 1) > per_number.size)
 
 

@@ -75,8 +75,9 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
     if missing:
         raise InputError(
             f"{result} holds no label image for {_frames(missing)} of {reference}: "
-            f"its {len(there)} images are named like {next(iter(there.values())).name}. Predict "
-            "these frames, too, or give a reference without them."
+            f"its {len(there)} images are named like {next(iter(there.values())).name}. Give both "
+            "files of a frame the same name or number, or leave frames without a result out of the "
+            "reference."
         )
     return [FramePair(name, path, there[name]) for name, path in wanted.items()]
 
@@ -141,10 +142,11 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
                 f"{images} holds no image of {_frames(names)}: give the folder of the microscope "
                 "images, named tNNN or like the label images."
             )
-    name = reference.resolve().name
+    home = (reference.parent if is_one_image(reference) else reference).resolve()
+    name = home.name
     match = re.fullmatch(r"(\d\d)_(GT|ST)", name)
     if images is None and (match or name == "labels"):
-        beside = reference.resolve().with_name(match[1] if match else "images")
+        beside = home.with_name(match[1] if match else "images")
         return beside if beside.is_dir() else None
     return images
 

@@ -27,7 +27,7 @@ def open_labels(path: Path) -> Image:
     image.close()
     raise InputError(
         f"{path} has {image.channels} channels: a label image has one number per pixel, so keep "
-        "one channel if they are equal, or convert colours to labels in the program that made them"
+        "one channel if they are equal (Fiji: Image > Type > 8-bit), or convert colours to labels"
         f"{image.stack_hint}."
     )
 
