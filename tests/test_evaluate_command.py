@@ -426,7 +426,7 @@ def test_a_picture_gives_objects_without_a_cell_other_colours():
     result[2:6, 10:16] = 5  # object 5 holds none
     frame = score_frame("0", overlap_table(reference, result), np.array([], int))
     panels = picture._panels(frame, reference, result, None)
-    cells, objects = panels["frame 0, reference: 1 cells"], panels["result: 2 objects"]
+    cells, objects = panels["frame 0, reference: 1 cell"], panels["result: 2 objects"]
     assert (objects[3, 3] == cells[3, 3]).all()
     assert (objects[3, 12] != cells[3, 3]).any()
 

@@ -26,6 +26,11 @@ def by(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as ``1 cell`` or ``2 cells``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def some(names: Sequence[str]) -> str:
     """The first five of some names, and the number of the others."""
     return ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)

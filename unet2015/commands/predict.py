@@ -36,7 +36,7 @@ from ..engines.device import (
     choose_backend,
     choose_engine,
 )
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..fileprediction.imagefile import RESUMABLE_FROM, digest, predict_file, scratch_folder
 from ..fileprediction.inputs import plan_results
 from ..fileprediction.jobs import (
@@ -163,7 +163,7 @@ def run(options: Options) -> None:
                     _predict(job, model, chosen, options, finished, bar.update, cluster)
     failures.raise_if_any()
     out = jobs[0].target if len(jobs) == 1 else jobs[0].target.parent
-    logger.info("%d result%s in %s.", len(jobs), "s" * (len(jobs) > 1), out)
+    logger.info("%s in %s.", counted(len(jobs), "result"), out)
 
 
 def _predict(

@@ -25,7 +25,7 @@ from ..datasets.checks import warn_of_doubts
 from ..datasets.frames import AnnotatedFrame, digest
 from ..engines.allocation import keep_memory
 from ..engines.device import DeviceName, Engine, Precision, choose_engine
-from ..errors import InputError, some
+from ..errors import InputError, counted, some
 from ..instances import foreground, label_cells
 from ..metrics import seg_score, sequence_seg
 from ..pictures import draw_loss
@@ -119,9 +119,9 @@ def run(options: Options) -> None:
         validation = load_frames(held_out, options.validation_sequences)
         warn_of_doubts(validation)
         _warn_of_shared(frames, validation)
-    s, channels = "s" * (len(frames) > 1), len(frames[0].image)
+    channels = len(frames[0].image)
     of = f" of {channels} channels" * (channels > 1)
-    logger.info("%d annotated frame%s%s; computing on %s.", len(frames), s, of, engine)
+    logger.info("%s%s; computing on %s.", counted(len(frames), "annotated frame"), of, engine)
     settings = replace(settings, network=replace(network, in_channels=channels))
     check_frames(settings, validation)
     validate = _validation(validation, engine, options.training.margin) if validation else None

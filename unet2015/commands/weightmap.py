@@ -21,7 +21,7 @@ import numpy as np
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from ..atomic import name_on_disk, remove_leftovers
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..images import Image, check_output, open_image, write_regions
 from ..images.fingerprint import check_unchanged, image_state
 from ..images.writing import check_own, check_planes
@@ -121,7 +121,7 @@ def run(options: Options) -> None:
             reading,
             lambda image: _weights(image, reading, classes, options),
         )
-    logger.info("%d weight map%s in %s.", len(jobs), "s" * (len(jobs) > 1), options.out)
+    logger.info("%s in %s.", counted(len(jobs), "weight map"), options.out)
 
 
 def _check_numbers(options: Options) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
 
 from ..atomic import atomic_path, check_writable
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..images.opening import image_files
 from ..labelfiles.labelfolder import folder_of_images, pair_frames
 from ..pictures import aspect, distinct_colours, to_grey
@@ -111,15 +111,14 @@ def _panels(
         grey = to_grey(np.zeros(reference.shape) if image is None else image)
         panels[f"frame {frame.name}"] = np.repeat(grey[..., None], 3, axis=-1)
     cell_of = dict(zip(frame.seg.matched.tolist(), frame.seg.labels.tolist(), strict=True))
-    title = f"reference: {frame.seg.labels.size} cells"
+    title = f"reference: {counted(frame.seg.labels.size, 'cell')}"
     panels[f"frame {frame.name}, {title}" if images is None else title] = _coloured(reference, {})
-    drawn, judged = np.count_nonzero(np.unique(result)), frame.counts.segmented
-    of_them = "" if drawn == judged else f", {judged} judged"
-    panels[f"result: {drawn} objects{of_them}"] = _coloured(result, cell_of, int(reference.max()))
+    drawn, judged = int(np.count_nonzero(np.unique(result))), frame.counts.segmented
+    title = f"result: {counted(drawn, 'object')}" + f", {judged} judged" * (drawn != judged)
+    panels[title] = _coloured(result, cell_of, int(reference.max()))
     seg = f"SEG {frame.seg.mean:.3f}" if frame.seg.values.size else "no cells"
-    panels[f"{seg}, {sum(map(len, frame.mistakes))} mistakes"] = paint_mistakes(
-        frame, reference, result
-    )
+    mistakes = counted(sum(map(len, frame.mistakes)), "mistake")
+    panels[f"{seg}, {mistakes}"] = paint_mistakes(frame, reference, result)
     return panels
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import ImageError, InputError
+from ..errors import ImageError, InputError, counted
 from .source import Image, warn_once
 
 
@@ -33,19 +33,19 @@ def select_channels(image: Image, requested: Sequence[int | str], wanted: int) -
         the image's axes and channels.
     """
     names = f" ({', '.join(image.channel_names)})" if image.channel_names else ""
-    have = f"{image.path} has {_count(image.channels)}{names}, axes {image.describe()}"
+    have = f"{image.path} has {counted(image.channels, 'channel')}{names}, axes {image.describe()}"
     if not requested:
         if image.channels != wanted:
             raise ImageError(
                 f"{have}, but the model takes {wanted}: choose with --channels, counting from 0"
                 f"{image.stack_hint}."
                 if image.channels > wanted
-                else f"{have}, but the model takes {wanted}: use an image with {_count(wanted)}."
+                else f"{have}, but the model takes {wanted}: use an image of that many."
             )
         return tuple(range(wanted))
     if len(requested) != wanted:
         raise InputError(
-            f"{_count(len(requested))} chosen, but the model takes {wanted} ({have}): "
+            f"{counted(len(requested), 'channel')} chosen, but the model takes {wanted} ({have}): "
             f"choose {wanted}."
         )
     return tuple(_channel_number(image, channel, have) for channel in requested)
@@ -64,7 +64,3 @@ def _channel_number(image: Image, channel: int | str, have: str) -> int:
             f'"{names[number]}"; the one named "{channel}" is channel {names.index(str(channel))}.'
         )
     return number
-
-
-def _count(channels: int) -> str:
-    return f"{channels} channel{'s' * (channels != 1)}"

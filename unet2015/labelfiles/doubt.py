@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 FEW_PAIRS = 100
 """Pairs of neighbouring pixels within cells that are too few to judge by."""
+WINDOW = 2048
+"""Rows and columns that are looked at, where a look at all of them would take long."""
 STRAYS_FROM, FEW_PIXELS, STRAY = 100, 3, 1 / 500
 """Where cells have at least 100 pixels, those of fewer than 3, or 1/500 of a typical one, may be
 strokes that went astray."""
@@ -57,10 +59,12 @@ def is_stray(size: int, typical: int) -> bool:
 def numbers_in_pieces(labels: NDArray[Any]) -> bool:
     """Whether most numbers have several separate pieces, as in masks and maps of classes.
 
-    Pieces that are strays, compared to the largest one of their number, do not count.
+    Pieces that are strays, compared to the largest one of their number, do not count. Of large
+    images only a part is looked at.
     """
     from skimage.measure import label  # slow to import
 
+    labels = labels[:WINDOW, :WINDOW]
     pieces, count = label(labels, background=0, connectivity=2, return_num=True)
     numbers = np.zeros(count + 1, labels.dtype)
     numbers[pieces] = labels

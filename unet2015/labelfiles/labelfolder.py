@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from numpy.typing import NDArray
 
-from ..errors import InputError, by, some
+from ..errors import InputError, by, counted, some
 from ..images import IMAGE_SUFFIXES
 from ..images.opening import image_files, is_zarr
 from ..instances import label_cells
@@ -75,9 +75,9 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
     if missing:
         raise InputError(
             f"{result} holds no label image for {_frames(missing)} of {reference}: "
-            f"its {len(there)} images are named like {next(iter(there.values())).name}. Give both "
-            "files of a frame the same name or number, or leave frames without a result out of the "
-            "reference."
+            f"it has {counted(len(there), 'image')}, such as {next(iter(there.values())).name}. "
+            "Give both files of a frame the same name or number, or leave frames without a result "
+            "out of the reference."
         )
     return [FramePair(name, path, there[name]) for name, path in wanted.items()]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..atomic import atomic_path, check_writable
-from ..errors import InputError
+from ..errors import InputError, counted
 from .content import Report
 from .html import Html, element, join
 from .runsections import run_facts, settings_section, training_section, weight_section
@@ -99,7 +99,7 @@ def _subject(report: Report) -> Html:
     trained = measured = None
     if run is not None:
         frames = len(run.settings.get("frames", []))
-        on = f" on {frames} annotated frame{'s' * (frames > 1)}" if frames else ""
+        on = f" on {counted(frames, 'annotated frame')}" if frames else ""
         trained = element("p", "Training run ", element("b", run.name), f"{on}.")
     if scored is not None:
         measured = element(
