@@ -197,6 +197,31 @@ def test_the_cell_results_in_the_readme_match_the_runs():
 
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+def test_the_scores_in_float32_in_the_readme_match_the_runs():
+    results = README.parent / "experiments/results/reproduction"
+    runs = [f"hela-{n}-16-tile380-margin50-iterations9000-dropout0.1.json" for n in ("01", "02")]
+    found = [json.loads((results / run).read_text()) for run in runs]
+    first, second = (run["SEG"] for run in found)
+    mirrored, parted = (
+        fmean(run[line]["SEG"] for run in found) for line in ("mirrored", "parted_at_necks")
+    )
+    assert (
+        f"has {first:.3f} and {second:.3f}, {fmean((first, second)):.3f} in the mean, mirrored "
+        f"{mirrored:.3f}, parted at necks {parted:.3f}: like the seeds"
+    ) in " ".join(README.read_text().split())
+
+
+@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+def test_the_speed_with_avx2_in_the_readme_was_measured():
+    file = README.parent / "experiments/results/benchmark_prediction_avx2.json"
+    (run,) = json.loads(file.read_text())["runs"]
+    assert (
+        f"`unet2015` reaches {run['unet2015']}, the loop {run['loop']} and MONAI {run['monai']} of a "
+        f"limit of {run['limit']}; OpenVINO gains nothing"
+    ) in " ".join(README.read_text().split())
+
+
+@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
 def test_the_em_results_in_the_readme_match_the_runs():
     folder = README.parent / "experiments/results/reproduction"
 
