@@ -216,8 +216,8 @@ def test_the_speed_with_avx2_in_the_readme_was_measured():
     file = README.parent / "experiments/results/benchmark_prediction_avx2.json"
     (run,) = json.loads(file.read_text())["runs"]
     assert (
-        f"`unet2015` reaches {run['unet2015']}, the loop {run['loop']} and MONAI {run['monai']} of a "
-        f"limit of {run['limit']}; OpenVINO gains nothing"
+        f"`unet2015` reaches {run['unet2015']}, the loop {run['loop']} and MONAI {run['monai']} "
+        f"of a limit of {run['limit']}; OpenVINO gains nothing"
     ) in " ".join(README.read_text().split())
 
 
