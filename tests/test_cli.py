@@ -43,13 +43,16 @@ def test_every_command_has_a_help_page(command, capsys):
 
 def test_an_option_that_takes_the_data_is_explained(capsys):
     words = "takes all words that follow it: name files and folders first"
-    with pytest.raises(SystemExit):
-        main(["train", "--sequences", "01", "data", "--out", "run"])
-    assert words in capsys.readouterr().err
-    for others in (["data", "--no-such-option"], ["--out", "run", "--no-such-option"]):
+    for told, arguments in (
+        (True, ["train", "--sequences", "01", "data", "--out", "run"]),
+        (True, ["train", "--out", "run", "--sequences", "01", "data", "--device", "cpu"]),
+        (False, ["train", "data", "--sequences", "01", "--no-such-option"]),
+        (False, ["train", "--out", "run", "--no-such-option"]),
+        (False, ["weightmap", "--spacing", "1", "1", "labels.tif"]),
+    ):
         with pytest.raises(SystemExit):
-            main(["train", *others])
-        assert words not in capsys.readouterr().err
+            main(arguments)
+        assert (words in capsys.readouterr().err) == told, arguments
 
 
 def test_help_can_be_a_command(capsys):

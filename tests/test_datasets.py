@@ -14,6 +14,7 @@ from unet2015.datasets.frames import annotated_frame, smallest_cell
 from unet2015.datasets.pairs import load_pairs
 from unet2015.datasets.synthetic import simulate, write_sequence
 from unet2015.images import write_image
+from unet2015.labelfiles.doubt import numbers_in_pieces
 
 
 def write_ctc(data, labels, markers):
@@ -131,6 +132,20 @@ def test_pairs_are_matched_by_their_stems(tmp_path):
         load_pairs(tmp_path)
 
 
+def test_an_ome_tiff_and_a_tiff_are_a_pair(tmp_path):
+    write_pairs(tmp_path, np.eye(8))
+    (tmp_path / "images" / "0.tif").rename(tmp_path / "images" / "0.ome.tif")
+    assert [frame.name for frame in load_pairs(tmp_path)] == [f"{tmp_path.name}/0"]
+
+
+def test_a_mask_is_recognised_far_from_the_corner():
+    labels = np.zeros((2500, 2600), np.uint8)
+    labels[2200:2230, 2300:2330] = labels[2300:2330, 2300:2330] = 1
+    assert numbers_in_pieces(labels)
+    assert not numbers_in_pieces(labels[:2250])
+    assert not numbers_in_pieces(labels[:2000])
+
+
 def test_a_missing_folder_is_explained_by_those_that_are_there(tmp_path):
     (tmp_path / "Images").mkdir()
     (tmp_path / "masks").mkdir()
@@ -233,7 +248,7 @@ def test_labels_that_are_not_cells_are_warned_about(caplog, labels, told):
     warn_of_doubts(frames)
     assert told in caplog.text
     assert len(caplog.messages) == (1 if told else 0)
-    assert caplog.text.count("a and 1 more: ") == len(caplog.messages)
+    assert caplog.text.count("a, b: ") == len(caplog.messages)
 
 
 def test_constant_images_are_warned_about(caplog):
@@ -243,6 +258,18 @@ def test_constant_images_are_warned_about(caplog):
     caplog.clear()
     warn_of_doubts([annotated_frame("a", np.stack([plain, two_cells()]), two_cells())])
     assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("cell", "pixels", "told"),
+    [(20, 1, True), (20, 2, True), (20, 3, False), (50, 4, True), (50, 5, False), (9, 1, False)],
+)
+def test_strays_are_judged_by_the_size_of_the_cells(caplog, cell, pixels, told):
+    image, labels = np.random.default_rng(0).integers(0, 9, (60, 80)), np.zeros((60, 80), int)
+    labels[5 : 5 + cell, 5 : 5 + cell] = 1
+    labels[57, 60 : 60 + pixels] = 2
+    warn_of_strays([annotated_frame("a", image, labels)])
+    assert len(caplog.messages) == told
 
 
 @pytest.mark.parametrize(("pixels", "told"), [(1, True), (2, True), (3, False)])
@@ -289,8 +316,18 @@ def test_the_planes_of_a_stack_are_frames(tmp_path):
         assert np.array_equal(frame.image, plane[None])
         assert np.array_equal(frame.labels, plane)
     write_image(tmp_path / "labels" / "a.tif", labels)
-    with pytest.raises(InputError, match=r"a.tif \(Z 3, .*a.tif \(Y 8, .*numbers of planes"):
+    refused = r"a.tif \({}.*a.tif \({}.*differ in their planes: give one label plane"
+    with pytest.raises(InputError, match=refused.format("Z 3, ", "Y 8, ")):
         load_pairs(tmp_path)
+    for folder, shape in (("images", (2, 3)), ("labels", (3, 2))):
+        write_image(tmp_path / folder / "a.tif", np.ones((*shape, 8, 8), np.uint8), "TZYX")
+    with pytest.raises(InputError, match=refused.format("T 2, Z 3", "T 3, Z 2")):
+        load_pairs(tmp_path)
+    tifffile.imwrite(tmp_path / "images/a.tif", np.ones((3, 8, 8), np.uint8), photometric="rgb")
+    write_image(tmp_path / "labels" / "a.tif", stack, "ZYX")
+    with pytest.raises(InputError, match="if these are planes of a stack"):
+        load_pairs(tmp_path)
+    write_image(tmp_path / "labels" / "a.tif", labels)
     channels = np.stack([labels] * 3)
     tifffile.imwrite(tmp_path / "images/a.tif", channels, imagej=True, metadata={"axes": "CYX"})
     assert [frame.image.shape for frame in load_pairs(tmp_path)] == [(3, 8, 8)]

@@ -244,7 +244,18 @@ def test_components_of_masks_are_scored_as_cells(tmp_path, capsys):
         told = evaluate(capsys, reference, result, "--connected-components", which)
         assert "a          3        3  1.0000" in told
         assert "counts as a cell" in told
-        assert evaluate(capsys, reference, result) != told
+        assert "a          3        3  1.0000" not in evaluate(capsys, reference, result)
+
+
+def test_images_whose_components_count_are_checked_as_they_are(tmp_path, caplog):
+    soft = np.rint(np.clip(np.hypot(*np.ogrid[-20:20, -30:30]) * -120 + 1500, 0, 255))
+    for name, image in ("cells", CELLS), ("soft", soft.astype(np.uint8)):
+        write(tmp_path / name / "a.tif", image)
+    with pytest.raises(InputError, match="a mask with soft edges"):
+        score_sequence(tmp_path / "soft", tmp_path / "cells", components="reference")
+    assert not caplog.messages
+    score_sequence(tmp_path / "cells", tmp_path / "cells", components="result")
+    assert "cells have numbers, which --connected-components ignores" in caplog.text
 
 
 def test_pictures_and_pages_show_the_components(tmp_path, capsys, monkeypatch):
@@ -268,6 +279,10 @@ def test_pictures_and_pages_show_the_components(tmp_path, capsys, monkeypatch):
     )
     assert [int(frames["a"][0].max()) for frames in shown] == [3, 3, 3]
     assert Path(other).read_text().count("connected component of the reference") == 1
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.safetensors").touch()
+    assert cli.main(["report", str(tmp_path / "run"), "-o", other, *words]) == 2
+    assert "are for a result: give the result, too" in capsys.readouterr().err
 
 
 def test_planes_of_stacks_are_shown_with_their_images(tmp_path, capsys, monkeypatch):
@@ -285,6 +300,10 @@ def test_planes_of_stacks_are_shown_with_their_images(tmp_path, capsys, monkeypa
     page = ("--report", str(tmp_path / "a.html"))
     for one in ("", "s.tif"):
         evaluate(capsys, tmp_path / "labels" / one, tmp_path / "found" / one, *page)
+    write(tmp_path / "images" / "s.tif", image.reshape(stack.shape)[:1])
+    evaluate(capsys, tmp_path / "labels", tmp_path / "found", *page)
+    assert [plane is None for _, plane in shown[4:]] == [False, True]
+    del shown[4:]
     assert [name for name, _ in shown] == ["s[0]", "s[1]"] * 2
     for (_, plane), expected in zip(shown, [*image.reshape(stack.shape)] * 2, strict=True):
         np.testing.assert_array_equal(plane, expected)
@@ -296,14 +315,19 @@ def test_tracking_markers_instead_of_masks_are_pointed_out(truth, result, capsys
 
 
 def test_components_are_not_scored_as_tracks(truth, result):
-    with pytest.raises(InputError, match=r"res_track.txt refers to numbers of cells"):
-        score_sequence(truth, result, components="result")
+    for components in ("result", "both"):
+        with pytest.raises(InputError, match=r"res_track.txt refers to numbers of cells"):
+            score_sequence(truth, result, components=components)
     (result / "res_track.txt").unlink()
     numbered = det(score_sequence(truth, result).graph)
     for path in result.glob("mask*.tif"):
         write(path, (read_image(path) > 0).astype(np.uint8))
     assert det(score_sequence(truth, result).graph) < numbered
-    parts = det(score_sequence(truth, result, components="result").graph)
+    parts, same = (
+        det(score_sequence(truth, result, components=components).graph)
+        for components in ("result", "both")
+    )
+    assert same == parts
     for path in result.glob("mask*.tif"):
         write(path, label_cells(read_image(path) > 0))
     assert det(score_sequence(truth, result).graph) == parts

@@ -118,6 +118,8 @@ def test_other_data_can_be_scored_during_training(data, tmp_path, capsys, caplog
     assert "used for validation" not in caplog.text
     shutil.copytree(pairs, tmp_path / "copy")
     write_image(tmp_path / "copy/labels/two.tif", (frame.labels > 0).astype(np.uint8))
+    inside = ("train", pairs, "-o", tmp_path / "copy/labels", *SMALL)
+    assert "where the data are" in refused(capsys, *inside, "--validation-data", tmp_path / "copy")
     write_image(tmp_path / "copy/images/two.tif", frame.image)
     words = ("train", pairs, "-o", tmp_path / "third", *SMALL)
     assert cli(*words, "--validation-data", tmp_path / "copy") == 0
@@ -226,7 +228,7 @@ def test_repeating_an_interrupted_command_says_what_is_complete(model, tmp_path,
     assert "1 of 3 images could not be predicted" in refused(capsys, *words)
     assert "resuming" not in caplog.text
     assert cli(*words) == 2
-    assert "resuming: 2 of 3 results were complete." in caplog.text
+    assert "resuming: 2 of 3 results are recorded as complete." in caplog.text
 
 
 def test_an_image_that_vanishes_does_not_stop_the_others(model, tmp_path, monkeypatch, capsys):

@@ -230,6 +230,13 @@ def test_a_mask_with_soft_edges_is_refused(tmp_path, capsys, labels, options, re
     assert (tmp_path / "w.tif").exists() != refused
 
 
+def test_the_first_plane_with_cells_is_judged(tmp_path, caplog):
+    mask = (cells() > 0).astype(np.uint8)
+    write_image(tmp_path / "labels.tif", np.stack([0 * mask, mask]), "ZYX")
+    assert run(tmp_path / "labels.tif", "-o", tmp_path / "w.tif") == 0
+    assert "most numbers have several separate pieces" in caplog.text
+
+
 @pytest.mark.parametrize("numbered", [True, False])
 def test_numbers_that_connected_components_ignore_are_pointed_out(tmp_path, caplog, numbered):
     write_image(tmp_path / "labels.tif", cells() if numbered else (cells() > 0).astype(np.uint8))

@@ -188,9 +188,10 @@ def _run(command: str, arguments: Sequence[str]) -> None:
             config=(tyro.conf.DisallowNone,),  # optional values are left out, not given as None
         )
     except SystemExit as error:
-        if error.code and arguments and _takes_several(module.Options, arguments[0]):
+        greedy = [word for word in arguments if _takes_several(module.Options, word)]
+        if error.code and greedy and arguments[0].startswith("-"):
             print(
-                f"unet2015: {arguments[0]} takes all words that follow it: name files and folders "
+                f"unet2015: {greedy[0]} takes all words that follow it: name files and folders "
                 "first, then options.",
                 file=sys.stderr,
             )
@@ -203,7 +204,7 @@ def _run(command: str, arguments: Sequence[str]) -> None:
 def _takes_several(options: type[DataclassInstance], word: str) -> bool:
     """Whether a word of the command line is an option with any number of values."""
     return any(
-        word == f"--{field.name.replace('_', '-')}" and str(field.type).startswith("tuple[")
+        word == f"--{field.name.replace('_', '-')}" and ", ...]" in str(field.type)
         for field in dataclasses.fields(options)
     )
 

@@ -153,7 +153,7 @@ def run(options: Options) -> None:
         Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
     ):
         if done := sum(job.target.name in finished for job in usable):
-            logger.info("resuming: %d of %d results were complete.", done, len(jobs))
+            logger.info("resuming: %d of %d results are recorded as complete.", done, len(jobs))
         for job, count, chosen in zip(usable, pixels, engines, strict=True):
             bar.set_postfix_str(job.source.name, refresh=False)
             with failures.catch(job):

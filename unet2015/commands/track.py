@@ -152,10 +152,12 @@ def _write_draft(
     frames: Iterator[_Frame], draft: Path, config: TrackingConfig
 ) -> tuple[int, NDArray[np.int64]]:
     """Write the tracked masks and their tracks; returns the number of frames, and the tracks."""
-    tracker, number = Tracker(config), 0
-    for number, frame in enumerate(frames, start=1):
-        if number == 1:
+    tracker, number, checked = Tracker(config), 0, False
+    for frame in frames:
+        number += 1
+        if not checked and frame.labels.any():
             _check_labels(frame)
+            checked = True
         try:
             numbered = tracker.link(frame.labels)
         except InputError as error:
@@ -167,13 +169,15 @@ def _write_draft(
 
 
 def _check_labels(frame: _Frame) -> None:
-    """Refuse what is not numbered cells, which the tracks would replace."""
+    """Refuse what is no label image, and warn of masks, which the tracks would replace."""
     if why := doubt(frame.labels):
         raise InputError(f"{frame.source}: {why}")
     if numbers_in_pieces(frame.labels):
-        raise InputError(
-            f"{frame.source}: most numbers have several separate pieces, as in masks and maps of "
-            "classes: number the cells first, as `unet2015 predict --labels` does."
+        logger.warning(
+            "%s: most numbers have several separate pieces, as in masks and maps of classes, and "
+            "are tracked as one cell: if each piece is a cell, number them first, as `unet2015 "
+            "predict --labels` does.",
+            frame.source,
         )
 
 

@@ -22,7 +22,7 @@ from ..augment import AugmentationConfig
 from ..checkpoint import Model
 from ..datasets.any import load_frames
 from ..datasets.checks import warn_of_doubts
-from ..datasets.frames import AnnotatedFrame, digest
+from ..datasets.frames import AnnotatedFrame
 from ..engines.allocation import keep_memory
 from ..engines.device import DeviceName, Engine, Precision, choose_engine
 from ..errors import InputError, counted, some
@@ -97,7 +97,8 @@ def run(options: Options) -> None:
         raise InputError(
             f"{options.out} holds no run to resume: correct the folder, or omit --resume."
         )
-    if options.out.resolve() in [(options.data / part).resolve() for part in PARTS]:
+    data = [data for data in (options.data, options.validation_data) if data is not None]
+    if options.out.resolve() in [(each / part).resolve() for each in data for part in PARTS]:
         raise InputError(f"{options.out} is where the data are: give another folder with --out.")
     keep_memory()
     network = UNetConfig(**asdict(options.network))
@@ -152,8 +153,8 @@ def _check_validation(options: Options) -> None:
 
 
 def _warn_of_shared(frames: Sequence[AnnotatedFrame], held_out: Sequence[AnnotatedFrame]) -> None:
-    trained = {digest([frame]) for frame in frames}
-    if shared := [frame.name for frame in held_out if digest([frame]) in trained]:
+    trained = {frame.image.tobytes() for frame in frames}
+    if shared := [frame.name for frame in held_out if frame.image.tobytes() in trained]:
         logger.warning("%s: both trained on and used for validation.", some(shared))
 
 

@@ -21,11 +21,11 @@ import numpy as np
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from ..atomic import name_on_disk, remove_leftovers
-from ..errors import InputError, counted
+from ..errors import InputError, counted, some
 from ..images import Image, check_output, open_image, write_regions
 from ..images.fingerprint import check_unchanged, image_state
 from ..images.writing import check_own, check_planes
-from ..labelfiles.doubt import doubt, numbers_in_pieces
+from ..labelfiles.doubt import IN_PIECES, NUMBERS_IGNORED, doubt, numbers_in_pieces
 from ..labelfiles.labelimages import open_labels, read_plane
 from ..progress import Progress
 from ..weightmap import (
@@ -198,44 +198,44 @@ def _check_same(labels: Image, image: Image) -> None:
 def _check_labels(jobs: Sequence[Job], reading: LabelReading, pixels: int) -> LabelSummary:
     """Check and count all pixels."""
     summary = LabelSummary(0, ClassCounts(0, 0), None)
-    numbered: list[Path] = []
-    pieces: list[Path] = []
+    doubts: dict[str, list[str]] = {}
     with Progress(
         total=pixels, desc="checking labels", unit="px", unit_scale=True, delay=1, leave=False
     ) as bar:
         for job in jobs:
             with open_labels(job.labels) as image:
-                top = read_plane(image, image.planes[0], slice(0, CHECKED_ROWS), reading.ignore)
-                if reading.connected_components:
-                    if np.unique(top[top > 0]).size > 1:
-                        numbered.append(job.labels)
-                elif why := doubt(top):
-                    raise InputError(f"{job.labels}: {why}")
-                elif numbers_in_pieces(top):
-                    pieces.append(job.labels)
+                if why := _doubt(image, reading):
+                    doubts.setdefault(why, []).append(str(job.labels))
                 for part in summarise(image, reading):
                     summary = summary.join(part)
                     bar.update(part.pixels)
-    for paths, why in (
-        (numbered, "cells have numbers, which --connected-components ignores: touching ones join."),
-        (pieces, "most numbers have several separate pieces, as in masks and maps of classes, and "
-         "count as one cell: if each piece is a cell, add --connected-components."),
-    ):  # fmt: skip
-        if paths:
-            more = f" and {len(paths) - 1} more" * (len(paths) > 1)
-            logger.warning("%s%s: %s", paths[0], more, why)
+    for why, names in doubts.items():
+        logger.warning("%s: %s", some(names), why)
     if reading.ignore is not None and sum(summary.counts) == summary.pixels:
         logger.warning("no pixel has the value %d, which --ignore names.", reading.ignore)
     if summary.names is None:
         everywhere = jobs[0].labels if len(jobs) == 1 else jobs[0].labels.parent
         logger.warning("there is no cell in %s.", everywhere)
-    elif summary.names[0] == summary.names[1] and not (reading.connected_components or pieces):
+    elif summary.names[0] == summary.names[1] and not (reading.connected_components or doubts):
         logger.warning(
             "all cells have the number %d, so they are one cell and the border term is 0: "
             "for a binary mask, add --connected-components.",
             summary.names[0],
         )
     return summary
+
+
+def _doubt(image: Image, reading: LabelReading) -> str | None:
+    """What is doubtful about the first plane with cells; raises if it does not look like labels."""
+    for plane in image.planes:
+        top = read_plane(image, plane, slice(0, CHECKED_ROWS), reading.ignore)
+        if top.any():
+            break
+    if reading.connected_components:
+        return NUMBERS_IGNORED if (top[top > 0] != top.max()).any() else None
+    if why := doubt(top):
+        raise InputError(f"{image.path}: {why}")
+    return f"{IN_PIECES} --connected-components." if numbers_in_pieces(top) else None
 
 
 def _class_weights(options: Options, summary: LabelSummary) -> ClassWeights:

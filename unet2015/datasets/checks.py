@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..errors import InputError
+from ..errors import InputError, some
 from ..labelfiles.doubt import is_stray, numbers_in_pieces
 from .frames import AnnotatedFrame
 
@@ -57,19 +57,22 @@ def warn_of_strays(frames: Sequence[AnnotatedFrame]) -> None:
     """Warn of cells so small that they are probably stray pixels; the image's edge may cut some."""
     found = [np.unique(f.labels[f.labels > 0], return_counts=True) for f in frames]
     typical = _typical_size(np.concatenate([sizes for _, sizes in found]))
-    strays = [
-        (size, frame, number)
-        for frame, (numbers, sizes) in zip(frames, found, strict=True)
-        for number, size in zip(numbers.tolist(), sizes.tolist(), strict=True)
-        if is_stray(size, typical) and number not in _edge(frame.labels)
-    ]
+    strays = []
+    for frame, (numbers, sizes) in zip(frames, found, strict=True):
+        cut = set(_edge(frame.labels).tolist())
+        strays += [
+            (size, frame, number)
+            for number, size in zip(numbers.tolist(), sizes.tolist(), strict=True)
+            if is_stray(size, typical) and number not in cut
+        ]
     if strays:
         size, frame, number = min(strays, key=lambda stray: stray[0])
         row, column = np.argwhere(frame.labels == number)[0].tolist()
         more = f" and {len(strays) - 1} more have" if len(strays) > 1 else " has"
         logger.warning(
-            "%s: cell %d at row %d, column %d%s so few pixels (%d) that it may be a stray: remove "
-            "strays, since the smallest cell sets the size below which prediction drops objects.",
+            "%s: cell %d at row %d, column %d%s so few pixels (%d) that it may be a stray: the "
+            "smallest cell sets the size below which prediction drops objects, so remove strays, "
+            "or give `unet2015 predict` a --min-size.",
             frame.name,
             number,
             row,
@@ -104,4 +107,4 @@ def _edge(plane: NDArray[Any]) -> NDArray[Any]:
 
 def _warn(names: Sequence[str], why: str) -> None:
     if names:
-        logger.warning("%s%s: %s", names[0], f" and {len(names) - 1} more" * (len(names) > 1), why)
+        logger.warning("%s: %s", some(names), why)

@@ -65,10 +65,12 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
 def _read_planes(name: str, image_file: Path, labels_file: Path) -> Iterator[AnnotatedFrame]:
     with open_image(image_file) as image, open_labels(labels_file) as labels:
         planes = len(image.planes)
-        if len(labels.planes) != planes:
+        several = max(len(image.plane_axes), len(labels.plane_axes)) > 1  # else Z may stand for T
+        if len(labels.planes) != planes or (several and image.plane_shape != labels.plane_shape):
             raise InputError(
-                f"{image_file} ({image.describe()}) and {labels_file} ({labels.describe()}) have "
-                "different numbers of planes: give one label plane for each plane of the image."
+                f"{image_file} ({image.describe()}) and {labels_file} ({labels.describe()}) differ "
+                "in their planes: give one label plane for each plane of the image"
+                f"{image.stack_hint}."
             )
         for number, (plane, labelled) in enumerate(zip(image.planes, labels.planes, strict=True)):
             cells = read_plane(labels, labelled)
@@ -110,4 +112,4 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         raise InputError(f"{folder} holds no TIFF or PNG files{inside}.")
     if others:
         logger.warning("left out of %s: %s.", folder, some(others))
-    return one_each(folder, ((path.stem, path) for path in found))
+    return one_each(folder, ((path.stem.removesuffix(".ome"), path) for path in found))

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..fileprediction import RECORD
 from ..labelfiles.ctcnames import numbered_images
-from ..labelfiles.doubt import doubt, numbers_in_pieces
+from ..labelfiles.doubt import IN_PIECES, NUMBERS_IGNORED, doubt, numbers_in_pieces
 from ..labelfiles.labelfolder import (
     Components,
     FramePair,
     check_shapes,
     labels_home,
+    number_components,
     pair_frames,
     planes,
 )
@@ -171,8 +172,13 @@ def _score_frames(
     unchecked = {"reference", "result"}
     for pair in Progress(pairs, "segmentation", unit="frame", leave=False):
         marker_file = markers.get(int(pair.name)) if pair.name.isdecimal() else None
-        for name, reference, result in planes(pair, components):
-            _check_labels(pair, {"reference": reference, "result": result}, unchecked)
+        for name, reference, result in planes(pair):
+            found = {"reference": reference, "result": result}
+            for side in [side for side in unchecked if found[side].any()]:
+                unchecked.remove(side)  # the first image with cells stands for all
+                _check_labels(getattr(pair, side), found[side], side, components)
+            reference = number_components(reference, "reference", components)
+            result = number_components(result, "result", components)
             table = overlap_table(reference, result, margin)
             unknown: NDArray[Any] = np.array([])
             if marker_file is not None:
@@ -183,24 +189,17 @@ def _score_frames(
     return frames
 
 
-def _check_labels(pair: FramePair, found: Mapping[str, NDArray[Any]], unchecked: set[str]) -> None:
-    """Check the first images with cells; refuse only a reference, as any result has a score."""
-    for name, labels in found.items():
-        if name not in unchecked or not labels.any():
-            continue
-        unchecked.remove(name)
-        path = getattr(pair, name)
-        if why := doubt(labels):
-            if name == "reference":
-                raise InputError(f"{path}: {why}")
-            logger.warning("%s: %s", path, why)
-        elif numbers_in_pieces(labels):
-            logger.warning(
-                "%s: most numbers have several separate pieces, as in masks and maps of classes: "
-                "if each piece is a cell, add --connected-components %s.",
-                path,
-                name,
-            )
+def _check_labels(path: Path, labels: NDArray[Any], side: str, components: Components) -> None:
+    """Warn of what are no cells; refuse only a reference, as any result has a score."""
+    if why := doubt(labels):
+        if side == "reference":
+            raise InputError(f"{path}: {why}")
+        logger.warning("%s: %s", path, why)
+    elif components in (side, "both"):
+        if (labels[labels > 0] != labels.max()).any():
+            logger.warning("%s: %s", path, NUMBERS_IGNORED)
+    elif numbers_in_pieces(labels):
+        logger.warning("%s: %s --connected-components %s.", path, IN_PIECES, side)
 
 
 def score_frame(name: str, table: Overlaps, unknown: NDArray[Any]) -> FrameScore:

@@ -8,9 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..instances import label_cells
 from ..labelfiles.ctcnames import numbered_images
-from ..labelfiles.labelfolder import Components, FramePair, check_shapes, labels_home
+from ..labelfiles.labelfolder import (
+    Components,
+    FramePair,
+    check_shapes,
+    labels_home,
+    number_components,
+)
 from ..labelfiles.labelimages import read_labels
 from ..labelfiles.trackfile import TRACK_FILE, check_masks, read_tracks
 from ..metrics import (
@@ -122,8 +127,7 @@ def _score_tracks(
         pair = FramePair(f"{frame:03d}", markers[frame], masks[frame])
         marked, labels = read_labels(pair.reference), read_labels(pair.result)
         check_shapes(pair, marked.shape, labels.shape)
-        if components in ("result", "both"):
-            labels = label_cells(labels > 0)
+        labels = number_components(labels, "result", components)
         table = overlap_table(marked, labels)
         present.append(table.segmented_labels)
         if margin:

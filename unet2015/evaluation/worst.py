@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..images import open_image
 from ..labelfiles.ctcnames import find_image
-from ..labelfiles.labelfolder import Components, pair_frames, planes
+from ..labelfiles.labelfolder import Components, number_components, pair_frames, planes
 from .sequence import FrameScore
 
 STACK_PLANE = re.compile(r"(.*)\[(\d+)\]")
@@ -51,10 +51,13 @@ def read_frames(
 ) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
     """Read reference and result of some frames, as they were scored, by the scores' names."""
     return {
-        name: (truth, found)
+        name: (
+            number_components(truth, "reference", components),
+            number_components(found, "result", components),
+        )
         for pair in pair_frames(reference, result)
         if any(name == pair.name or name.startswith(f"{pair.name}[") for name in names)
-        for name, truth, found in planes(pair, components)
+        for name, truth, found in planes(pair)
         if name in names
     }
 

@@ -146,8 +146,7 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
         if folders:
             logger.info("left out: %s; name folders to predict them.", some(folders))
         if own := [file.name for file in files if is_own(file)]:
-            more = f" and {len(own) - 1} more" * (len(own) > 1)
-            logger.warning("%s%s in %s: written by unet2015, perhaps results.", own[0], more, path)
+            logger.warning("%s in %s: written by unet2015, perhaps results.", some(own), path)
         for file in files:
             yield file, _result_name(file), False
     elif matches := _matches(path):

@@ -9,8 +9,15 @@ from numpy.typing import NDArray
 
 FEW_PAIRS = 100
 """Pairs of neighbouring pixels within cells that are too few to judge by."""
+IN_PIECES = (
+    "most numbers have several separate pieces, as in masks and maps of classes, and count as one "
+    "cell: if each piece is a cell, add"
+)
+NUMBERS_IGNORED = (
+    "cells have numbers, which --connected-components ignores: those that touch become one."
+)
 WINDOW = 2048
-"""Rows and columns that are looked at, where a look at all of them would take long."""
+"""Rows and columns that are looked at, from the first cell on: all of them would take long."""
 STRAYS_FROM, FEW_PIXELS, STRAY = 100, 3, 1 / 500
 """Where cells have at least 100 pixels, those of fewer than 3, or 1/500 of a typical one, may be
 strokes that went astray."""
@@ -64,7 +71,10 @@ def numbers_in_pieces(labels: NDArray[Any]) -> bool:
     """
     from skimage.measure import label  # slow to import
 
-    labels = labels[:WINDOW, :WINDOW]
+    top = labels.any(axis=1).argmax()
+    labels = labels[top : top + WINDOW]
+    left = labels.any(axis=0).argmax()
+    labels = labels[:, left : left + WINDOW]
     pieces, count = label(labels, background=0, connectivity=2, return_num=True)
     numbers = np.zeros(count + 1, labels.dtype)
     numbers[pieces] = labels

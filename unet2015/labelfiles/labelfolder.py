@@ -151,23 +151,20 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
     return images
 
 
-def planes(
-    pair: FramePair, components: Components = "none"
-) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
-    """Read the planes of a pair one by one: name, reference (H, W), result (H, W).
-
-    The 8-connected components of those that `components` names are numbered.
-    """
+def planes(pair: FramePair) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """Read the planes of a pair one by one: name, reference (H, W), result (H, W)."""
     with open_labels(pair.reference) as reference, open_labels(pair.result) as result:
         check_shapes(pair, reference.shape, result.shape)
         for number, plane in enumerate(reference.planes):
             name = pair.name if len(reference.planes) == 1 else f"{pair.name}[{number}]"
-            truth, found = read_plane(reference, plane), read_plane(result, plane)
-            if components in ("reference", "both"):
-                truth = label_cells(truth > 0)
-            if components in ("result", "both"):
-                found = label_cells(found > 0)
-            yield name, truth, found
+            yield name, read_plane(reference, plane), read_plane(result, plane)
+
+
+def number_components(
+    labels: NDArray[Any], side: Literal["reference", "result"], components: Components
+) -> NDArray[Any]:
+    """Number the 8-connected components of a plane, if they count as cells on its side."""
+    return label_cells(labels > 0) if components in (side, "both") else labels
 
 
 def check_shapes(pair: FramePair, reference: Sequence[int], result: Sequence[int]) -> None:
