@@ -262,12 +262,13 @@ def test_constant_images_are_warned_about(caplog):
 
 @pytest.mark.parametrize(
     ("cell", "pixels", "told"),
-    [(20, 1, True), (20, 2, True), (20, 3, False), (50, 4, True), (50, 5, False), (9, 1, False)],
+    [(20, 1, True), (20, 2, True), (20, 3, False), (100, 4, True), (100, 5, False), (9, 1, False)],
 )
 def test_strays_are_judged_by_the_size_of_the_cells(caplog, cell, pixels, told):
-    image, labels = np.random.default_rng(0).integers(0, 9, (60, 80)), np.zeros((60, 80), int)
+    labels = np.zeros((120, 130), int)
     labels[5 : 5 + cell, 5 : 5 + cell] = 1
-    labels[57, 60 : 60 + pixels] = 2
+    labels[110, 110 : 110 + pixels] = 2
+    image = np.random.default_rng(0).integers(0, 9, labels.shape)
     warn_of_strays([annotated_frame("a", image, labels)])
     assert len(caplog.messages) == told
 
@@ -439,3 +440,14 @@ def test_em_stacks_of_different_sizes_are_refused(tmp_path):
     write_image(tmp_path / "train-labels.tif", np.zeros((3, 20, 30), np.uint8), "ZYX")
     with pytest.raises(InputError, match="same size"):
         load_slices(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "sequences"),
+    [("PhC-C2DH-U373", ("01", "02")), ("DIC-C2DH-HeLa", ("01", "02")), ("ISBI-2012-EM", ())],
+)
+def test_nothing_in_the_data_of_the_paper_is_doubted(real_data, caplog, name, sequences):
+    frames = load_frames(real_data / name, sequences)
+    warn_of_doubts(frames)
+    warn_of_strays(frames)
+    assert not caplog.messages

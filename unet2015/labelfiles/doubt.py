@@ -18,9 +18,9 @@ NUMBERS_IGNORED = (
 )
 WINDOW = 2048
 """Rows and columns that are looked at, from the first cell on: all of them would take long."""
-STRAYS_FROM, FEW_PIXELS, STRAY = 100, 3, 1 / 500
-"""Where cells have at least 100 pixels, those of fewer than 3, or 1/500 of a typical one, may be
-strokes that went astray."""
+STRAYS_FROM, FEW_PIXELS, STRAY = 100, 3, 1 / 2000
+"""Where cells have at least 100 pixels, those of fewer than 3, or 1/2000 of a typical one, may be
+strokes that went astray. The smallest pieces between the membranes of the EM challenge have 5."""
 NOT_LABELS = (
     "most pixels differ from the pixel beside them, as in a microscope image or a map of "
     "probabilities; labels are 0 in the background and have one number throughout each cell."
