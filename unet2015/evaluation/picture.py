@@ -77,7 +77,7 @@ def draw_mistakes(
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9)
     figure.set_layout_engine("constrained")
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+        figure.savefig(temporary, dpi=120, bbox_inches="tight")  # else titles may be cut
     logger.info("Picture: %s.", path)
 
 
