@@ -47,7 +47,7 @@ def test_an_option_that_takes_the_data_is_explained(capsys):
         (True, ["train", "--sequences", "01", "data", "--out", "run"]),
         (True, ["train", "--out", "run", "--sequences", "01", "data", "--device", "cpu"]),
         (False, ["train", "data", "--sequences", "01", "--no-such-option"]),
-        (False, ["train", "--out", "run", "--no-such-option"]),
+        (False, ["train", "data", "--no-such-option"]),
         (False, ["weightmap", "--spacing", "1", "1", "labels.tif"]),
     ):
         with pytest.raises(SystemExit):
