@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..fileprediction import RECORD
 from ..images import IMAGE_SUFFIXES, PixelSize, write_image
 from ..labelfiles.ctcnames import mask_digits, numbered_images
-from ..labelfiles.doubt import doubt, numbers_in_pieces
+from ..labelfiles.doubt import SEVERAL_PIECES, doubt, numbers_in_pieces
 from ..labelfiles.labelfolder import is_one_image, labels_home
 from ..labelfiles.labelimages import integer_labels, open_labels, read_plane
 from ..labelfiles.trackfile import TRACK_FILE, write_tracks
@@ -174,10 +174,10 @@ def _check_labels(frame: _Frame) -> None:
         raise InputError(f"{frame.source}: {why}")
     if numbers_in_pieces(frame.labels):
         logger.warning(
-            "%s: most numbers have several separate pieces, as in masks and maps of classes, and "
-            "are tracked as one cell: if each piece is a cell, number them first, as `unet2015 "
-            "predict --labels` does.",
+            "%s: %s, and are tracked as one cell: if each piece is a cell, number them first, as "
+            "`unet2015 predict --labels` does.",
             frame.source,
+            SEVERAL_PIECES,
         )
 
 

@@ -25,7 +25,13 @@ from ..errors import InputError, counted, some
 from ..images import Image, check_output, open_image, write_regions
 from ..images.fingerprint import check_unchanged, image_state
 from ..images.writing import check_own, check_planes
-from ..labelfiles.doubt import IN_PIECES, NUMBERS_IGNORED, doubt, numbers_in_pieces
+from ..labelfiles.doubt import (
+    IN_PIECES,
+    NUMBERS_IGNORED,
+    doubt,
+    has_several_numbers,
+    numbers_in_pieces,
+)
 from ..labelfiles.labelimages import open_labels, read_plane
 from ..progress import Progress
 from ..weightmap import (
@@ -232,7 +238,7 @@ def _doubt(image: Image, reading: LabelReading) -> str | None:
         if top.any():
             break
     if reading.connected_components:
-        return NUMBERS_IGNORED if (top[top > 0] != top.max()).any() else None
+        return NUMBERS_IGNORED if has_several_numbers(top) else None
     if why := doubt(top):
         raise InputError(f"{image.path}: {why}")
     return f"{IN_PIECES} --connected-components." if numbers_in_pieces(top) else None

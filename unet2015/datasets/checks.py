@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import InputError, some
-from ..labelfiles.doubt import is_stray, numbers_in_pieces
-from .frames import AnnotatedFrame
+from ..labelfiles.doubt import are_strays, numbers_in_pieces
+from .frames import AnnotatedFrame, cell_sizes
 
 logger = logging.getLogger(__name__)
 
@@ -55,16 +55,13 @@ def warn_of_doubts(frames: Sequence[AnnotatedFrame]) -> None:
 
 def warn_of_strays(frames: Sequence[AnnotatedFrame]) -> None:
     """Warn of cells so small that they are probably stray pixels; the image's edge may cut some."""
-    found = [np.unique(f.labels[f.labels > 0], return_counts=True) for f in frames]
+    found = [cell_sizes(frame.labels) for frame in frames]
     typical = _typical_size(np.concatenate([sizes for _, sizes in found]))
     strays = []
     for frame, (numbers, sizes) in zip(frames, found, strict=True):
-        cut = set(_edge(frame.labels).tolist())
-        strays += [
-            (size, frame, number)
-            for number, size in zip(numbers.tolist(), sizes.tolist(), strict=True)
-            if is_stray(size, typical) and number not in cut
-        ]
+        odd = are_strays(sizes, typical) & ~np.isin(numbers, _edge(frame.labels))
+        small = zip(sizes[odd], numbers[odd], strict=True)
+        strays += [(size, frame, number) for size, number in small]
     if strays:
         size, frame, number = min(strays, key=lambda stray: stray[0])
         row, column = np.argwhere(frame.labels == number)[0].tolist()
@@ -92,7 +89,7 @@ def _typical_size(sizes: NDArray[Any]) -> int:
 def _looks_inverted(frame: AnnotatedFrame) -> bool:
     """Whether one cell fills most of a frame and has more holes than there are cells."""
     inside = frame.labels > 0
-    sizes = np.unique(frame.labels[inside], return_counts=True)[1]
+    sizes = cell_sizes(frame.labels)[1]
     if 2 * sizes.max(initial=0) < inside.size:
         return False
     pieces, count = ndimage.label(~inside)

@@ -20,7 +20,7 @@ from ..errors import InputError, by
 from ..labelfiles.ctcnames import numbered_images, sequence_frames
 from ..labelfiles.labelimages import read_labels
 from .checks import require_cells
-from .frames import AnnotatedFrame, annotated_frame, read_frame
+from .frames import AnnotatedFrame, annotated_frame, cell_sizes, read_frame
 
 REACH_OF_MISSING_CELL = 2.0
 """An unannotated cell is assumed to lie within this many typical radii of its marker."""
@@ -118,7 +118,5 @@ def unannotated(labels: NDArray[Any], markers: NDArray[Any], reach: float) -> ND
 
 def _typical_radius(label_images: Iterable[NDArray[Any]]) -> float:
     """Radius in pixels of a disc with the median area of the cells, 0 if there are none."""
-    areas = np.concatenate(
-        [np.unique(labels[labels > 0], return_counts=True)[1] for labels in label_images]
-    )
+    areas = np.concatenate([cell_sizes(labels)[1] for labels in label_images])
     return float(np.sqrt(np.median(areas) / np.pi)) if len(areas) else 0.0

@@ -116,9 +116,14 @@ def in_field(frame: AnnotatedFrame, margin: int) -> AnnotatedFrame:
     return frame._replace(ignore=frame.ignore | outside)
 
 
+def cell_sizes(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Numbers of the cells, ascending, and their sizes in pixels."""
+    return np.unique(labels[labels > 0], return_counts=True)
+
+
 def smallest_cell(frames: Sequence[AnnotatedFrame]) -> int:
     """Size of the smallest annotated cell in pixels, 0 if there is none."""
-    sizes = [np.unique(f.labels[f.labels > 0], return_counts=True)[1] for f in frames]
+    sizes = [cell_sizes(frame.labels)[1] for frame in frames]
     return int(min((size.min() for size in sizes if size.size), default=0))
 
 

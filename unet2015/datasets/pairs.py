@@ -6,14 +6,12 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import InputError, some
 from ..images import open_image
 from ..images.opening import folders_of_images, image_files, images_beside, other_files
 from ..instances import label_cells
 from ..labelfiles.ctcnames import one_each
-from ..labelfiles.doubt import doubt
+from ..labelfiles.doubt import doubt, has_several_numbers
 from ..labelfiles.labelimages import open_labels, read_plane
 from .checks import require_cells
 from .frames import AnnotatedFrame, annotated_frame, smallest_cell
@@ -82,7 +80,7 @@ def _read_planes(name: str, image_file: Path, labels_file: Path) -> Iterator[Ann
 
 def _numbered(frames: list[AnnotatedFrame], data: Path) -> list[AnnotatedFrame]:
     """Number the cells if the labels are masks: one number per frame, but in several pieces."""
-    if any(np.unique(frame.labels[frame.labels > 0]).size > 1 for frame in frames):
+    if any(has_several_numbers(frame.labels) for frame in frames):
         return frames
     numbered = [frame._replace(labels=label_cells(frame.labels > 0)) for frame in frames]
     if max(frame.labels.max() for frame in numbered) < 2:

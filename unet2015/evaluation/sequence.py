@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..fileprediction import RECORD
 from ..labelfiles.ctcnames import numbered_images
-from ..labelfiles.doubt import IN_PIECES, NUMBERS_IGNORED, doubt, numbers_in_pieces
+from ..labelfiles.doubt import (
+    IN_PIECES,
+    NUMBERS_IGNORED,
+    doubt,
+    has_several_numbers,
+    numbers_in_pieces,
+)
 from ..labelfiles.labelfolder import (
     Components,
     FramePair,
@@ -196,7 +202,7 @@ def _check_labels(path: Path, labels: NDArray[Any], side: str, components: Compo
             raise InputError(f"{path}: {why}")
         logger.warning("%s: %s", path, why)
     elif components in (side, "both"):
-        if (labels[labels > 0] != labels.max()).any():
+        if has_several_numbers(labels):
             logger.warning("%s: %s", path, NUMBERS_IGNORED)
     elif numbers_in_pieces(labels):
         logger.warning("%s: %s --connected-components %s.", path, IN_PIECES, side)

@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 FEW_PAIRS = 100
 """Pairs of neighbouring pixels within cells that are too few to judge by."""
-IN_PIECES = (
-    "most numbers have several separate pieces, as in masks and maps of classes, and count as one "
-    "cell: if each piece is a cell, add"
-)
+SEVERAL_PIECES = "most numbers have several separate pieces, as in masks and maps of classes"
+IN_PIECES = f"{SEVERAL_PIECES}, and count as one cell: if each piece is a cell, add"
 NUMBERS_IGNORED = (
     "cells have numbers, which --connected-components ignores: those that touch become one."
 )
@@ -58,9 +56,15 @@ def has_soft_edges(labels: NDArray[Any]) -> bool:
     return bool(2 * np.count_nonzero(alone) > np.count_nonzero(between))
 
 
-def is_stray(size: int, typical: int) -> bool:
-    """Whether a cell or piece is so small that a stroke may have gone astray there."""
-    return bool(typical >= STRAYS_FROM and size < max(typical * STRAY, FEW_PIXELS))
+def are_strays(sizes: NDArray[Any], typical: NDArray[Any] | int) -> NDArray[np.bool_]:
+    """Whether cells or pieces are so small that a stroke may have gone astray there."""
+    few = sizes < np.maximum(np.multiply(typical, STRAY), FEW_PIXELS)
+    return np.asarray(few & (np.asarray(typical) >= STRAYS_FROM))
+
+
+def has_several_numbers(labels: NDArray[Any]) -> bool:
+    """Whether labels have several numbers besides 0, unlike a binary mask."""
+    return bool((labels[labels > 0] != labels.max(initial=0)).any())
 
 
 def numbers_in_pieces(labels: NDArray[Any]) -> bool:
@@ -82,8 +86,7 @@ def numbers_in_pieces(labels: NDArray[Any]) -> bool:
     _, number = np.unique(numbers[1:], return_inverse=True)
     largest = np.zeros(count, sizes.dtype)
     np.maximum.at(largest, number, sizes)
-    counts = [not is_stray(*each) for each in zip(sizes, largest[number], strict=True)]
-    per_number = np.bincount(number[np.array(counts, bool)])
+    per_number = np.bincount(number[~are_strays(sizes, largest[number])])
     return bool(2 * np.count_nonzero(per_number > 1) > per_number.size)
 
 
