@@ -45,18 +45,21 @@ CTC = {
 }
 ABOUT = {
     "u373": {
-        "images": "glioblastoma-astrocytoma U373 cells, phase contrast, 0.65 um per pixel",
+        "images": "glioblastoma-astrocytoma U373 cells, phase contrast",
+        "pixel_size": 0.65,
         "data": "Cell Tracking Challenge PhC-C2DH-U373",
         **CTC,
     },
     "hela": {
-        "images": "HeLa cells on glass, differential interference contrast, 0.19 um per pixel",
+        "images": "HeLa cells on glass, differential interference contrast",
+        "pixel_size": 0.19,
         "data": "Cell Tracking Challenge DIC-C2DH-HeLa",
         **CTC,
     },
     "em": {
-        "images": "neurites in serial section transmission electron micrographs, 4 nm per pixel; "
+        "images": "neurites in serial section transmission electron micrographs; "
         "probability of cell, not of membrane",
+        "pixel_size": 0.004,
         "data": "ISBI 2012 EM segmentation challenge, training stack",
         "citation": [
             (

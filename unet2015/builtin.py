@@ -19,6 +19,8 @@ class BuiltIn(NamedTuple):
     """For ``predict --model``."""
     images: str
     """The images it was made for."""
+    pixel_size: float
+    """Of these images, in micrometres."""
     data: str
     """The data it was trained on."""
     score: str

@@ -24,6 +24,7 @@ def _describe(model: BuiltIn) -> str:
     size = model.path.stat().st_size / 1e6
     rows = {
         "made for": model.images,
+        "pixel size": f"{model.pixel_size:g} um",
         "trained on": model.data,
         "score": model.score,
         "cite": "; ".join(f"{text}, doi:{doi}" for text, doi in model.citation),

@@ -25,6 +25,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .. import __version__
 from ..atomic import remove_leftovers
+from ..builtin import find_built_in
 from ..checkpoint import Model, load_model
 from ..engines.allocation import keep_memory
 from ..engines.backends import Backend
@@ -52,6 +53,7 @@ from ..fileprediction.jobs import (
 from ..fileprediction.results import ProbabilityType, Result
 from ..fileprediction.scratch import unfinished_purpose
 from ..images import STREAMED_FROM, check_output, open_image, select_channels
+from ..images.units import warn_of_other_scale
 from ..images.writing import check_own, check_planes
 from ..labelfiles.trackfile import forget_tracks
 from ..progress import Progress
@@ -305,6 +307,8 @@ def _check(job: Job, model: Model, options: Options) -> tuple[int, tuple[int, ..
     """
     with open_image(job.source) as image:
         check_planes(image)
+        if known := find_built_in(options.model):
+            warn_of_other_scale(image.pixel_size, known.pixel_size, known.name)
         select_channels(image, options.channels, model.network.config.in_channels)
         tile_grid(image.shape[-2:], model.network, options.tile)
         axes = image.plane_axes + "YX"

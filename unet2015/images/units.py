@@ -1,11 +1,11 @@
-"""Convert the units in which files give pixel sizes."""
+"""The units in which files give pixel sizes, and what the sizes tell."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from .source import warn_once
+from .source import PixelSize, warn_once
 
 # Not inches: they are for printers, and even ImageJ has them from the resolution of a picture.
 _MICROMETRES = {
@@ -22,6 +22,8 @@ _SPELLINGS = {
     "sec": "s", "millisecond": "ms", "msec": "ms", "microsecond": "µs", "us": "µs",
     "nanosecond": "ns",
 }  # fmt: skip
+OTHER_SCALE = 1.5
+"""Pixels larger or smaller by more than this factor get a warning."""
 _UNCALIBRATED = ("pixel", "px", "frame", "reference frame")
 
 
@@ -82,3 +84,26 @@ def known_sizes(sizes: Mapping[str, tuple[object, object]]) -> dict[str, tuple[f
         for axis, size in converted.items()
         if size is not None and size[1] == ("s" if axis == "T" else "µm")
     }
+
+
+def warn_of_other_scale(pixel_size: PixelSize, expected: float, model: str) -> None:
+    """Log a warning if the pixels of an image are not about as large as a model expects.
+
+    Parameters
+    ----------
+    pixel_size : mapping
+        As `Image.pixel_size`; nothing is said unless it has Y or X.
+    expected : float
+        Pixel size of the images that the model was made for, in micrometres.
+    model : str
+        Its name, for the warning.
+    """
+    found = [pixel_size[axis][0] for axis in "YX" if axis in pixel_size]
+    for size in sorted(found, key=lambda size: abs(math.log(size / expected)))[-1:]:
+        factor = max(size / expected, expected / size)
+        if factor > OTHER_SCALE:
+            compared = "larger" if size < expected else "smaller"
+            warn_once(
+                f"pixels of {size:.3g} µm: {model} was made for {expected:g} µm, so everything "
+                f"looks {factor:.2g} times {compared} than it expects; resample such images first."
+            )
