@@ -36,6 +36,17 @@ def test_a_model_survives_a_round_trip(tmp_path):
             assert torch.equal(tensor, loaded.network.state_dict()[name])
 
 
+def test_loading_leaves_the_random_numbers_alone_and_inference_mode_out(tmp_path):
+    save_model(tmp_path / "model.safetensors", small_model())
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    with torch.inference_mode():
+        network = load_model(tmp_path / "model.safetensors").network
+        assert torch.equal(torch.rand(3), expected)
+    assert not any(tensor.is_inference() for tensor in network.state_dict().values())
+
+
 def test_equal_contents_make_equal_files(tmp_path):
     tensors = {"a": torch.ones(3, 5), "b": torch.arange(7)}
     metadata = {name: {"é": [1, None]} for name in ("x", "format", "model", "settings", "log")}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -119,8 +120,10 @@ def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     """Build the model that a file describes, with its weights."""
     if "class" in described["architecture"]:
         raise ValueError(f"of the class {described['architecture']['class']}")
-    network = UNet(**described["architecture"]).float()  # whatever the default dtype
-    network.load_state_dict(tensors)
+    # Whatever the caller's inference mode and default dtype; its random numbers are left alone.
+    with torch.inference_mode(False), torch.random.fork_rng([]):
+        network = UNet(**described["architecture"]).float()
+        network.load_state_dict(tensors)
     return Model(
         network=network.eval(),
         normalisation=described["normalisation"],

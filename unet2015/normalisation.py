@@ -49,7 +49,10 @@ class Affine(NamedTuple):
         exact = np.result_type(image.dtype, np.float32)
         offset = self.offset[:, None, None].astype(exact)
         factor = self.factor[:, None, None].astype(exact)
-        return ((image.astype(exact) - offset) * factor).astype(np.float32, copy=False)
+        pixels = image.astype(exact)
+        pixels -= offset
+        pixels *= factor
+        return pixels.astype(np.float32, copy=False)
 
 
 def statistics(image: NDArray[Any], name: str = "the image") -> Statistics:

@@ -1,6 +1,7 @@
 """torch.compile: chosen where it pays, equal to PyTorch, abandoned when it fails."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -180,11 +181,12 @@ def test_running_out_of_memory_does_not_trigger_the_fallback(caplog):
     assert not caplog.messages
 
 
-def test_input_errors_are_not_hidden_by_the_fallback():
+def test_input_errors_are_not_blamed_on_the_backend(caplog):
     network = UNet(base_channels=1, depth=1)
-    run = WithFallback(network, network, "the fast way")
+    run = WithFallback(network.forward, network, "the fast way")
     with pytest.raises(InputError, match="valid sizes"):
         run(torch.zeros(1, 1, 33, 33))
+    assert not caplog.messages
 
 
 def test_a_job_in_batches_is_compiled_once(monkeypatch):
@@ -193,3 +195,19 @@ def test_a_job_in_batches_is_compiled_once(monkeypatch):
     network = UNet(base_channels=1, depth=1)
     assert runner(network, torch.float32, "compile") is runner(network, torch.float32, "compile")
     assert made == [network]
+
+
+def test_threads_place_a_network_one_after_the_other():
+    class Placed(nn.Conv2d):
+        placing = 0
+
+        def to(self, *arguments, **named):
+            assert self.placing == 0
+            self.placing += 1
+            time.sleep(0.01)
+            self.placing -= 1
+            return super().to(*arguments, **named)
+
+    network, engine = Placed(1, 2, 3), choose_engine("cpu", "float32")
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(engine.place, [network] * 3)) == [network] * 3

@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ..errors import InputError
 from .openvino_engine import OpenVinoNetwork
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ Run = Callable[[Tensor], Tensor]
 """Maps a tensor to a tensor, like a network."""
 
 
+NOT_THE_BACKEND = (torch.OutOfMemoryError, InputError)
+"""Errors that would be the same without it."""
 REASON_LENGTH = 300
 """Characters of a compiler's error message to log."""
 
@@ -53,14 +56,14 @@ class WithFallback:
         try:
             return run(image)
         except Exception as error:  # compilers may raise anything
-            if run is self._network or isinstance(error, torch.OutOfMemoryError):
+            if run is self._network or isinstance(error, NOT_THE_BACKEND):
                 raise
             self.fall_back(error)  # unless another thread has
         return self._network(image)
 
     def fall_back(self, error: Exception) -> bool:
         """Stop using the backend because of an error; False if that would not help."""
-        if self._run is self._network or isinstance(error, torch.OutOfMemoryError):
+        if self._run is self._network or isinstance(error, NOT_THE_BACKEND):
             return False
         logger.warning("%s failed (%s): continuing without it.", self._name, _reason(error))
         self._run = self._network

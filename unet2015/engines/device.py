@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -31,6 +32,8 @@ COMPILING_PAYS_ON_GPU = 400e9
 quarter of six minutes at 100 TFLOP/s."""
 PASSES = 3
 """Cost of a training step, forward and backward, in predictions of a tile."""
+_PLACING = threading.Lock()
+"""Threads that convert the same network would free the weights that another is copying."""
 
 
 class Engine(NamedTuple):
@@ -59,7 +62,8 @@ class Engine(NamedTuple):
         """
         if self.device.type == "cuda" and self.dtype == torch.float32:
             torch.backends.cudnn.allow_tf32 = False
-        with torch.inference_mode(False):  # a caller's would make the weights untrainable
+        # A caller's inference mode would make the weights untrainable.
+        with _PLACING, torch.inference_mode(False):
             # The overloads of `to` do not list the memory format.
             return network.to(self.device, memory_format=self.memory_format(training))  # type: ignore[call-overload]
 
