@@ -153,11 +153,14 @@ def _by_fold_and_seed(
     found: list[dict[str, Any]], name: str, title: str
 ) -> dict[tuple[str, int], dict[str, Any]]:
     folds = {f"{name}-{scored}-{title.replace(' ', '-')}": scored for scored in SEQUENCES}
-    return {
-        (folds[result["fold"]], result["settings"]["training"]["seed"]): result
-        for result in found
-        if result["fold"] in folds
-    }
+    results: dict[tuple[str, int], dict[str, Any]] = {}
+    for result in found:
+        if result["fold"] in folds:
+            run = folds[result["fold"]], result["settings"]["training"]["seed"]
+            if run in results:
+                raise SystemExit(f"two results of {result['fold']}, seed {run[1]}: remove one.")
+            results[run] = result
+    return results
 
 
 def _parser() -> argparse.ArgumentParser:

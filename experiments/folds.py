@@ -63,16 +63,12 @@ def sequence_fold(name: str, scored: str, silver: bool) -> Fold:
     frames = load_sequence(data, {"01": "02", "02": "01"}[scored], silver)
 
     def score(model: Model, engine: Engine, folder: Path) -> dict[str, Any]:
-        plain, parted, mirrored = (
-            TrackedCells(folder / f"{scored}_{kind}") for kind in ("RES", "PARTED", "MIRRORED")
-        )
+        kinds = ("RES", "PARTED", "MIRRORED")
+        lines = [TrackedCells(folder / f"{scored}_{kind}") for kind in kinds]
         for path in tqdm(sequence_frames(data / scored).values(), "predicting", unit="frame"):
-            number, cells = frame_digits(path), _cells(read_image(path), model, engine)
-            plain.add(number, cells.plain)
-            parted.add(number, cells.parted)
-            mirrored.add(number, cells.mirrored)
-        truth = data / f"{scored}_GT"
-        return _three_lines(model, *(line.score(truth) for line in (plain, parted, mirrored)))
+            for line, cells in zip(lines, _cells(read_image(path), model, engine), strict=True):
+                line.add(frame_digits(path), cells)
+        return _three_lines(model, *(line.score(data / f"{scored}_GT") for line in lines))
 
     return Fold(_fold_name(name, scored, silver), frames, score)
 
@@ -124,21 +120,14 @@ def _fold_name(name: str, held_out: str, silver: bool) -> str:
     return f"{name}-{held_out}{'-silver' if silver else ''}"
 
 
-class Cells(NamedTuple):
-    """Numbered cells of an image, found in the three ways of the protocol."""
-
-    plain: NDArray[np.uint32]
-    parted: NDArray[np.uint32]
-    mirrored: NDArray[np.uint32]
-
-
-def _cells(image: NDArray[Any], model: Model, engine: Engine) -> Cells:
+def _cells(image: NDArray[Any], model: Model, engine: Engine) -> list[NDArray[np.uint32]]:
+    """Number the cells of an image in the three ways of the protocol."""
     plain, mirrored = (
         foreground(predict(image, model, engine=engine._replace(average=average)))
         for average in ("none", "mirrored")
     )
     masks = plain, part_at_necks(plain, NECK_DEPTH), mirrored
-    return Cells(*(label_cells(mask, model.min_size) for mask in masks))
+    return [label_cells(mask, model.min_size) for mask in masks]
 
 
 class TrackedCells:

@@ -24,6 +24,7 @@ from unet2015.evaluation.em import score_stack
 from unet2015.evaluation.picture import COLOURS, paint_mistakes
 from unet2015.evaluation.worst import read_frames
 from unet2015.images import read_image
+from unet2015.images.source import warn_once
 from unet2015.instances import label_cells
 from unet2015.labelfiles.labelfolder import pair_frames
 from unet2015.labelfiles.trackfile import read_tracks, write_tracks
@@ -206,6 +207,23 @@ def test_a_reference_track_beyond_the_last_frame_is_refused(truth, result, capsy
     track_file.write_text(track_file.read_text().replace("4 0 3", f"4 0 {end}"))
     message = fails(capsys, truth, result)
     assert f"until frame {end}, but the last frame with markers is 3" in message
+
+
+def test_reference_tracks_are_needed_for_tra_only(truth, result, capsys):
+    (truth / "TRA" / "man_track.txt").write_text("1 0 99 0\n")  # of a longer sequence
+    (result / "res_track.txt").unlink()
+    found = evaluate_json(capsys, truth, result)
+    assert found["SEG"] == found["DET"] == 1
+
+
+def test_the_folders_of_masks_themselves_give_the_same_scores(truth, result, capsys):
+    expected = evaluate_json(capsys, truth, result)
+    (result / "SEG").mkdir()
+    for path in result.glob("*.t*"):
+        path.rename(result / "SEG" / path.name)
+    given = [(truth / "SEG", result / "SEG"), (truth, result), (truth / "SEG", result)]
+    for reference, found in given:
+        assert evaluate_json(capsys, reference, found) == expected
 
 
 def test_a_frame_without_markers_is_reported(truth, result, capsys):
@@ -493,6 +511,29 @@ def test_images_beside_labels_are_found(tmp_path, capsys):
     evaluate(capsys, *words, tmp_path / "without.png")
     with_images, without = (read_image(tmp_path / f"{name}.png") for name in ("with", "without"))
     assert with_images.shape[-1] > without.shape[-1]
+
+
+def test_results_of_ome_tiffs_belong_to_labels_of_that_name(tmp_path, capsys):
+    for name in ("labels/a.tif", "images/a.ome.tif", "found/a.ome.tif"):
+        write(tmp_path / name, CELLS)
+    words = [tmp_path / "labels", tmp_path / "found", "--images", tmp_path / "images"]
+    found = evaluate_json(capsys, *words, "--picture", tmp_path / "with.png")
+    assert [(frame["frame"], frame["SEG"]) for frame in found["frames"]] == [("a", 1)]
+
+
+def test_files_left_out_beside_numbered_masks_are_named(truth, result, capsys, caplog):
+    warn_once.cache_clear()
+    write(result / "summary.tif", CELLS)
+    evaluate(capsys, truth, result)
+    assert f"left out of {result}, beside masks with frame numbers: summary.tif" in caplog.text
+
+
+@pytest.mark.parametrize("side", ["reference", "result"])
+def test_labels_without_background_are_pointed_out(side, tmp_path, capsys, caplog):
+    for name in ("reference", "result"):
+        write_result(tmp_path / name, [CELLS + (name == side)])
+    evaluate(capsys, tmp_path / "reference", tmp_path / "result")
+    assert f"{tmp_path / side / 'mask000.tif'}: no pixel is 0" in caplog.text
 
 
 def test_a_picture_does_not_replace_input(truth, result, capsys):
@@ -786,6 +827,10 @@ def test_numbered_cells_are_not_taken_for_em_probabilities(tmp_path):
     tifffile.imwrite(tmp_path / "numbered.tif", np.cumsum(stack, axis=2, dtype=np.uint16) * stack)
     with pytest.raises(InputError, match="as numbered cells do"):
         score_stack(tmp_path / "a.tif", tmp_path / "numbered.tif", (0.5,))
+    many = np.kron(np.arange(1, 101, dtype=np.uint8).reshape(10, 10), np.ones((10, 120), np.uint8))
+    tifffile.imwrite(tmp_path / "many.tif", many)
+    with pytest.raises(InputError, match="one number throughout each cell"):
+        score_stack(tmp_path / "many.tif", tmp_path / "many.tif", (0.5,))
 
 
 def test_small_em_probabilities_in_bytes_are_scored_with_a_warning(tmp_path, caplog):

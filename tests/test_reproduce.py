@@ -245,6 +245,8 @@ def test_the_ablation_compares_the_same_folds_and_seeds():
     assert ablation._means(found, "hela", known[1]) == ["0.3500 (4)", "0.1750 (4)"]
     assert ablation._means(found, "hela", [*ablation.VARIANTS][2]) == ["", ""]
     assert ablation._means(found, "u373", known[0]) == ["", ""]
+    with pytest.raises(SystemExit, match="two results of hela-01-full-recipe, seed 0"):
+        ablation._means([*found, found[0]], "hela", known[0])
 
 
 @pytest.mark.usefixtures("reproduce")

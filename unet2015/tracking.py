@@ -5,7 +5,6 @@ Gaps and divisions are ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,13 +113,11 @@ class Tracker:
         to_last = overlap_table(self._last, current)
         self._frame += 1
         objects = to_last.segmented_labels.tolist()
-        mother_of: dict[int, int] = {}
         track_of = _greedy(to_last, self.config.min_overlap, taken=set())
         found_again = _greedy(
             overlap_table(self._lost, current), self.config.min_overlap, taken=set(track_of)
         )
-        for daughters, mother in self._divisions(to_last, track_of, taken=set(found_again)):
-            mother_of |= dict.fromkeys(daughters, mother)
+        mother_of = self._divisions(to_last, track_of, taken=track_of.keys() | found_again)
         for label in objects:
             if label in mother_of or label not in track_of:
                 parent = mother_of.get(label) or found_again.get(label, 0)
@@ -147,8 +144,9 @@ class Tracker:
 
     def _divisions(
         self, to_last: Overlaps, track_of: dict[int, int], taken: set[int]
-    ) -> Iterator[tuple[tuple[int, int], int]]:
-        """Find the two daughters of each track that divides, best overlap first."""
+    ) -> dict[int, int]:
+        """Find the mothers of the daughters, two of each track that divides, best overlap first."""
+        mother_of: dict[int, int] = {}
         heir = {track: label for label, track in track_of.items()}
         area = dict(
             zip(to_last.segmented_labels.tolist(), to_last.segmented_areas.tolist(), strict=True)
@@ -158,15 +156,13 @@ class Tracker:
             mother = int(to_last.reference_labels[to_last.reference_index[pair]])
             label = int(to_last.segmented_labels[to_last.segmented_index[pair]])
             if share[pair] < self.config.division_overlap:
-                return
-            if label in track_of or label in taken or mother not in heir:
+                break
+            if label in taken or label in mother_of or mother not in heir:
                 continue
-            sister = heir[mother]
-            small, large = sorted((area[label], area[sister]))
+            small, large = sorted((area[label], area[heir[mother]]))
             if small >= self.config.min_daughter * large:
-                del heir[mother]
-                taken = taken | {label}
-                yield (label, sister), mother
+                mother_of[label] = mother_of[heir.pop(mother)] = mother
+        return mother_of
 
     def _remember(self, numbered: NDArray[np.int64]) -> None:
         """Keep this frame, and the masks of tracks lost at most `max_gap` frames ago."""

@@ -19,7 +19,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from ..errors import InputError
 from ..evaluation import SequenceScore, score_sequence, tables
 from ..evaluation.em import score_stack
-from ..labelfiles.labelfolder import Components
+from ..labelfiles.labelfolder import Components, folder_of_images
 from ..metrics import THRESHOLDS
 
 
@@ -98,7 +98,6 @@ def _check_outputs(options: Options) -> None:
     elif options.images is not None and options.report is None:
         raise InputError("--images is used by --picture and --report only: add one of them.")
     if options.report is not None:
-        from ..labelfiles.labelfolder import folder_of_images
         from ..report import check_page
 
         check_page(options.report)

@@ -10,7 +10,7 @@ from ..errors import InputError, some
 from ..images import open_image
 from ..images.opening import folders_of_images, image_files, images_beside, other_files
 from ..instances import label_cells
-from ..labelfiles.ctcnames import one_each
+from ..labelfiles.ctcnames import one_each, stem
 from ..labelfiles.doubt import doubt, has_several_numbers
 from ..labelfiles.labelimages import open_labels, read_plane
 from .checks import require_cells
@@ -54,8 +54,8 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
             f"{data}: {'; '.join(lonely)}: give each image and its labels the same name."
         )
     frames: list[AnnotatedFrame] = []
-    for stem in sorted(images):
-        frames += _read_planes(f"{data.name}/{stem}", images[stem], labels[stem])
+    for name in sorted(images):
+        frames += _read_planes(f"{data.name}/{name}", images[name], labels[name])
     require_cells(frames, data)
     return _numbered(frames, data)
 
@@ -110,4 +110,4 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         raise InputError(f"{folder} holds no TIFF or PNG files{inside}.")
     if others:
         logger.warning("left out of %s: %s.", folder, some(others))
-    return one_each(folder, ((path.stem.removesuffix(".ome"), path) for path in found))
+    return one_each(folder, ((stem(path), path) for path in found))

@@ -95,6 +95,11 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
         one = np.iinfo(image.dtype).max
         if image.min() < 0:
             raise InputError(f"{path} holds {image.min()}: probabilities are not negative.")
+        if image.max() < one and _is_flat(image):
+            raise InputError(
+                f"{path} holds one number throughout each cell, as label images do: give "
+                "probabilities, or a mask of 0 and one other number."
+            )
         if image.max() <= one * MAX_LABEL_SHARE:
             found = f"{path} holds whole numbers up to {image.max()}, as numbered cells do"
             if image.dtype.itemsize > 1:
@@ -113,3 +118,10 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
             "probabilities lie between 0 and 1."
         )
     return image
+
+
+def _is_flat(image: NDArray[Any]) -> bool:
+    """Whether fewer than one in a hundred pixels of the foreground differ from their neighbour."""
+    left, right = image[..., :-1], image[..., 1:]
+    inside = (left > 0) & (right > 0)
+    return bool(100 * np.count_nonzero(inside & (left != right)) < np.count_nonzero(inside))

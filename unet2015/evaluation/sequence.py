@@ -25,6 +25,7 @@ from ..labelfiles.labelfolder import (
     FramePair,
     check_shapes,
     labels_home,
+    markers_home,
     number_components,
     pair_frames,
     planes,
@@ -140,14 +141,15 @@ def score_sequence(
     """
     reference, result = Path(reference), Path(result)
     pairs = pair_frames(reference, result)
-    if components in ("result", "both") and (result / TRACK_FILE).is_file():
+    tracks = labels_home(result) / TRACK_FILE
+    if components in ("result", "both") and tracks.is_file():
         raise InputError(
-            f"{result / TRACK_FILE} refers to numbers of cells, which connected components would "
+            f"{tracks} refers to numbers of cells, which connected components would "
             "replace: remove the file, or keep the numbers."
         )
     if any(pair.reference.name.startswith("man_track") for pair in pairs):
         logger.warning("%s holds tracking markers, not masks: give the folder above it.", reference)
-    truth = reference / "TRA"
+    truth = markers_home(reference)
     markers = numbered_images(truth) if truth.is_dir() else {}
     frames = _score_frames(pairs, markers, margin, components)
     notes = []
@@ -175,7 +177,7 @@ def _score_frames(
     pairs: Sequence[FramePair], markers: Mapping[int, Path], margin: int, components: Components
 ) -> list[FrameScore]:
     frames: list[FrameScore] = []
-    unchecked = {"reference", "result"}
+    unchecked = ["reference", "result"]
     for pair in Progress(pairs, "segmentation", unit="frame", leave=False):
         marker_file = markers.get(int(pair.name)) if pair.name.isdecimal() else None
         for name, reference, result in planes(pair):
@@ -201,6 +203,8 @@ def _check_labels(path: Path, labels: NDArray[Any], side: str, components: Compo
         if side == "reference":
             raise InputError(f"{path}: {why}")
         logger.warning("%s: %s", path, why)
+    elif labels.all():
+        logger.warning("%s: no pixel is 0, so the background, if there is any, is a cell.", path)
     elif components in (side, "both"):
         if has_several_numbers(labels):
             logger.warning("%s: %s", path, NUMBERS_IGNORED)

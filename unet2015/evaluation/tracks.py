@@ -14,6 +14,7 @@ from ..labelfiles.labelfolder import (
     FramePair,
     check_shapes,
     labels_home,
+    markers_home,
     number_components,
 )
 from ..labelfiles.labelimages import read_labels
@@ -62,7 +63,7 @@ def score_lineage(
     InputError
         If frames or track files do not belong together.
     """
-    truth = reference / "TRA"
+    truth = markers_home(reference)
     if sorted(markers) != list(range(len(markers))):
         notes = [
             f"DET and TRA need markers of all frames from 0 on; {truth} has {len(markers)}, the "
@@ -71,8 +72,8 @@ def score_lineage(
         return None, False, notes
     masks = numbered_images(labels_home(result))
     has_lineage = (truth / LINEAGE_FILE).is_file()
-    tracked = has_lineage and (result / TRACK_FILE).is_file()
-    if _check_frames(result, masks, markers, complete=tracked):
+    tracked = has_lineage and (labels_home(result) / TRACK_FILE).is_file()
+    if not _have_masks(result, masks, markers, required=tracked):
         return None, False, ["DET and TRA need masks of all frames: not scored."]
     notes = []
     if not has_lineage:
@@ -83,10 +84,10 @@ def score_lineage(
     return graph, tracked, notes
 
 
-def _check_frames(
-    result: Path, masks: Mapping[int, Path], markers: Mapping[int, Path], *, complete: bool
-) -> list[int]:
-    """List the frames without a mask, and refuse masks of frames that do not exist."""
+def _have_masks(
+    result: Path, masks: Mapping[int, Path], markers: Mapping[int, Path], *, required: bool
+) -> bool:
+    """Whether all frames have a mask; masks of frames that do not exist are refused."""
     extra = sorted(masks.keys() - markers.keys())
     if extra:
         raise InputError(
@@ -94,12 +95,12 @@ def _check_frames(
             f"{max(markers)}: the result belongs to another sequence."
         )
     absent = sorted(markers.keys() - masks.keys())
-    if absent and complete:
+    if absent and required:
         raise InputError(
             f"{result} has tracks but no mask of frame {absent[0]} ({len(absent)} of "
             f"{len(markers)} frames are missing): a tracked result needs every frame."
         )
-    return absent
+    return not absent
 
 
 def _score_tracks(
@@ -111,16 +112,16 @@ def _score_tracks(
     margin: int,
     components: Components,
 ) -> GraphErrors:
-    lineage = truth / LINEAGE_FILE
-    reference_tracks = read_tracks(lineage) if lineage.is_file() else NO_TRACKS
+    lineage, tracks_file = truth / LINEAGE_FILE, labels_home(result) / TRACK_FILE
+    reference_tracks, result_tracks = (
+        (read_tracks(lineage), read_tracks(tracks_file)) if tracked else (NO_TRACKS, NO_TRACKS)
+    )
     last = int(reference_tracks[:, 2].max(initial=0))
     if last >= len(markers):
         raise InputError(
             f"{lineage} has a track until frame {last}, but the last frame with "
             f"markers is {len(markers) - 1}: correct the file, or add the frames."
         )
-    tracks_file = result / TRACK_FILE
-    result_tracks = read_tracks(tracks_file) if tracked else NO_TRACKS
     tables: list[Overlaps] = []
     present = []
     for frame in Progress(sorted(markers), "tracking", unit="frame", leave=False):

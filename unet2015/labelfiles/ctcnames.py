@@ -39,15 +39,20 @@ def frame_digits(path: Path) -> str:
     return match[1]
 
 
+def stem(path: Path) -> str:
+    """Name of an image without its suffix: ``a`` for ``a.tif`` and ``a.ome.tif``."""
+    return path.stem.removesuffix(".ome")
+
+
 def find_image(folder: Path, name: str) -> Path | None:
     """Find the image of a frame: ``tNNN`` for a number, or a file with that stem."""
     images = image_files(folder)
     if name.isdecimal():
         for path in images:
-            match = _FRAME.fullmatch(path.stem)
+            match = _FRAME.fullmatch(stem(path))
             if match is not None and int(match[1]) == int(name):
                 return path
-    return next((path for path in images if path.stem == name), None)
+    return next((path for path in images if stem(path) == name), None)
 
 
 def numbered_images(folder: Path) -> dict[int, Path]:
@@ -58,12 +63,12 @@ def numbered_images(folder: Path) -> dict[int, Path]:
 
 def is_numbered(path: Path) -> bool:
     """Whether `numbered_images` lists files of this name."""
-    return _MASK.fullmatch(path.stem) is not None
+    return _MASK.fullmatch(stem(path)) is not None
 
 
 def mask_digits(path: Path) -> str:
     """Digits in a name that `numbered_images` lists, with leading zeros."""
-    match = _MASK.fullmatch(path.stem)
+    match = _MASK.fullmatch(stem(path))
     assert match is not None
     return match[1]
 

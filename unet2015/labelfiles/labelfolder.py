@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ..errors import InputError, by, counted, some
 from ..images import IMAGE_SUFFIXES
 from ..images.opening import image_files, is_zarr
+from ..images.source import warn_once
 from ..instances import label_cells
-from .ctcnames import find_image, numbered_images, one_each
+from .ctcnames import find_image, numbered_images, one_each, stem
 from .labelimages import open_labels, read_plane
 
 Components = Literal["none", "reference", "result", "both"]
@@ -99,10 +100,11 @@ def label_images(folder: Path) -> dict[str, Path]:
         If there is none, or one frame has two images.
     """
     home = labels_home(folder)
-    numbered = numbered_images(home)
+    numbered, images = numbered_images(home), image_files(home)
     if numbered:
+        if others := sorted({path.name for path in images} - {p.name for p in numbered.values()}):
+            warn_once(f"left out of {home}, beside masks with frame numbers: {some(others)}.")
         return {f"{number:03d}": path for number, path in numbered.items()}
-    images = image_files(home)
     if not images:
         truths = sorted(path.name for path in home.glob("[0-9][0-9]_[GS]T"))
         truths += [path.name for path in home.glob("labels")]
@@ -115,12 +117,18 @@ def label_images(folder: Path) -> dict[str, Path]:
                 f"{', '.join(IMAGE_SUFFIXES)} files."
             )
         )
-    return one_each(home, ((path.stem, path) for path in images))
+    return one_each(home, ((stem(path), path) for path in images))
 
 
 def labels_home(folder: Path) -> Path:
     """Folder of the masks: ``SEG`` if there is one, as in CTC ground truth, else the folder."""
     return folder / "SEG" if (folder / "SEG").is_dir() else folder
+
+
+def markers_home(folder: Path) -> Path:
+    """Folder of the tracking markers: ``TRA`` beside ``SEG``, of which either may be given."""
+    home = labels_home(folder)
+    return home.with_name("TRA") if home.name == "SEG" else folder / "TRA"
 
 
 def folder_of_images(reference: Path, images: Path | None) -> Path | None:
@@ -133,21 +141,20 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
     InputError
         If `images` is not a folder, or holds no image of any frame.
     """
-    if images is not None and not images.is_dir():
+    if images is None:
+        home = (reference.parent if is_one_image(reference) else reference).resolve()
+        match = re.fullmatch(r"(\d\d)_(GT|ST)", home.name)
+        beside = home.with_name(match[1] if match else "images")
+        return beside if (match or home.name == "labels") and beside.is_dir() else None
+    if not images.is_dir():
         raise InputError(f"{images} is not a folder: give the folder of the microscope images.")
-    if images is not None and reference.exists():
+    if reference.exists():
         names = [reference.stem] if is_one_image(reference) else list(label_images(reference))
         if not any(find_image(images, name) for name in names):
             raise InputError(
                 f"{images} holds no image of {_frames(names)}: give the folder of the microscope "
                 "images, named tNNN or like the label images."
             )
-    home = (reference.parent if is_one_image(reference) else reference).resolve()
-    name = home.name
-    match = re.fullmatch(r"(\d\d)_(GT|ST)", name)
-    if images is None and (match or name == "labels"):
-        beside = home.with_name(match[1] if match else "images")
-        return beside if beside.is_dir() else None
     return images
 
 

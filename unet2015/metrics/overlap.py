@@ -93,8 +93,10 @@ def overlap_table(reference: ArrayLike, segmented: ArrayLike, margin: int = 0) -
         )
     # Both labels share a 64-bit key, so that a single pass counts every pair. Neighbouring pixels
     # mostly repeat the pair: counting runs leaves a few thousand numbers to sort, not all pixels.
-    key = ((reference.astype(np.uint64) << np.uint64(32)) | segmented.astype(np.uint64)).ravel()
-    starts = np.flatnonzero(np.diff(key, prepend=~key[:1]))
+    key = reference.astype(np.uint64).ravel()
+    key <<= np.uint64(32)
+    np.bitwise_or(key, segmented.ravel(), out=key, casting="unsafe", dtype=np.uint64)
+    starts = _run_starts(key)
     pairs, run_pair = np.unique(key[starts], return_inverse=True)
     count = _total(run_pair, np.diff(starts, append=key.size), pairs.size)
     reference_of = (pairs >> np.uint64(32)).astype(np.int64)
@@ -149,7 +151,17 @@ def within_margin(labels: NDArray[Any], margin: int) -> NDArray[Any]:
     check_margin(margin, labels.shape)
     height, width = labels.shape[-2:]
     field = labels[..., margin : height - margin, margin : width - margin]
-    return np.setdiff1d(np.unique(labels), np.append(np.unique(field), 0))
+    return np.setdiff1d(_distinct(labels), np.append(_distinct(field), 0))
+
+
+def _run_starts(values: NDArray[Any]) -> NDArray[np.intp]:
+    """Positions in a flat array at which the value changes, the first one included."""
+    return np.flatnonzero(np.append(values[:1] == values[:1], values[1:] != values[:-1]))
+
+
+def _distinct(labels: NDArray[Any]) -> NDArray[Any]:
+    flat = labels.ravel()
+    return np.unique(flat[_run_starts(flat)])
 
 
 def check_margin(margin: int, shape: Sequence[int], name: str = "an image") -> None:
