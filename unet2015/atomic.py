@@ -172,16 +172,24 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     temporary = _partial(path.parent, path.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield temporary
-        sync(temporary)
-        rename(temporary, path)
-    except OSError as error:
-        if error.filename is None or Path(error.filename) == temporary:
-            error.filename = str(path)  # the only name that means something to the user
-        raise
+        with named_errors(path, temporary):
+            yield temporary
+            sync(temporary)
+            rename(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def named_errors(path: Path, hidden: Path) -> Iterator[None]:
+    """Name a result in errors that name no file, or only a hidden temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or hidden in (file := Path(error.filename), *file.parents):
+            error.filename = str(path)
+        raise
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -77,8 +77,17 @@ def test_workers_give_the_same_file_even_if_one_is_killed(files):
         assert sum(done) == 2 * 300 * 320
 
 
+def test_no_cluster_is_started_for_small_images(files, monkeypatch, caplog):
+    monkeypatch.setattr("unet2015.fileprediction.imagefile.RESUMABLE_FROM", 10**9)
+    monkeypatch.setattr("unet2015.fileprediction.cluster.Cluster.__init__", None)
+    words = [str(files / "image.tif"), "-m", str(files / "model.safetensors"), "--workers", "2"]
+    assert main(["predict", *words]) == 0
+    assert "are predicted in this process: --workers is not used" in caplog.text
+
+
 def test_dask_messages_are_hidden(files):
-    words = ["image.tif", "-m", "model.safetensors", "-o", "out.tif", "--workers", "1"]
+    words = ["image.tif", "-m", "model.safetensors", "-o", "out.tif"]
+    words += ["--workers", "1", "--keep-scratch"]
     command = [sys.executable, "-m", "unet2015", "--quiet", "predict", *words]
     done = subprocess.run(command, cwd=files, capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""

@@ -114,6 +114,22 @@ def test_a_tile_without_bytes_is_blank_only_if_it_was_never_written(
             read_image(path)
 
 
+@pytest.mark.parametrize("block", [{"tile": (48, 64)}, {}])
+def test_a_page_that_was_never_written_is_blank(tmp_path: Path, block: dict[str, Any]) -> None:
+    path = tmp_path / "sparse.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for plane in STACK[:2]:
+            writer.write(plane, metadata=None, **block)
+    kind = "Tile" if block else "Strip"
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        for name in (f"{kind}Offsets", f"{kind}ByteCounts"):
+            tiff.pages[1].tags[name].overwrite(0)
+    with open_image(path) as image:
+        first, second = (image.read(plane)[0] for plane in image.planes)
+    np.testing.assert_array_equal(first, STACK[0])
+    assert not second.any()
+
+
 def test_lack_of_memory_is_not_reported_as_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

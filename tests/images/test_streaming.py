@@ -116,6 +116,33 @@ def test_tiffs_suit_other_programs(tmp_path: Path) -> None:
         assert half.tags["XResolution"].value == (10000, 1)
 
 
+def test_stacks_of_small_planes_have_small_tiles(tmp_path: Path) -> None:
+    stream_image(tmp_path / "a.tif", np.zeros((3, 40, 600), np.uint8), "ZYX")
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert tiff.pages.first.tile == (48, 512)
+
+
+@pytest.mark.parametrize("name", ["2024.05.01 test.zarr", "2024.05.01 test.ome.zarr"])
+def test_the_name_in_an_ome_zarr_is_that_of_the_file(tmp_path: Path, name: str) -> None:
+    stream_image(tmp_path / name, np.zeros((40, 60), np.uint8), "YX")
+    attributes = zarr.open_group(tmp_path / name, mode="r").attrs
+    assert attributes["multiscales"][0]["name"] == "2024.05.01 test"
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.zarr"])
+def test_paths_with_two_colons_are_not_addresses(tmp_path: Path, name: str) -> None:
+    path, array = tmp_path / "x::y" / name, RNG.integers(0, 200, (600, 40)).astype(np.uint8)
+    path.parent.mkdir()
+    stream_image(path, array, "YX")
+    np.testing.assert_array_equal(read_image(path), array)
+
+
+def test_a_zarr_takes_the_place_of_a_broken_link(tmp_path: Path) -> None:
+    (tmp_path / "a.zarr").symlink_to("nowhere")
+    stream_image(tmp_path / "a.zarr", np.ones((40, 60), np.uint8), "YX")
+    assert read_image(tmp_path / "a.zarr").all()
+
+
 def test_ome_zarrs_suit_other_programs(tmp_path: Path) -> None:
     array = RNG.integers(0, 200, (2, 3, 10, 600)).astype(np.uint8)
     stream_image(tmp_path / "a.ome.zarr", array, "TZYX", SIZES, labels=True)

@@ -14,7 +14,7 @@ import zarr
 from unet2015 import InputError
 from unet2015.errors import UnreachableError
 from unet2015.fileprediction.inputs import plan_results
-from unet2015.images import open_image, read_image
+from unet2015.images import check_output, open_image, read_image
 from unet2015.images.fingerprint import companions, fingerprint
 
 RNG = np.random.default_rng(0)
@@ -60,6 +60,40 @@ def test_a_missing_file_of_a_set_is_reported_when_opening(tmp_path: Path) -> Non
     (tmp_path / "t&2.ome.tif").unlink()
     with pytest.raises(UnreachableError, match="lacks page 3"):
         open_image(tmp_path / "t&0.ome.tif")
+
+
+def test_links_to_the_files_of_a_set_are_named_as_the_cause(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    write_multi_file_ome_tiff(tmp_path)
+    for number in range(3):
+        (tmp_path / f"t&{number}.ome.tif").rename(tmp_path / f"store/{number}.tif")
+        (tmp_path / f"t&{number}.ome.tif").symlink_to(f"store/{number}.tif")
+    with pytest.raises(UnreachableError, match="put the files themselves beside each other"):
+        open_image(tmp_path / "t&0.ome.tif")
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_no_file_of_a_set_is_overwritten_by_its_result(tmp_path: Path, number: int) -> None:
+    write_multi_file_ome_tiff(tmp_path)
+    with pytest.raises(InputError, match="is the input"):
+        check_output(tmp_path / f"t&{number}.ome.tif", [tmp_path / "t&0.ome.tif"])
+
+
+def test_an_unreadable_folder_beside_images_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", PLANES[0])
+    (tmp_path / "lost+found").mkdir()
+    stat = os.stat
+
+    def refuse(path: Any, *arguments: Any, **named: Any) -> os.stat_result:
+        if Path("/", os.fsdecode(path)).parent.name == "lost+found":
+            raise PermissionError(13, "Permission denied", path)
+        return stat(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    jobs = plan_results([tmp_path], tmp_path / "out")
+    assert [image for image, *_ in jobs] == [tmp_path / "a.tif"]
 
 
 def test_the_fingerprint_covers_all_files_of_a_set(tmp_path: Path) -> None:

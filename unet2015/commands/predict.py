@@ -38,7 +38,7 @@ from ..engines.device import (
     choose_engine,
 )
 from ..errors import InputError, counted
-from ..fileprediction.imagefile import RESUMABLE_FROM, digest, predict_file, scratch_folder
+from ..fileprediction.imagefile import digest, is_resumable, predict_file, scratch_folder
 from ..fileprediction.inputs import plan_results
 from ..fileprediction.jobs import (
     Failures,
@@ -112,10 +112,11 @@ class Options:
     overwrite: FlagCreatePairsOff[bool] = False
     """Start over instead of resuming an interrupted run."""
     scheduler: str | None = None
-    """Compute on the Dask cluster at this address, which must see the same files under the same
-    paths (needs the extra [dask])."""
+    """Compute images of 4 megapixels or more on the Dask cluster at this address, which must see
+    the same files under the same paths (needs the extra [dask])."""
     workers: int | None = None
-    """Compute in this many processes on this machine (needs the extra [dask])."""
+    """Compute images of 4 megapixels or more in this many processes on this machine (needs the
+    extra [dask])."""
     keep_scratch: FlagCreatePairsOff[bool] = False
     """Keep the scratch folder .NAME.unet2015 next to the result, with a Zarr of all tiles, until
     NAME is predicted again."""
@@ -147,10 +148,10 @@ def run(options: Options) -> None:
     _announce(usable, engines)
     warn_of_other_masks(jobs)
     purpose = _purpose(model, engine, options)
-    resumes = len(jobs) > 1 or sum(pixels) >= RESUMABLE_FROM or options.keep_scratch
+    on_disk = is_resumable(max(pixels)) or options.keep_scratch
     with (
-        explain_resumption(resumes, options.overwrite),
-        _cluster(options) as cluster,
+        explain_resumption(on_disk or len(jobs) > 1, options.overwrite),
+        _cluster(options, on_disk) as cluster,
         finished_jobs(jobs, purpose, options.overwrite, failures) as finished,
         Progress(total=sum(pixels), desc="predicting", unit="px", unit_scale=True) as bar,
     ):
@@ -268,8 +269,14 @@ def _resumed_engine(engine: Engine, job: Job) -> Engine:
     return engine
 
 
-def _cluster(options: Options) -> AbstractContextManager[Cluster | None]:
+def _cluster(options: Options, on_disk: bool) -> AbstractContextManager[Cluster | None]:
     if options.scheduler is None and options.workers is None:
+        return nullcontext()
+    if not on_disk:
+        logger.warning(
+            "images under 4 megapixels are predicted in this process: %s is not used.",
+            "--workers" if options.workers else "--scheduler",
+        )
         return nullcontext()
     from ..fileprediction.cluster import Cluster
 

@@ -77,7 +77,7 @@ def predict_file(
     progress : callable
         Called with the number of pixels of each finished tile, including those of an earlier run.
     cluster : Cluster, optional
-        Computes the tiles instead of this process, unless the image is small.
+        Computes the tiles instead of this process, unless the image is small (`is_resumable`).
 
     Returns
     -------
@@ -98,7 +98,7 @@ def predict_file(
         task = Task(image, chosen, model, engine, grid, result)
         shape = (*image.plane_shape, *image.shape[-2:])
         on_disk = keep_scratch or scratch_folder(target).is_dir()
-        if prod(shape) < RESUMABLE_FROM and not on_disk:
+        if not (is_resumable(prod(shape)) or on_disk):
             pixels = np.empty(shape, result.stored)
             compute(task, all_work(task), pixels, {}, progress)
             check_unchanged(source, state)
@@ -135,6 +135,11 @@ def predict_file(
             else:
                 scratch.remove()
     return state
+
+
+def is_resumable(pixels: int) -> bool:
+    """Whether tiles are kept on disk while an image of that many pixels is computed."""
+    return pixels >= RESUMABLE_FROM
 
 
 def scratch_folder(target: Path) -> Path:

@@ -140,7 +140,7 @@ class Scratch:
             # A new name, so that workers of an earlier run that still write do no harm.
             path = self.folder / f"{_PIXELS}-{secrets.token_hex(4)}.zarr"
             zarr.create_array(
-                str(path),
+                path,
                 shape=tuple(shape),
                 dtype=dtype,
                 chunks=(*(1 for _ in shape[:-2]), *chunk),
@@ -173,7 +173,7 @@ class ScratchPixels:
         import zarr
 
         self.path = path
-        self._array = zarr.open_array(str(path), mode="r+")
+        self._array = zarr.open_array(path, mode="r+")
         self._named: set[Path] = set()
         self.shape: tuple[int, ...] = self._array.shape
         self.dtype: np.dtype[Any] = self._array.dtype

@@ -194,33 +194,17 @@ def write_ome_xml(
     from .. import __version__
 
     length = dict.fromkeys("TZC", "1") | {axis: str(n) for axis, n in zip(axes, shape, strict=True)}
-    root = ElementTree.Element(
-        "OME",
-        {
-            "xmlns": _OME,
-            "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
-            "xsi:schemaLocation": f"{_OME} {_OME}/ome.xsd",
-            "Creator": f"unet2015 {__version__}",
-        },
-    )
-    image = ElementTree.SubElement(root, "Image", {"ID": "Image:0"})
-    sizes = {f"Size{axis}": length[axis] for axis in "XYCZT"}
-    pixels = ElementTree.SubElement(
-        image,
-        "Pixels",
-        {
-            "ID": "Pixels:0",
-            "DimensionOrder": "XYCZT",
-            "Type": OME_TYPES[dtype.name],
-            **sizes,
-            **_ome_sizes(pixel_size),
-        },
-    )
-    ElementTree.SubElement(pixels, "Channel", {"ID": "Channel:0:0", "SamplesPerPixel": "1"})
-    planes = math.prod(shape[:-2])
-    ElementTree.SubElement(pixels, "TiffData", {"IFD": "0", "PlaneCount": str(planes)})
-    xml = ElementTree.tostring(root, encoding="unicode")
-    return f'<?xml version="1.0" encoding="UTF-8"?>{xml}'.encode()
+    sizes = "".join(f' Size{axis}="{length[axis]}"' for axis in "XYCZT")
+    spacing = "".join(f' {name}="{value}"' for name, value in _ome_sizes(pixel_size).items())
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?><OME xmlns="{_OME}" '
+        'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+        f'xsi:schemaLocation="{_OME} {_OME}/ome.xsd" Creator="unet2015 {__version__}">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" '
+        f'Type="{OME_TYPES[dtype.name]}"{sizes}{spacing}>'
+        '<Channel ID="Channel:0:0" SamplesPerPixel="1" />'
+        f'<TiffData IFD="0" PlaneCount="{math.prod(shape[:-2])}" /></Pixels></Image></OME>'
+    ).encode()
 
 
 def _ome_sizes(pixel_size: PixelSize) -> dict[str, str]:

@@ -42,7 +42,7 @@ def open_zarr(path: Path) -> Image:
         If it is damaged or empty, or holds several images.
     """
     with as_image_error(path):
-        node = zarr.open(str(path), mode="r")
+        node = zarr.open(path, mode="r")
         attributes = _ome_attributes(node)
         if isinstance(node, zarr.Array):
             return ZarrImage(path, node, _array_axes(node))

@@ -51,7 +51,7 @@ def write_ome_zarr(
         Counts pixels of all levels.
     """
     shapes = level_shapes(*source.shape[-2:])
-    group = zarr.create_group(str(path), zarr_format=2)
+    group = zarr.create_group(path, zarr_format=2)
     levels = [
         group.create_array(
             str(number),

@@ -81,7 +81,7 @@ def _open(path: Path, indices: bool) -> Image:
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a Zarr array or group, of version 2 or 3."""
-    return any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+    return any(os.path.exists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from ..atomic import empty_locked, lock, remove_locked, rename, sync
+from ..atomic import empty_locked, lock, named_errors, remove_locked, rename, sync
 from ..errors import InputError
 from ..progress import Progress
 from .metadata import tiff_description
@@ -97,17 +97,17 @@ def stream_image(
         delay=1,
         leave=False,
     )
-    with _named_errors(path), _own(work, path) as replaced, progress:
+    with named_errors(path, work), _own(work, path) as replaced, progress:
         if suffix == ".zarr":
             from .omezarr_writing import write_ome_zarr  # importing zarr takes half a second
 
-            name = path.name.split(".")[0]
+            name = path.stem.removesuffix(".ome")
             write_ome_zarr(finished, name, source, axes, sizes, labels, progress)
         else:
             _write_tiff(finished, source, axes, sizes, labels, progress)
         for part in (*finished.rglob("*"), finished):
             sync(part)
-        if path.is_dir():
+        if finished.is_dir() and os.path.lexists(path):
             rename(path, replaced)
         rename(finished, path)
 
@@ -123,16 +123,6 @@ def write_regions(path: Path, source: Sliceable, image: Image, labels: bool) -> 
     for plane in image.planes:
         whole[plane] = source[*plane, 0:height, 0:width]
     write_image(path, whole, axes, image.pixel_size)
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    """Add the output's name to errors without one, such as "No space left on device"."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
 
 
 @contextmanager
@@ -161,7 +151,7 @@ def _own(work: Path, path: Path) -> Iterator[Path]:
 
 
 def _put_back(replaced: Path, path: Path) -> None:
-    if replaced.exists() and not path.exists():
+    if os.path.lexists(replaced) and not os.path.lexists(path):
         rename(replaced, path)
 
 
@@ -192,7 +182,7 @@ def _write_tiff(
                 tiles(_counted(blocks(level, coarser, *PIECE, labels), progress)),
                 shape=(planes, *shape),
                 dtype=source.dtype,
-                tile=(TILE, TILE),
+                tile=[min(TILE, -(-n // 16) * 16) for n in shape],
                 photometric="minisblack",
                 compression="zlib",
                 compressionargs={"level": _LEVEL},
@@ -216,7 +206,7 @@ def _scratch(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> zarr.Arr
 
     # Half a tile high, so that one row of tiles, halved, fills whole chunks.
     chunks = (1,) * (len(shape) - 2) + (TILE // 2, TILE)
-    return zarr.create_array(str(path), shape=tuple(shape), chunks=chunks, dtype=dtype)
+    return zarr.create_array(path, shape=tuple(shape), chunks=chunks, dtype=dtype)
 
 
 def _counted(pieces: Iterator[Block], progress: Progress) -> Iterator[Block]:

@@ -65,17 +65,20 @@ class TiffImage(Image):
         outer, outer_shape = series_axes[: -len(inner)], series_shape[: -len(inner)]
         samples = prod(n for axis, n in zip(inner, keyframe.shape, strict=True) if axis not in "YX")
         # Positions among the axes that number the pages; samples within a page come after.
-        self._channel_axes = [i for i, axis in enumerate(outer) if axis in "CS"]
-        others = [i for i in range(len(outer)) if i not in self._channel_axes]
+        channel_axes = [i for i, axis in enumerate(outer) if axis in "CS"]
+        others = [i for i in range(len(outer)) if i not in channel_axes]
         names = canonical_axes([outer[i] for i in others])
         order = plane_order(names)
-        self._plane_axes = [others[i] for i in order]
-        self._outer_shape, self._samples = outer_shape, samples
+        plane_axes = [others[i] for i in order]
+        pages = np.arange(prod(outer_shape)).reshape(outer_shape)
+        pages = pages.transpose(plane_axes + channel_axes)
+        plane_shape = pages.shape[: len(plane_axes)]
+        self._numbers, self._samples = pages.reshape(*plane_shape, -1), samples
 
-        channels = prod(outer_shape[i] for i in self._channel_axes) * samples
-        has_channels = bool(self._channel_axes) or samples > 1
+        channels = self._numbers.shape[-1] * samples
+        has_channels = bool(channel_axes) or samples > 1
         axes = "".join(names[i] for i in order) + "C" * has_channels + "YX"
-        shape = [outer_shape[i] for i in self._plane_axes] + [channels] * has_channels
+        shape = [*plane_shape, *[channels] * has_channels]
         shape += [keyframe.imagelength, keyframe.imagewidth]
         pixel_size, channel_names = read_tiff_metadata(self._tiff, keyframe)
         super().__init__(path, axes, shape, np.dtype(series.dtype), pixel_size, channel_names)
@@ -88,7 +91,7 @@ class TiffImage(Image):
 
     def _check_length(self) -> None:
         """Refuse at once, not after hours, a file that ends before its first or last page does."""
-        for number in {0, prod(self._outer_shape) - 1}:
+        for number in {0, self._numbers.size - 1}:
             offset = self._contiguous(number)
             page = self._page(number)
             if offset is not None:
@@ -105,7 +108,7 @@ class TiffImage(Image):
 
     def _page(self, number: int) -> Any:
         """Return a page; None if the pixels of all pages are contiguous."""
-        if self._series.dataoffset is not None:
+        if self._series.dataoffset:
             return None
         with self._lock:
             if number not in self._pages:
@@ -134,10 +137,10 @@ class TiffImage(Image):
 
     def _contiguous(self, number: int) -> int | None:
         """Offset in bytes of a page's pixels if they are uncompressed and contiguous, else None."""
-        if self._series.dataoffset is not None:
+        if self._series.dataoffset:
             return int(self._series.dataoffset) + number * self._page_bytes
         page = self._page(number)
-        if not page.is_final:
+        if not page.is_final or not page.dataoffsets[0]:  # 0: never written, as in sparse files
             return None
         # tifffile judges all pages by one of them; strips of another may still be scattered.
         first, last = page.dataoffsets[0], page.dataoffsets[-1]
@@ -148,15 +151,7 @@ class TiffImage(Image):
         self, plane: tuple[int, ...], channel: int, rows: slice, columns: slice
     ) -> NDArray[Any]:
         outer_channel, sample = divmod(channel, self._samples)
-        index = [0] * len(self._outer_shape)
-        for axis, i in zip(self._plane_axes, plane, strict=True):
-            index[axis] = i
-        channel_shape = tuple(self._outer_shape[i] for i in self._channel_axes)
-        for axis, i in zip(
-            self._channel_axes, np.unravel_index(outer_channel, channel_shape or (1,)), strict=False
-        ):
-            index[axis] = int(i)
-        number = int(np.ravel_multi_index(index, self._outer_shape)) if index else 0
+        number = int(self._numbers[*plane, outer_channel])
         offset = self._contiguous(number)
         if offset is not None:
             return self._read_contiguous(number, offset, sample, rows, columns)

@@ -41,9 +41,10 @@ def main_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     if series.kind in ("ome", "mmstack") and series.dataoffset is None:
         missing = [number for number, page in enumerate(series.pages, 1) if page is None]
         if missing:
+            linked = "put the files themselves beside each other, not links to them, "
             raise UnreachableError(
-                f"{path} lacks page {missing[0]}: copy all files of the image again, or export "
-                "only what was recorded."
+                f"{path} lacks page {missing[0]}: {linked * path.is_symlink()}copy all files of "
+                "the image again, or export only what was recorded."
             )
     if len(images) > 1:
         warn_once(

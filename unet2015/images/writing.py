@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic_path, check_place, check_writable
 from ..errors import ImageError, InputError
+from .fingerprint import companions
 from .metadata import tiff_description
 from .opening import is_zarr
 from .source import Image, PixelSize
@@ -62,11 +63,13 @@ def check_output(path: Path | str, inputs: Sequence[Path | str] = ()) -> Path:
     if path.suffix.lower() == ".zarr" and path.exists():
         if not is_zarr(path):
             raise InputError(f"{path} exists and is not a Zarr: give another name.")
+        check_place(path / "0")  # a folder is replaced only by who may write to it
         check_place(path)
     else:
         check_writable(path)
     for source in map(Path, inputs):
-        if path.exists() and source.exists() and path.samefile(source):
+        files = [source, *companions(source)] if path.exists() else []
+        if any(path.samefile(file) for file in files if file.exists()):
             raise InputError(f"{path} is the input: give the output another name.")
         if path.resolve() in source.resolve().parents:
             raise InputError(f"{path} contains the input {source}: give the output another name.")

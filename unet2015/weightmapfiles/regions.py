@@ -64,7 +64,7 @@ class CellRows:
             cells = number_cells(mask, (BAND, self._width)).labels
             self._band = lambda rows: cells.read(rows, slice(0, self._width))
 
-    def read(self, start: int, stop: int) -> NDArray[Any]:
+    def read(self, start: int, stop: int, columns: slice = slice(None)) -> NDArray[Any]:
         """Return some rows; fast if they do not start above those of the previous call.
 
         Parameters
@@ -83,13 +83,14 @@ class CellRows:
             If the image holds anything but non-negative whole numbers.
         """
         reach = self._reading.ridge // 2
-        first = max(start - reach, 0)
+        left, right, _ = columns.indices(self._width)
+        first, outer = max(start - reach, 0), max(left - reach, 0)
         self._load(first, min(stop + reach, self._height))
-        loaded = slice(first - self._first, stop + reach - self._first)
+        loaded = slice(first - self._first, stop + reach - self._first), slice(outer, right + reach)
         rows = self._rows[loaded]
         if reach:
             rows = np.where(grow(self._cut[loaded], reach), 0, rows).astype(rows.dtype)
-        return rows[start - first : stop - first]
+        return rows[start - first : stop - first, left - outer : right - outer]
 
     def _load(self, start: int, stop: int) -> None:
         """Have rows `start` to `stop` in memory, with ridges of one pixel."""
@@ -206,7 +207,7 @@ class TargetRegions(Regions):
     def __getitem__(self, index: tuple[Any, ...]) -> NDArray[np.uint8]:
         """Return a region; the index is a number for each plane axis and two slices."""
         *plane, rows, columns = index
-        cells = self._cells(tuple(plane)).read(rows.start, rows.stop)[:, columns]
+        cells = self._cells(tuple(plane)).read(rows.start, rows.stop, columns)
         return (cells != 0).astype(np.uint8)
 
 
@@ -252,7 +253,7 @@ class WeightRegions(Regions):
         top, left = max(rows.start - self._halo[0], 0), max(columns.start - self._halo[1], 0)
         bottom = min(rows.stop + self._halo[0], self.shape[-2])
         cells = self._cells(tuple(plane))
-        grown = cells.read(top, bottom)[:, left : columns.stop + self._halo[1]]
+        grown = cells.read(top, bottom, slice(left, columns.stop + self._halo[1]))
         config = self._config
         weights = border_weight_map(
             grown, config.w0, config.sigma, self._classes, ridge=0, spacing=self._spacing
