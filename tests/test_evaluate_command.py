@@ -398,6 +398,22 @@ def test_scores_are_printed_even_if_a_table_is_unwritable(
     assert shown.err == "unet2015: frames.csv: Permission denied.\n"
 
 
+def test_a_closed_stdout_does_not_hide_that_a_table_is_missing(
+    truth, result, tmp_path, capsys, monkeypatch
+):
+    def failing(error):
+        def fail(*_):
+            raise error
+
+        return fail
+
+    denied = PermissionError(13, "Permission denied", "frames.csv")
+    monkeypatch.setattr("unet2015.evaluation.tables.write_csv", failing(denied))
+    monkeypatch.setattr(evaluate_command, "_print", failing(BrokenPipeError()))
+    words = (truth, result, "--csv", tmp_path / "csv")
+    assert fails(capsys, *words) == "unet2015: frames.csv: Permission denied."
+
+
 def test_tables_are_written_even_if_stdout_is_closed(truth, result, tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
@@ -474,10 +490,11 @@ def test_a_picture_gives_objects_without_a_cell_other_colours():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names must be Unicode")
-def test_a_picture_of_files_whose_names_are_not_unicode_is_drawn(tmp_path):
+@pytest.mark.parametrize("file", [b"Gr\xf6.tif", b"a$^$b.tif"])
+def test_a_picture_of_files_of_any_name_is_drawn(tmp_path, file):
     for name in ("labels", "found"):
         (tmp_path / name).mkdir()
-        write(tmp_path / name / os.fsdecode(b"Gr\xf6.tif"), np.eye(30, dtype=np.uint8))
+        write(tmp_path / name / os.fsdecode(file), np.eye(30, dtype=np.uint8))
     folders = tmp_path / "labels", tmp_path / "found"
     picture.draw_mistakes(tmp_path / "p.png", score_sequence(*folders), *folders)
     assert (tmp_path / "p.png").exists()

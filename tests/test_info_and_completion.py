@@ -19,6 +19,7 @@ def bash(tmp_path_factory):
     script = tmp_path_factory.mktemp("completion") / "unet2015"
     with script.open("w") as file, pytest.MonkeyPatch.context() as patched:
         patched.setattr("sys.stdout", file)
+        patched.setenv("COLUMNS", "20")
         assert main(["completion", "bash"]) == 0
 
     def complete(*words):
@@ -42,11 +43,13 @@ def test_options_of_the_command_are_completed(bash):
     assert {"--base-channels", "--sequences", "--quiet"} <= set(bash("train", "--"))
     assert bash("--verbose", "train", "--pres") == ["--preset"]
     assert "--sequences" not in bash("weightmap", "--")
+    assert bash("train", "--vali") == ["--validation-sequences", "--validation-data"]
     assert bash("predict", "ima") == [], "files are left to the shell"
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_get_a_script_too(shell, capsys):
+def test_other_shells_get_a_script_too(shell, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")  # changed for good by the command
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
     assert all(name in script for name in COMMANDS)

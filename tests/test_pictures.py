@@ -32,6 +32,11 @@ def test_stretching_grey_values_ignores_extremes():
     assert (stretched.min(), stretched.max()) == (0, 1)
     assert stretched[10, 0] == pytest.approx(0.5, abs=0.02)
     assert not to_grey(np.full((3, 3), 7)).any()
+    assert not to_grey(np.full((3, 3), np.nan)).any()
+    known = np.arange(6.0).reshape(2, 3)
+    with_nan = np.append(known, [[np.nan] * 3], axis=0)
+    np.testing.assert_array_equal(to_grey(with_nan)[:2], to_grey(known))
+    assert not to_grey(with_nan)[2].any()
 
 
 def test_drawing_does_not_import_torch():

@@ -90,9 +90,10 @@ def aspect(shape: tuple[int, ...]) -> float:
 
 
 def to_grey(image: NDArray[Any]) -> NDArray[np.float64]:
-    """Stretch grey values to [0, 1], clipping the darkest and brightest half percent."""
-    low, high = np.percentile(image, (0.5, 99.5))
-    return np.clip((image - low) / max(high - low, 1e-9), 0, 1)
+    """Stretch grey values to [0, 1], clipping the darkest and brightest half percent; NaN is 0."""
+    known = image[np.isfinite(image)]
+    low, high = np.percentile(known, (0.5, 99.5)) if known.size else (0, 1)
+    return np.nan_to_num(np.clip((image - low) / max(high - low, 1e-9), 0, 1))
 
 
 def distinct_colours(numbers: NDArray[np.integer[Any]]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Print the script."""
+    os.environ["COLUMNS"] = "200"  # help pages cut long names in a narrow terminal
     known = {name: flags(name) for name in COMMANDS}
     if options.shell == "fish":
         print(_fish(known))

@@ -10,6 +10,7 @@ reference are not scored. With --em, both are stacks of membranes and cells, sco
 from __future__ import annotations
 
 import json as json_format
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
@@ -71,11 +72,18 @@ def run(options: Options) -> None:
     )
     try:
         _write_files(options, score)  # first, so that a closed stdout does not cost the files
-    finally:  # a file that cannot be written does not cost the scores
-        if options.json:
-            print(json_format.dumps(tables.summary(score, options.margin), indent=2))
-        else:
-            print(tables.text(score, options.margin, cells=options.cells))
+    except Exception:  # a file that cannot be written does not cost the scores
+        with suppress(BrokenPipeError):
+            _print(options, score)
+        raise
+    _print(options, score)
+
+
+def _print(options: Options, score: SequenceScore) -> None:
+    if options.json:
+        print(json_format.dumps(tables.summary(score, options.margin), indent=2), flush=True)
+    else:
+        print(tables.text(score, options.margin, cells=options.cells), flush=True)
 
 
 def _write_files(options: Options, score: SequenceScore) -> None:

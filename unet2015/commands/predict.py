@@ -70,7 +70,10 @@ logger = logging.getLogger(__name__)
 class Options:
     """Options of ``unet2015 predict``."""
 
-    images: Positional[tuple[Path, ...]]
+    images: Annotated[
+        Positional[tuple[Path, ...]],
+        arg(metavar="IMAGE [IMAGE ...]", help_behavior_hint="(required)"),
+    ]
     """TIFF or PNG files, Zarr folders, folders of images (NAME-predicted.tif is skipped if NAME.tif
     is there), or CTC sequence folders."""
     model: Annotated[Path, arg(aliases=["-m"])]

@@ -31,9 +31,12 @@ from ..report.gathering import (
 class Options:
     """Options of ``unet2015 report``."""
 
-    sources: Positional[tuple[Path, ...]]
+    sources: Annotated[
+        Positional[tuple[Path, ...]],
+        arg(metavar="FOLDER [FOLDER]", help_behavior_hint="(required)"),
+    ]
     """Folder of a run, a result, one of each, or the folder of a demo."""
-    out: Annotated[Path, arg(aliases=["-o"])] = Path("report.html")
+    out: Annotated[Path, arg(aliases=["-o"])]
     """HTML page to write."""
     reference: Path | None = None
     """Ground truth of the result, such as NN_GT."""

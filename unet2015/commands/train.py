@@ -98,7 +98,8 @@ def run(options: Options) -> None:
             f"{options.out} holds no run to resume: correct the folder, or omit --resume."
         )
     data = [data for data in (options.data, options.validation_data) if data is not None]
-    if options.out.resolve() in [(each / part).resolve() for each in data for part in PARTS]:
+    parts = [*PARTS, *options.sequences, *options.validation_sequences]
+    if options.out.resolve() in [(each / part).resolve() for each in data for part in parts]:
         raise InputError(f"{options.out} is where the data are: give another folder with --out.")
     keep_memory()
     network = UNetConfig(**asdict(options.network))

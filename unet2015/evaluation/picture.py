@@ -33,6 +33,8 @@ COLOURS = {
 REFERENCE_OUTLINE = (0.0, 0.62, 0.45)
 RESULT_OUTLINE = (0.0, 0.0, 0.0)
 ROWS = 4
+SUFFIXES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".tif", ".tiff")
+"""Those of pictures that Matplotlib writes without other programs."""
 
 
 def draw_mistakes(
@@ -68,8 +70,9 @@ def draw_mistakes(
     for axes_row, panels in zip(grid, rows, strict=True):
         for axes, (title, panel) in zip(axes_row, panels.items(), strict=True):
             axes.imshow(panel, interpolation="nearest")
-            # File names need not be Unicode, but text must be.
-            axes.set_title(title.encode(errors="backslashreplace").decode(), fontsize=9)
+            # File names need not be Unicode, but text must be; nor is $ in them mathematics.
+            name = title.encode(errors="backslashreplace").decode()
+            axes.set_title(name, fontsize=9, parse_math=False)
             axes.set(xticks=[], yticks=[])
     handles = [Patch(facecolor=colour, label=kind) for kind, colour in COLOURS.items()]
     handles.append(Patch(facecolor="white", edgecolor=REFERENCE_OUTLINE, label="reference"))
@@ -90,9 +93,8 @@ def check_picture(path: Path, reference: Path, result: Path, images: Path | None
         If the suffix is not a picture format, the path cannot be written to, the picture would
         overwrite an input, or the folder of images does not exist.
     """
-    formats = Figure().canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in formats:
-        raise InputError(f"{path} has no picture suffix: choose one of {', '.join(formats)}.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path} has no picture suffix: choose one of {', '.join(SUFFIXES)}.")
     check_writable(path)
     images = folder_of_images(reference, images)
     if path.exists():
