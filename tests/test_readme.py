@@ -255,6 +255,13 @@ def test_the_ablation_in_the_readme_matches_the_runs():
         scores = (*segs, fmean(segs), fmean(parted))
         assert shown == [*(f"{score:.3f}" for score in scores), str(kinds.count("merged"))], title
         assert len(kinds) == 195
+    means = []
+    for name in ("full-recipe", "without-elastic-deformation", "padded-convolutions"):
+        again = list(folder.glob(f"hela-0?-{name}-16-*-iterations9000-dropout0.1.json"))
+        assert len(again) == 2
+        means.append(fmean(json.loads(path.read_text())["SEG"] for path in again))
+    words = "the means are {:.3f}, {:.3f} without elastic deformation and {:.3f} with padding"
+    assert words.format(*means) in " ".join(README.read_text().split())
 
 
 @pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
