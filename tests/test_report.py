@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pytest
 
-from unet2015.checkpoint import MODEL_FILE
 from unet2015.cli import main
 from unet2015.datasets.any import load_frames
 from unet2015.datasets.frames import annotated_frame, digest
@@ -18,7 +17,6 @@ from unet2015.report import check_page
 from unet2015.report.charts import curve, histogram
 from unet2015.report.gathering import (
     frames_to_show,
-    is_run,
     read_run,
     score_predictions,
     training_frames,
@@ -331,12 +329,6 @@ def test_objects_in_unannotated_areas_are_not_spurious():
     scored = score_predictions([frame], [found], "a network", margin=1)
     assert scored.margin == 1
     assert scored.frames[0].score.mistakes.spurious.tolist() == [7]
-
-
-def test_a_run_is_recognised_by_its_model(tmp_path):
-    assert not is_run(tmp_path)
-    (tmp_path / MODEL_FILE).touch()
-    assert is_run(tmp_path)
 
 
 def test_style_and_script_are_part_of_the_package():

@@ -1,7 +1,5 @@
 import os
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
@@ -571,14 +569,3 @@ def assert_one_sentence(capsys, *parts):
     assert message.count("\n") == 1
     for part in parts:
         assert str(part) in message
-
-
-def test_help_does_not_import_torch():
-    program = (
-        "import sys; from unet2015.cli import main\n"
-        "try: main(['weightmap', '--help'])\n"
-        "except SystemExit: print('torch' in sys.modules)"
-    )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert run.stdout.endswith("False\n")
-    assert "--connected-components" in run.stdout

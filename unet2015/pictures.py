@@ -1,4 +1,4 @@
-"""Figures: the loss curve, and a result beside its reference."""
+"""Figures: the loss curve, and the colours of others."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.colors import hsv_to_rgb, to_rgb
+from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from skimage.segmentation import find_boundaries
 
 from .atomic import atomic_path
 
@@ -45,42 +44,6 @@ def draw_loss(lines: Sequence[LogLine], path: Path | str) -> None:
         right.set_ylabel("validation SEG", color=REFERENCE_COLOUR)
         right.set_ylim(0, 1)
         axes.yaxis.label.set_color(RESULT_COLOUR)
-    _save(figure, path)
-
-
-def draw_result(
-    image: NDArray[Any],
-    probability: NDArray[np.float32],
-    reference: NDArray[Any],
-    result: NDArray[Any],
-    path: Path | str,
-) -> None:
-    """Draw an image, its foreground probability, and the outlines of reference and result.
-
-    Parameters
-    ----------
-    image : ndarray
-        Grey values, shape (height, width).
-    probability : ndarray
-        Of the foreground, shape (height, width).
-    reference, result : ndarray
-        Instance labels, shape (height, width).
-    path : Path or str
-        The PNG to write.
-    """
-    figure = Figure(figsize=(15, 5 * aspect(image.shape) + 0.5), layout="constrained")
-    outlined = np.repeat(to_grey(image)[..., None], 3, axis=2)
-    for labels, colour in ((reference, REFERENCE_COLOUR), (result, RESULT_COLOUR)):
-        outlined[find_boundaries(labels, mode="inner")] = to_rgb(colour)
-    pictures = {
-        "image": to_grey(image),
-        "foreground probability": probability,
-        "reference (green) and result (orange)": outlined,
-    }
-    for axes, (title, picture) in zip(figure.subplots(1, 3), pictures.items(), strict=True):
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
-        axes.set_title(title)
-        axes.set_axis_off()
     _save(figure, path)
 
 

@@ -1,7 +1,8 @@
 """Run the whole workflow on synthetic cells: simulate, weigh, train, predict, label and score.
 
 Writes to --out: the simulated data set, the weight map of a frame in the style of Fig. 3, the
-training run, the predicted cells of larger, unseen frames, pictures and the table results.md.
+training run, the predicted cells of larger, unseen frames, a picture of their mistakes and the
+scores, results.txt.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from ..datasets.synthetic import simulate, write_sequence
 from ..engines.allocation import keep_memory
 from ..engines.device import DeviceName, Engine, choose_engine
 from ..errors import InputError
+from ..evaluation import score_sequence, tables
+from ..evaluation.picture import draw_mistakes
 from ..images import write_image
 from ..instances import foreground, label_cells
-from ..metrics import SegScore, seg_score, sequence_seg
-from ..pictures import draw_result
 from ..prediction import predict
 from ..progress import Progress
 from ..report import check_page, write_page
@@ -34,7 +35,7 @@ from ..schedule import TrainingConfig
 from ..settings import Settings, check
 from ..training import train
 from ..unet import UNetConfig
-from ..weightmap import border_weight_map, separate_touching
+from ..weightmap import balanced_class_weights, border_weight_map, separate_touching
 from ..weightmapfiles.picture import draw_weights
 from .train import draw_and_log
 
@@ -94,7 +95,7 @@ def run(options: Options) -> None:
     write_sequence(data, "02", simulate(3, UNSEEN_SHAPE, UNSEEN_CELLS, generator))
 
     frames = load_sequence(data, "01")
-    _draw_weight_map(frames[0], out / "weightmap.png")
+    _draw_weight_map(frames[0], settings.training.class_balance, out / "weightmap.png")
 
     logger.info("2/3  training on sequence 01 (%s)", engine)
     model = train(frames, out / "run", settings, engine)
@@ -103,41 +104,30 @@ def run(options: Options) -> None:
     logger.info(
         "3/3  predicting the larger, unseen sequence 02 in tiles of %d pixels and scoring it", TILE
     )
-    scores = _predict_and_score(out, model, engine)
-
-    table = _table(scores)
-    with atomic_path(out / "results.md") as temporary:
-        temporary.write_text(table)
-    logger.info("\n%s\nImages, pictures and this table are in %s.", table, out)
+    _predict(out, model, engine)
+    score = score_sequence(data / "02_GT", out / "02_RES")
+    draw_mistakes(out / "result.png", score, data / "02_GT", out / "02_RES")
+    text = tables.text(score, 0, cells=False)
+    with atomic_path(out / "results.txt") as temporary:
+        temporary.write_text(text + "\n")
+    logger.info("\n%s\n\nImages, pictures and these scores are in %s.", text, out)
     if options.report is not None:
         write_page(options.report, read_demo(out))
 
 
-def _draw_weight_map(frame: AnnotatedFrame, path: Path) -> None:
+def _draw_weight_map(frame: AnnotatedFrame, class_balance: float, path: Path) -> None:
     """Draw the weight map of a frame in the style of Fig. 3."""
-    target = separate_touching(frame.labels) > 0
-    draw_weights(path, frame.labels, target, border_weight_map(frame.labels), frame.image[0])
+    separated = separate_touching(frame.labels)
+    classes = balanced_class_weights([separated], balance=class_balance)
+    weights = border_weight_map(separated, class_weights=classes, ridge=0)
+    draw_weights(path, frame.labels, separated > 0, weights, frame.image[0])
 
 
-def _predict_and_score(out: Path, model: Model, engine: Engine) -> dict[str, SegScore]:
-    results = out / "02_RES"
-    scores = {}
+def _predict(out: Path, model: Model, engine: Engine) -> None:
+    """Predict the unseen sequence: cells in 02_RES, probabilities beside it."""
     for frame in Progress(load_sequence(out / "data", "02"), desc="predicting", unit="frame"):
         probabilities = predict(frame.image, model, TILE, engine)
         cells = label_cells(foreground(probabilities), model.min_size).astype(np.uint16)
         number = frame.name[-3:]
-        write_image(results / f"mask{number}.tif", cells)
+        write_image(out / "02_RES" / f"mask{number}.tif", cells)
         write_image(out / f"probability{number}.tif", probabilities[1])
-        draw_result(
-            frame.image[0], probabilities[1], frame.labels, cells, out / f"result{number}.png"
-        )
-        scores[number] = seg_score(frame.labels, cells)
-    return scores
-
-
-def _table(scores: dict[str, SegScore]) -> str:
-    lines = ["| unseen frame | cells | SEG |", "| --- | --- | --- |"]
-    lines += [f"| {name} | {len(s.values)} | {s.mean:.4f} |" for name, s in scores.items()]
-    cells = sum(len(score.values) for score in scores.values())
-    lines.append(f"| all | {cells} | {sequence_seg(scores.values()):.4f} |")
-    return "\n".join(lines) + "\n"

@@ -6,15 +6,7 @@ this package imports no torch.
 
 from __future__ import annotations
 
-from .content import Report, RunRecord, ScoredFrame, ScoredResult, WeighedFrame
+from .content import Report
 from .page import check_page, write_page
 
-__all__ = [
-    "Report",
-    "RunRecord",
-    "ScoredFrame",
-    "ScoredResult",
-    "WeighedFrame",
-    "check_page",
-    "write_page",
-]
+__all__ = ["Report", "check_page", "write_page"]
