@@ -22,11 +22,11 @@ from unet2015.commands import track
 from unet2015.evaluation import picture, score_frame, score_sequence
 from unet2015.evaluation.em import score_stack
 from unet2015.evaluation.picture import COLOURS, paint_mistakes
-from unet2015.evaluation.worst import read_frames
+from unet2015.evaluation.worst import microscope_image, read_frames
 from unet2015.images import read_image
 from unet2015.images.source import warn_once
 from unet2015.instances import label_cells
-from unet2015.labelfiles.labelfolder import pair_frames
+from unet2015.labelfiles.labelfolder import folder_of_images, pair_frames
 from unet2015.labelfiles.trackfile import read_tracks, write_tracks
 from unet2015.metrics import det, overlap_table, tra
 from unet2015.report.content import ScoredFrame
@@ -530,19 +530,33 @@ def test_images_beside_labels_are_found(tmp_path, capsys):
     assert with_images.shape[-1] > without.shape[-1]
 
 
-def test_results_of_ome_tiffs_belong_to_labels_of_that_name(tmp_path, capsys):
-    for name in ("labels/a.tif", "images/a.ome.tif", "found/a.ome.tif"):
+@pytest.mark.parametrize(
+    ("reference", "result"), [("labels", "found"), ("labels/a.ome.tif", "found/a.ome.tif")]
+)
+def test_ome_tiffs_belong_to_labels_and_images_of_that_name(tmp_path, capsys, reference, result):
+    for name in ("labels/a.ome.tif", "images/a.tif", "found/a.ome.tif"):
         write(tmp_path / name, CELLS)
-    words = [tmp_path / "labels", tmp_path / "found", "--images", tmp_path / "images"]
+    words = [tmp_path / reference, tmp_path / result, "--images", tmp_path / "images"]
     found = evaluate_json(capsys, *words, "--picture", tmp_path / "with.png")
     assert [(frame["frame"], frame["SEG"]) for frame in found["frames"]] == [("a", 1)]
+    assert microscope_image(tmp_path / "images", "a", CELLS.shape) is not None
+
+
+def test_images_are_found_beside_the_folder_of_masks_too(truth):
+    (truth.parent / "01").mkdir()
+    for folder in (truth, truth / "SEG"):
+        assert folder_of_images(folder, None) == truth.parent / "01"
+
+
+def test_labels_below_the_root_have_no_images_beside_them():
+    assert folder_of_images(Path("/"), None) is None
 
 
 def test_files_left_out_beside_numbered_masks_are_named(truth, result, capsys, caplog):
     warn_once.cache_clear()
     write(result / "summary.tif", CELLS)
     evaluate(capsys, truth, result)
-    assert f"left out of {result}, beside masks with frame numbers: summary.tif" in caplog.text
+    assert f"left out of {result}: summary.tif." in caplog.text
 
 
 @pytest.mark.parametrize("side", ["reference", "result"])

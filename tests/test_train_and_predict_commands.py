@@ -408,7 +408,8 @@ def test_training_is_refused_before_the_data_are_read(data, tmp_path, capsys, mo
         (("-o", tmp_path), "log.csv is not the log of a training run"),
         (("-o", data / "labels"), "is where the data are"),
         (("-o", data), "is where the data are"),
-        (("-o", data / "01"), "is where the data are"),
+        (("-o", data / "02"), "is where the data are"),
+        (("-o", data / "01_GT"), "is where the data are"),
         (("-o", tmp_path / "curve"), "loss.png is not of a training run"),
         (("-o", tmp_path / "log.csv/run"), "log.csv"),
     ]:

@@ -18,7 +18,6 @@ from tyro.conf import arg
 from ..atomic import atomic_path
 from ..checkpoint import Model
 from ..datasets.ctc import load_sequence
-from ..datasets.frames import AnnotatedFrame
 from ..datasets.synthetic import simulate, write_sequence
 from ..engines.allocation import keep_memory
 from ..engines.device import DeviceName, Engine, choose_engine
@@ -31,11 +30,11 @@ from ..prediction import predict
 from ..progress import Progress
 from ..report import check_page, write_page
 from ..report.gathering import read_demo
+from ..samples import prepare
 from ..schedule import TrainingConfig
 from ..settings import Settings, check
 from ..training import train
 from ..unet import UNetConfig
-from ..weightmap import balanced_class_weights, border_weight_map, separate_touching
 from ..weightmapfiles.picture import draw_weights
 from .train import draw_and_log
 
@@ -95,7 +94,11 @@ def run(options: Options) -> None:
     write_sequence(data, "02", simulate(3, UNSEEN_SHAPE, UNSEEN_CELLS, generator))
 
     frames = load_sequence(data, "01")
-    _draw_weight_map(frames[0], settings.training.class_balance, out / "weightmap.png")
+    prepared, _ = prepare(frames, settings.training, settings.weight_map)
+    first, drawn = frames[0], prepared[0]
+    draw_weights(
+        out / "weightmap.png", first.labels, drawn.target > 0, drawn.weight, first.image[0]
+    )
 
     logger.info("2/3  training on sequence 01 (%s)", engine)
     model = train(frames, out / "run", settings, engine)
@@ -113,14 +116,6 @@ def run(options: Options) -> None:
     logger.info("\n%s\n\nImages, pictures and these scores are in %s.", text, out)
     if options.report is not None:
         write_page(options.report, read_demo(out))
-
-
-def _draw_weight_map(frame: AnnotatedFrame, class_balance: float, path: Path) -> None:
-    """Draw the weight map of a frame in the style of Fig. 3."""
-    separated = separate_touching(frame.labels)
-    classes = balanced_class_weights([separated], balance=class_balance)
-    weights = border_weight_map(separated, class_weights=classes, ridge=0)
-    draw_weights(path, frame.labels, separated > 0, weights, frame.image[0])
 
 
 def _predict(out: Path, model: Model, engine: Engine) -> None:

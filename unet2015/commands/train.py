@@ -9,6 +9,7 @@ the planes of a stack count as frames). The run is written to --out: model.safet
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -44,7 +45,7 @@ from ..weightmap import WeightMapConfig
 logger = logging.getLogger(__name__)
 
 
-PARTS = ("", "images", "labels")
+PARTS = r"images|labels|\d\d(_GT|_ST)?"
 """Folders of a data set that must not be taken for the run."""
 
 
@@ -98,8 +99,7 @@ def run(options: Options) -> None:
             f"{options.out} holds no run to resume: correct the folder, or omit --resume."
         )
     data = [data for data in (options.data, options.validation_data) if data is not None]
-    parts = [*PARTS, *options.sequences, *options.validation_sequences]
-    if options.out.resolve() in [(each / part).resolve() for each in data for part in parts]:
+    if any(_is_part(options.out.resolve(), each.resolve()) for each in data):
         raise InputError(f"{options.out} is where the data are: give another folder with --out.")
     keep_memory()
     network = UNetConfig(**asdict(options.network))
@@ -138,6 +138,11 @@ def run(options: Options) -> None:
     draw_and_log(options.out)
     if options.report is not None:
         _write_page(options.report, options.out, frames, validation, model, engine)
+
+
+def _is_part(out: Path, data: Path) -> bool:
+    """Whether a folder is a data set or one of the folders that make it up."""
+    return out == data or (out.parent == data and re.fullmatch(PARTS, out.name) is not None)
 
 
 def _check_validation(options: Options) -> None:

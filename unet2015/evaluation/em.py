@@ -97,8 +97,8 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
             raise InputError(f"{path} holds {image.min()}: probabilities are not negative.")
         if image.max() < one and _is_flat(image):
             raise InputError(
-                f"{path} holds one number throughout each cell, as label images do: give "
-                "probabilities, or a mask of 0 and one other number."
+                f"{path} holds one number throughout each cell, as label images do: give a mask "
+                "of 0 and one other number, or probabilities, if need be as floats from 0 to 1."
             )
         if image.max() <= one * MAX_LABEL_SHARE:
             found = f"{path} holds whole numbers up to {image.max()}, as numbered cells do"

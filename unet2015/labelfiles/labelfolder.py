@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, by, counted, some
 from ..images import IMAGE_SUFFIXES
-from ..images.opening import image_files, is_zarr
+from ..images.opening import image_files, images_beside, is_zarr
 from ..images.source import warn_once
 from ..instances import label_cells
 from .ctcnames import find_image, numbered_images, one_each, stem
@@ -70,7 +70,7 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
             f"{folder} is a folder and {image} one image: give two folders or two images."
         )
     if is_one_image(reference):
-        return [FramePair(reference.stem, reference, result)]
+        return [FramePair(stem(reference), reference, result)]
     wanted, there = label_images(reference), label_images(result)
     missing = [name for name in wanted if name not in there]
     if missing:
@@ -101,9 +101,9 @@ def label_images(folder: Path) -> dict[str, Path]:
     """
     home = labels_home(folder)
     numbered, images = numbered_images(home), image_files(home)
+    if others := images_beside(home, numbered.values() or images):
+        warn_once(f"left out of {home}: {some(others)}.")
     if numbered:
-        if others := sorted({path.name for path in images} - {p.name for p in numbered.values()}):
-            warn_once(f"left out of {home}, beside masks with frame numbers: {some(others)}.")
         return {f"{number:03d}": path for number, path in numbered.items()}
     if not images:
         truths = sorted(path.name for path in home.glob("[0-9][0-9]_[GS]T"))
@@ -128,7 +128,7 @@ def labels_home(folder: Path) -> Path:
 def markers_home(folder: Path) -> Path:
     """Folder of the tracking markers: ``TRA`` beside ``SEG``, of which either may be given."""
     home = labels_home(folder)
-    return home.with_name("TRA") if home.name == "SEG" else folder / "TRA"
+    return home.resolve().with_name("TRA") if home.resolve().name == "SEG" else folder / "TRA"
 
 
 def folder_of_images(reference: Path, images: Path | None) -> Path | None:
@@ -143,13 +143,16 @@ def folder_of_images(reference: Path, images: Path | None) -> Path | None:
     """
     if images is None:
         home = (reference.parent if is_one_image(reference) else reference).resolve()
+        home = home.parent if home.name == "SEG" else home
         match = re.fullmatch(r"(\d\d)_(GT|ST)", home.name)
+        if not match and home.name != "labels":
+            return None
         beside = home.with_name(match[1] if match else "images")
-        return beside if (match or home.name == "labels") and beside.is_dir() else None
+        return beside if beside.is_dir() else None
     if not images.is_dir():
         raise InputError(f"{images} is not a folder: give the folder of the microscope images.")
     if reference.exists():
-        names = [reference.stem] if is_one_image(reference) else list(label_images(reference))
+        names = [stem(reference)] if is_one_image(reference) else list(label_images(reference))
         if not any(find_image(images, name) for name in names):
             raise InputError(
                 f"{images} holds no image of {_frames(names)}: give the folder of the microscope "

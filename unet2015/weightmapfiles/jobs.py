@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import InputError, some
-from ..images.opening import images_beside, is_zarr
-from ..labelfiles.labelfolder import label_images, labels_home
+from ..errors import InputError
+from ..images.opening import is_zarr
+from ..labelfiles.labelfolder import label_images
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +41,6 @@ def plan(labels: Path, out: Path, target: Path | None) -> list[Job]:
     if not labels.is_dir() or is_zarr(labels):
         return [_single(labels, out, target)]
     found = list(label_images(labels).values())
-    if others := images_beside(labels_home(labels), found):
-        logger.warning("left out of %s: %s.", labels, some(others))
     if len(found) == 1 and out.suffix.lower() in SUFFIXES:
         return [_single(found[0], out, target)]
     for path in (out, target):

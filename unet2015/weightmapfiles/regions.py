@@ -71,10 +71,12 @@ class CellRows:
         ----------
         start, stop : int
             The first row and the one after the last.
+        columns : slice
+            Those to return, without a step; by default all.
 
         Returns
         -------
-        array of int, shape (stop - start, width)
+        array of int, shape (stop - start, columns)
             0 is background, each other value a cell.
 
         Raises
