@@ -51,8 +51,8 @@ def stream_image(
 
     A name ending in ``.tif`` or ``.tiff`` gives a BigTIFF of Deflate-compressed tiles of at most
     512 x 512 pixels, compressed in parallel, with pyramid levels as SubIFDs and OME metadata, which
-    Fiji, QuPath and napari read. One ending in ``.zarr`` gives an OME-Zarr of version 0.4 (Zarr 2), which
-    more programs read than 0.5. Equal images give equal bytes.
+    Fiji, QuPath and napari read. One ending in ``.zarr`` gives an OME-Zarr of version 0.4 (Zarr 2),
+    which more programs read than 0.5. Equal images give equal bytes.
 
     The output is prepared in a hidden folder beside it, ``.NAME.partial``, which also holds the
     pyramid levels of a TIFF until they are written; it gets its name once it is complete and on
