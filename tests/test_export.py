@@ -184,15 +184,15 @@ def test_a_package_documents_its_sizes(stored, tmp_path):
 def test_a_package_of_a_built_in_model_names_its_data(tmp_path, monkeypatch):
     from bioimageio import core
 
-    facts = {"images": "dots", "data": "made-up cells", "score": "none", "terms": "be kind"}
-    index = {"tiny": facts | {"citation": [["Nobody: Dots", "10.1000/182"]]}}
+    facts = {"images": "dots", "pixel_size": 0.5, "data": "made-up cells", "score": "none"}
+    facts |= {"citation": [["Nobody: Dots", "10.1000/182"]], "terms": "be kind"}
     monkeypatch.setattr(builtin, "HOME", tmp_path)
     monkeypatch.setattr(builtin, "INDEX", tmp_path / "models.json")
-    builtin.INDEX.write_text(json.dumps(index))
+    builtin.INDEX.write_text(json.dumps({"tiny": facts}))
     save_model(tmp_path / "tiny.safetensors", make_model())
     assert main(["export", "tiny", "-o", str(tmp_path / "cells.zip")]) == 0
     described = core.load_model_description(tmp_path / "cells.zip")
-    assert described.description == "Segments dots."
+    assert described.description == "Segments dots; 0.5 um per pixel."
     assert [(entry.text, entry.doi) for entry in described.cite][1:] == [
         ("Nobody: Dots", "10.1000/182")
     ]

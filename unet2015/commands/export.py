@@ -85,7 +85,10 @@ def _write_package(model: Model, options: Options) -> None:
     if known is not None:
         data = f"Trained on {known.data}. Terms: {known.terms}."
         about = replace(
-            about, description=f"Segments {known.images}.", data=data, citation=known.citation
+            about,
+            description=f"Segments {known.images}; {known.pixel_size:g} um per pixel.",
+            data=data,
+            citation=known.citation,
         )
     if options.description:
         about = replace(about, description=options.description)
