@@ -15,8 +15,6 @@ from unet2015.images.writing import write_image
 from unet2015.prediction import predict
 from unet2015.unet import UNet
 
-README = Path(__file__).parents[1] / "README.md"
-
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
@@ -86,14 +84,6 @@ def test_pixels_of_another_size_than_the_models_get_one_warning(size, said, tmp_
     warned = [message for message in caplog.messages if "was made for" in message]
     assert len(warned) == bool(said)
     assert all(said in message for message in warned)
-
-
-@pytest.mark.skipif(not README.is_file(), reason="no README here")
-def test_the_models_in_the_readme_are_built_in():
-    names = ", ".join(f"`{name}`" for name in built_in_models())
-    assert f"the cells and membranes of the paper come with the package ({names})" in (
-        " ".join(README.read_text().split())
-    )
 
 
 @pytest.mark.parametrize("name", built_in_models())

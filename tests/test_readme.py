@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from unet2015 import WeightMapConfig, annotated_frame, load_model, predict, save_model
+from unet2015.builtin import built_in_models
 from unet2015.checkpoint import Model
 from unet2015.cli import COMMANDS
 from unet2015.commands.completion import flags
@@ -21,6 +22,14 @@ from unet2015.settings import Settings
 from unet2015.unet import UNet, UNetConfig
 
 README = Path(__file__).parents[1] / "README.md"
+needs_experiments = pytest.mark.skipif(
+    not (README.parent / "experiments").is_dir(), reason="no experiments here"
+)
+
+
+def prose():
+    """The README as one line."""
+    return " ".join(README.read_text().split())
 
 
 def blocks(language):
@@ -89,14 +98,14 @@ def test_the_options_in_the_readme_exist():
             assert given <= {*flags(command), "-m", "-o"}, line
 
 
-@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+@needs_experiments
 def test_the_speeds_in_the_readme_match_the_benchmark():
     results = json.loads(
         (README.parent / "experiments/results/benchmark_prediction.json").read_text()
     )
     names = ("channels", "precision", "unet2015", "openvino", "loop", "monai")
     names += ("monai, half overlap", "limit")
-    text = " ".join(README.read_text().split())
+    text = prose()
     for run in results["runs"]:
         row = " | ".join(str(run[name]) for name in names)
         assert f"| {row} |" in text
@@ -110,22 +119,22 @@ def test_the_speeds_in_the_readme_match_the_benchmark():
         assert " and ".join(map(str, exact)) in text
 
 
-@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+@needs_experiments
 def test_the_weight_map_speed_in_the_readme_matches_the_benchmark():
     found = json.loads((README.parent / "experiments/results/benchmark_weightmap.json").read_text())
     rows = [row for row in found["seconds_on_one_core"] if row["size"] == 2048]
     (row,) = (row for row in rows if 1900 < row["cells"] < 2000)
-    text = " ".join(README.read_text().split())
+    text = prose()
     assert f"{2048**2 / row['ours'] / 1e6:.0f} megapixels per second on one core for 2,000" in text
     assert f"pixels, {row['local'] / row['ours']:.0f} times the speed of one SciPy" in text
     assert f"some {round(row['scipy'] / row['ours'], -2):,.0f} times that of one" in text
 
 
-@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+@needs_experiments
 def test_the_engine_agreement_in_the_readme_matches_the_check():
     found = json.loads((README.parent / "experiments/results/check_engines.json").read_text())
     u373, hela, em = (found[name]["cpu, bfloat16"] for name in ("u373", "hela", "em"))
-    text = " ".join(README.read_text().split())
+    text = prose()
     cells, frames = u373["cells"] + hela["cells"], 2 * found["frames"]
     assert u373["same"] + hela["same"] == cells
     assert f"find the same {cells} cells of {frames} frames" in text
@@ -162,7 +171,7 @@ def exact_seg(scored, run):
     return json.loads(path.read_text())["SEG"]
 
 
-@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+@needs_experiments
 def test_the_cell_results_in_the_readme_match_the_runs():
     usual = {"drop-out": "0.1", "margin": "50", "learning rate": "0.005"}
     usual |= {"ridge": "3", "rotation": "180", "interpolation": "nearest"}
@@ -196,7 +205,7 @@ def test_the_cell_results_in_the_readme_match_the_runs():
     assert "one row has all 64, in 98 minutes each" in README.read_text()
 
 
-@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+@needs_experiments
 def test_the_scores_in_float32_in_the_readme_match_the_runs():
     results = README.parent / "experiments/results/reproduction"
     runs = [f"hela-{n}-16-tile380-margin50-iterations9000-dropout0.1.json" for n in ("01", "02")]
@@ -208,10 +217,10 @@ def test_the_scores_in_float32_in_the_readme_match_the_runs():
     assert (
         f"has {first:.3f} and {second:.3f}, {fmean((first, second)):.3f} in the mean, mirrored "
         f"{mirrored:.3f}, parted at necks {parted:.3f}: like the seeds"
-    ) in " ".join(README.read_text().split())
+    ) in prose()
 
 
-@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+@needs_experiments
 def test_the_speed_with_avx2_in_the_readme_was_measured():
     file = README.parent / "experiments/results/benchmark_prediction_avx2.json"
     runs = json.loads(file.read_text())["runs"]
@@ -223,10 +232,10 @@ def test_the_speed_with_avx2_in_the_readme_was_measured():
     assert (
         f"`unet2015` reaches {ours}, with OpenVINO {openvino}, the loop {loop} and MONAI {monai} "
         f"of limits of {limit}"
-    ) in " ".join(README.read_text().split())
+    ) in prose()
 
 
-@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+@needs_experiments
 def test_the_em_results_in_the_readme_match_the_runs():
     folder = README.parent / "experiments/results/reproduction"
 
@@ -238,12 +247,12 @@ def test_the_em_results_in_the_readme_match_the_runs():
         mean = fmean(result["best"][name]["value"] for result in results)
         assert figure == f"{mean:.{len(figure) - 2}f}", name
     at_half = fmean(result["argmax"]["rand_error"] for result in results)
-    text = " ".join(README.read_text().split())
+    text = prose()
     wrong = fmean(result["argmax"]["pixel_error"] for result in results)
     assert f"at a threshold of 0.5 it is {at_half:.3f}, and {wrong:.3f} of the pixels" in text
 
 
-@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+@needs_experiments
 def test_the_ablation_in_the_readme_matches_the_runs():
     folder = README.parent / "experiments/results/ablation"
     rows = rows_of("| HeLa, 16 channels |")
@@ -266,10 +275,15 @@ def test_the_ablation_in_the_readme_matches_the_runs():
         assert len(again) == 2
         means.append(fmean(json.loads(path.read_text())["SEG"] for path in again))
     words = "the means are {:.3f}, {:.3f} without elastic deformation and {:.3f} with padding"
-    assert words.format(*means) in " ".join(README.read_text().split())
+    assert words.format(*means) in prose()
 
 
-@pytest.mark.skipif(not (README.parent / "experiments").is_dir(), reason="no experiments here")
+@needs_experiments
 def test_the_files_linked_in_the_readme_exist():
     for target in re.findall(r"\]\(([^)#]+)\)", README.read_text()):
         assert target.startswith("http") or (README.parent / target).exists(), target
+
+
+def test_the_models_in_the_readme_are_built_in():
+    names = ", ".join(f"`{name}`" for name in built_in_models())
+    assert f"the cells and membranes of the paper come with the package ({names})" in prose()

@@ -16,8 +16,8 @@ from .atomic import atomic_path
 if TYPE_CHECKING:
     from .runs import LogLine  # its module imports torch
 
-REFERENCE_COLOUR = "#1b9e77"
-RESULT_COLOUR = "#d95f02"
+SEG_COLOUR = "#1b9e77"
+LOSS_COLOUR = "#d95f02"
 
 
 def draw_loss(lines: Sequence[LogLine], path: Path | str) -> None:
@@ -33,17 +33,17 @@ def draw_loss(lines: Sequence[LogLine], path: Path | str) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     iterations = [line.iteration for line in lines]
-    axes.plot(iterations, [line.loss for line in lines], ".-", color=RESULT_COLOUR)
+    axes.plot(iterations, [line.loss for line in lines], ".-", color=LOSS_COLOUR)
     axes.set(xlabel="iteration", ylabel="weighted cross-entropy", ylim=(0, None), xlim=(0, None))
     scored = [
         (line.iteration, line.validation_seg) for line in lines if line.validation_seg is not None
     ]
     if scored:
         right = axes.twinx()
-        right.plot(*zip(*scored, strict=True), ".-", color=REFERENCE_COLOUR)
-        right.set_ylabel("validation SEG", color=REFERENCE_COLOUR)
+        right.plot(*zip(*scored, strict=True), ".-", color=SEG_COLOUR)
+        right.set_ylabel("validation SEG", color=SEG_COLOUR)
         right.set_ylim(0, 1)
-        axes.yaxis.label.set_color(RESULT_COLOUR)
+        axes.yaxis.label.set_color(LOSS_COLOUR)
     _save(figure, path)
 
 

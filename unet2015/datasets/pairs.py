@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..errors import InputError, some
 from ..images import open_image
-from ..images.opening import folders_of_images, image_files, images_beside, other_files
+from ..images.opening import folders_of_images, image_files, images_beside, other_files, stem
 from ..instances import label_cells
-from ..labelfiles.ctcnames import one_each, stem
+from ..labelfiles.ctcnames import one_each
 from ..labelfiles.doubt import doubt, has_several_numbers
 from ..labelfiles.labelimages import open_labels, read_plane
 from .checks import require_cells

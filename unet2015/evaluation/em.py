@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..images import read_image
+from ..labelfiles.doubt import unlike_neighbours
 from ..labelfiles.labelfolder import FramePair, check_shapes, pair_frames
 from ..labelfiles.labelimages import open_labels, read_plane
 from ..metrics import AtThreshold, best_over_thresholds, em_score
@@ -95,7 +96,8 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
         one = np.iinfo(image.dtype).max
         if image.min() < 0:
             raise InputError(f"{path} holds {image.min()}: probabilities are not negative.")
-        if image.max() < one and _is_flat(image):
+        unlike, pairs = unlike_neighbours(image)
+        if image.max() < one and 100 * unlike < pairs:
             raise InputError(
                 f"{path} holds one number throughout each cell, as label images do: give a mask "
                 "of 0 and one other number, or probabilities, if need be as floats from 0 to 1."
@@ -118,10 +120,3 @@ def _as_probability(path: Path | str, image: NDArray[Any]) -> NDArray[np.floatin
             "probabilities lie between 0 and 1."
         )
     return image
-
-
-def _is_flat(image: NDArray[Any]) -> bool:
-    """Whether fewer than one in a hundred pixels of the foreground differ from their neighbour."""
-    left, right = image[..., :-1], image[..., 1:]
-    inside = (left > 0) & (right > 0)
-    return bool(100 * np.count_nonzero(inside & (left != right)) < np.count_nonzero(inside))

@@ -84,6 +84,11 @@ def is_zarr(path: Path) -> bool:
     return any(os.path.exists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
+def stem(path: Path) -> str:
+    """Name of an image without its suffix: ``a`` for ``a.tif`` and ``a.ome.tif``."""
+    return path.stem.removesuffix(".ome")
+
+
 def image_files(folder: Path) -> list[Path]:
     """List the visible image files of a folder in natural order: ``t9.tif`` before ``t10.tif``."""
     return sorted(

@@ -19,6 +19,7 @@ from ..atomic import empty_locked, lock, named_errors, remove_locked, rename, sy
 from ..errors import InputError
 from ..progress import Progress
 from .metadata import tiff_description
+from .opening import stem
 from .pyramid import TILE, Block, Sliceable, blocks, level_shapes, pixels_of_levels, tiles
 from .source import Image, PixelSize
 from .units import known_sizes
@@ -101,8 +102,7 @@ def stream_image(
         if suffix == ".zarr":
             from .omezarr_writing import write_ome_zarr  # importing zarr takes half a second
 
-            name = path.stem.removesuffix(".ome")
-            write_ome_zarr(finished, name, source, axes, sizes, labels, progress)
+            write_ome_zarr(finished, stem(path), source, axes, sizes, labels, progress)
         else:
             _write_tiff(finished, source, axes, sizes, labels, progress)
         for part in (*finished.rglob("*"), finished):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import InputError
-from ..images.opening import image_files
+from ..images.opening import image_files, stem
 
 _Key = TypeVar("_Key", int, str)
 _FRAME = re.compile(r"t(\d{3,})", re.IGNORECASE)
@@ -37,11 +37,6 @@ def frame_digits(path: Path) -> str:
     if match is None:
         raise InputError(f"{path} is not named like a frame of a CTC sequence (t000.tif).")
     return match[1]
-
-
-def stem(path: Path) -> str:
-    """Name of an image without its suffix: ``a`` for ``a.tif`` and ``a.ome.tif``."""
-    return path.stem.removesuffix(".ome")
 
 
 def find_image(folder: Path, name: str) -> Path | None:

@@ -34,11 +34,15 @@ def looks_like_a_picture(labels: NDArray[Any]) -> bool:
 
     False if there are too few pixels to judge by, as when cells are marked by single pixels.
     """
-    left, right = labels[:, :-1], labels[:, 1:]
+    unlike, pairs = unlike_neighbours(labels)
+    return bool(2 * unlike > pairs > max(FEW_PAIRS, labels[:, 1:].size / 10))
+
+
+def unlike_neighbours(labels: NDArray[Any]) -> tuple[int, int]:
+    """Count pairs of pixels side by side that are not 0: those that differ, and all."""
+    left, right = labels[..., :-1], labels[..., 1:]
     inside = (left > 0) & (right > 0)
-    pairs = np.count_nonzero(inside)
-    unlike = np.count_nonzero(inside & (left != right))
-    return bool(2 * unlike > pairs > max(FEW_PAIRS, inside.size / 10))
+    return int(np.count_nonzero(inside & (left != right))), int(np.count_nonzero(inside))
 
 
 def has_soft_edges(labels: NDArray[Any]) -> bool:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, by, counted, some
 from ..images import IMAGE_SUFFIXES
-from ..images.opening import image_files, images_beside, is_zarr
+from ..images.opening import image_files, images_beside, is_zarr, stem
 from ..images.source import warn_once
 from ..instances import label_cells
-from .ctcnames import find_image, numbered_images, one_each, stem
+from .ctcnames import find_image, numbered_images, one_each
 from .labelimages import open_labels, read_plane
 
 Components = Literal["none", "reference", "result", "both"]

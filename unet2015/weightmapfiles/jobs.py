@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
 from ..images.opening import is_zarr
 from ..labelfiles.labelfolder import label_images
-
-logger = logging.getLogger(__name__)
 
 SUFFIXES = (".tif", ".tiff", ".zarr")
 
