@@ -16,7 +16,7 @@ import torch
 from unet2015 import InputError
 from unet2015.checkpoint import Model, save_model
 from unet2015.cli import main
-from unet2015.engines import openvino_engine
+from unet2015.engines import nnpack, openvino_engine
 from unet2015.engines.backends import WithFallback
 from unet2015.engines.device import OPENVINO_PAYS, Engine, choose_backend
 from unet2015.images import read_image, write_image
@@ -71,6 +71,7 @@ def test_a_network_is_compiled_once_per_tile_shape(model, image, monkeypatch):
 
 @needs_openvino
 def test_openvino_is_chosen_only_for_large_jobs_on_a_cpu(monkeypatch):
+    monkeypatch.setattr(nnpack, "is_available", lambda: False)
     large = int(OPENVINO_PAYS)
     assert choose_backend(CPU, "auto", large - 1).backend == "torch"
     assert choose_backend(CPU, "auto", large).backend == "openvino"

@@ -106,8 +106,9 @@ class Options:
     precision: Precision = "auto"
     """Precision of the convolutions; auto uses bfloat16 where the hardware supports it."""
     backend: BackendName = "auto"
-    """What runs the network; for large jobs, auto uses OpenVINO on a CPU if it is installed, else
-    torch.compile on a GPU or, in bfloat16, on a CPU with AMX."""
+    """What runs the network; auto uses NNPACK for networks of 64 base channels on a CPU with AVX2
+    alone, and for large jobs OpenVINO on a CPU if it is installed, else torch.compile on a GPU or,
+    in bfloat16, on a CPU with AMX."""
     average: Average = "none"
     """Average the network's output, before the softmax, over mirror images of each tile (four times
     the work; the authors' released code) or over all flips and quarter turns (eight times; the

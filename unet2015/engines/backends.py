@@ -1,4 +1,4 @@
-"""Faster ways to run a network than plain PyTorch: torch.compile and OpenVINO.
+"""Faster ways to run a network than plain PyTorch: NNPACK, torch.compile and OpenVINO.
 
 If they fail, that is logged in one line, and PyTorch takes over.
 """
@@ -17,12 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .nnpack import NnpackNetwork
 from .openvino_engine import OpenVinoNetwork
 
 logger = logging.getLogger(__name__)
 
-Backend = Literal["torch", "compile", "openvino"]
-NAMES: dict[Backend, str] = {"compile": "torch.compile", "openvino": "OpenVINO"}
+Backend = Literal["torch", "nnpack", "compile", "openvino"]
+NAMES: dict[Backend, str] = {
+    "nnpack": "NNPACK",
+    "compile": "torch.compile",
+    "openvino": "OpenVINO",
+}
 
 Run = Callable[[Tensor], Tensor]
 """Maps a tensor to a tensor, like a network."""
@@ -87,11 +92,13 @@ def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> WithFall
         PyTorch does not count as new versions, such as through ``.data``.
     dtype : torch.dtype
         Precision of the convolutions, float32 or bfloat16.
-    backend : {"torch", "compile", "openvino"}
+    backend : {"torch", "nnpack", "compile", "openvino"}
         How to run it.
     """
     if backend == "torch":
         return WithFallback(network, network, "PyTorch")
+    if backend == "nnpack":
+        return WithFallback(NnpackNetwork(network), network, NAMES[backend])
     # OpenVINO copies the weights; torch.compile sees when they change.
     weights = network.state_dict().values() if backend == "openvino" else ()
     state = tuple((part.data_ptr(), part._version) for part in weights)

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..symmetries import SYMMETRIES, Average
-from . import openvino_engine
+from . import nnpack, openvino_engine
 from .backends import NAMES, Backend, can_compile
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
-BackendName = Literal["auto", "torch", "compile", "openvino"]
+BackendName = Literal["auto", "torch", "nnpack", "compile", "openvino"]
 
 OPENVINO_PAYS = 150e6
 """Pixels from which OpenVINO saves more than its two or three seconds of preparation, for 16 base
@@ -68,8 +68,12 @@ class Engine(NamedTuple):
             return network.to(self.device, memory_format=self.memory_format(training))  # type: ignore[call-overload]
 
     def memory_format(self, training: bool = False) -> torch.memory_format:
-        """Channels last, except in float32 training on a CPU, where they slow the backward pass."""
-        slower = training and self.dtype == torch.float32 and self.device.type == "cpu"
+        """Channels last, except where they are slower.
+
+        These are NNPACK, which would copy each map, and float32 training on a CPU.
+        """
+        trained = training and self.dtype == torch.float32 and self.device.type == "cpu"
+        slower = trained or self.backend == "nnpack"
         return torch.contiguous_format if slower else torch.channels_last
 
     @property
@@ -107,6 +111,14 @@ class Engine(NamedTuple):
         """
         fast = self.device.type == "cuda" or (self.dtype == torch.bfloat16 and _has_amx())
         return fast and can_compile(self.device)
+
+    def gains_by_nnpack(self, base_channels: int) -> bool:
+        """Whether NNPACK makes a network faster: a wide one, on processors with AVX2 alone.
+
+        With AVX-512, PyTorch's usual convolutions are about as fast; that was not measured.
+        """
+        avx2 = torch.backends.cpu.get_cpu_capability() == "AVX2"
+        return avx2 and base_channels >= nnpack.LEAST_CHANNELS and _can_use_nnpack(self)
 
     def compiling_pays(self, pixels: int, base_channels: int) -> bool:
         """Whether torch.compile saves more time than it takes, for a job of this many pixels."""
@@ -155,15 +167,16 @@ def choose_engine(
 def choose_backend(
     engine: Engine, backend: BackendName, pixels: int, base_channels: int = 16
 ) -> Engine:
-    """Choose OpenVINO or torch.compile for prediction where requested or worthwhile.
+    """Choose NNPACK, OpenVINO or torch.compile for prediction where requested or worthwhile.
 
     Parameters
     ----------
     engine : Engine
         From `choose_engine`.
-    backend : {"auto", "torch", "compile", "openvino"}
-        ``auto`` takes OpenVINO, if installed, for a large job on a CPU, otherwise torch.compile
-        where it makes a large job faster.
+    backend : {"auto", "torch", "nnpack", "compile", "openvino"}
+        ``auto`` takes NNPACK for wide networks on processors with AVX2 alone, OpenVINO, if
+        installed, for a large job on a CPU, otherwise torch.compile where it makes a large job
+        faster.
     pixels : int
         Pixels to predict in images of one size; other sizes repeat the preparation.
     base_channels : int
@@ -172,8 +185,9 @@ def choose_backend(
     Raises
     ------
     InputError
-        If OpenVINO is requested on a GPU or is not installed, torch.compile is requested and there
-        is no compiler, or the name is unknown.
+        If OpenVINO is requested on a GPU or is not installed, NNPACK is requested for other than
+        float32 on a CPU or PyTorch lacks it, torch.compile is requested and there is no compiler,
+        or the name is unknown.
     """
     _check_name("backend", backend, get_args(BackendName))
     if backend == "openvino" and not _can_use_openvino(engine):
@@ -181,12 +195,19 @@ def choose_backend(
             "OpenVINO needs a CPU and the extra [openvino], in a clone of the repository "
             '`pip install ".[openvino]"`: install it and use --device cpu, or take --backend auto.'
         )
+    if backend == "nnpack" and not _can_use_nnpack(engine):
+        raise InputError(
+            "NNPACK computes in float32 on a CPU, and PyTorch for Windows lacks it: use "
+            "--device cpu --precision float32, or take --backend auto."
+        )
     if backend == "compile" and not can_compile(engine.device):
         raise InputError(
             "torch.compile needs a C++ compiler, or Triton on a GPU: use --backend torch or auto."
         )
     if backend != "auto":
         return engine._replace(backend=backend)
+    if engine.gains_by_nnpack(base_channels):
+        return engine._replace(backend="nnpack")
     pixels *= len(SYMMETRIES[engine.average])
     with_amx = engine.dtype == torch.bfloat16 and _has_amx()
     openvino_pays = OPENVINO_PAYS_WITH_AMX if with_amx else OPENVINO_PAYS
@@ -205,6 +226,11 @@ def _check_name(what: str, name: str, known: Sequence[str]) -> None:
 def _work(pixels: int, base_channels: int) -> float:
     """Pixels that are as much work for a network of 16 base channels."""
     return pixels * (base_channels / 16) ** 2
+
+
+def _can_use_nnpack(engine: Engine) -> bool:
+    suits = engine.device.type == "cpu" and engine.dtype == torch.float32
+    return suits and nnpack.is_available()
 
 
 def _can_use_openvino(engine: Engine) -> bool:
