@@ -10,14 +10,15 @@ monai     MONAI's `sliding_window_inference`, if installed: windows of 572 x 572
           overlap of 0.25, the network padded to keep the window's size, so that it sees 756 x 756;
           and with an overlap of 0.5 and Gaussian weights, a common choice
 unet2015  `unet2015.predict` after `unet2015.keep_memory`, as on the command line
+nnpack    the same with wide convolutions computed by NNPACK, in float32 on a CPU
 openvino  the same through OpenVINO, if installed, on a CPU; compile time excluded
 compile   the same through torch.compile, if there is a compiler; compile time excluded
 kept      the loop, and MONAI with its defaults, also after `unet2015.keep_memory`
 
 The profile breaks down the time of `unet2015`. The limit is the time of the multiplications alone,
 1.465 MFLOP per pixel at 64 channels, at the rate of a matrix product measured in the same run with
-the faster of two libraries; the borders of tiles come on top. Images come from host memory and
-results go back there, also with a GPU
+the faster of two libraries; the borders of tiles come on top. NNPACK may exceed it, since it saves
+multiplications. Images come from host memory and results go back there, also with a GPU
 (`--device cuda --base-channels 16 64 64 --sides 8192 8192 512`). Each network size and precision
 runs in its own process.
 """
@@ -46,6 +47,7 @@ from results_table import HERE
 from torch import Tensor, nn
 
 from unet2015.checkpoint import Model
+from unet2015.engines import nnpack
 from unet2015.engines.allocation import keep_memory
 from unet2015.engines.backends import Backend, can_compile
 from unet2015.engines.device import DeviceName, Engine, Precision, choose_engine
@@ -144,6 +146,8 @@ def our_methods(network: UNet, engine: Engine) -> dict[str, Method]:
     """Tiled prediction of this package, through each installed backend."""
     model = Model(network, "standard")
     backends: dict[str, Backend] = {"unet2015": "torch"}
+    if engine.device.type == "cpu" and engine.dtype == torch.float32 and nnpack.is_available():
+        backends["nnpack"] = "nnpack"
     if engine.device.type == "cpu" and is_installed():
         backends["openvino"] = "openvino"
     if can_compile(engine.device):

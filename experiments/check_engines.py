@@ -4,8 +4,8 @@
         [--output experiments/results/check_engines.json]
 
 The first annotated frames of each data set are predicted by each available engine: PyTorch,
-OpenVINO and torch.compile, in float32 and, where the processor supports it, in bfloat16. Reported
-for each, over all frames:
+OpenVINO and torch.compile, in float32 and, where the processor supports it, in bfloat16, and NNPACK
+in float32. Reported for each, over all frames:
 
 largest, mean   difference of the probabilities
 other_class     share of the pixels whose class changes
@@ -32,6 +32,7 @@ from results_table import HERE
 from tqdm import tqdm
 
 from unet2015.checkpoint import Model, load_model
+from unet2015.engines import nnpack
 from unet2015.engines.allocation import keep_memory
 from unet2015.engines.backends import Backend, can_compile
 from unet2015.engines.device import Engine, choose_engine
@@ -75,6 +76,8 @@ def engines() -> Iterator[Engine]:
     backends: list[Backend] = ["torch"]
     backends += ["openvino"] if is_installed() else []
     backends += ["compile"] if can_compile(EXACT.device) else []
+    if nnpack.is_available():
+        yield EXACT._replace(backend="nnpack")
     for dtype in dict.fromkeys((EXACT.dtype, choose_engine("cpu").dtype)):
         for backend in backends:
             engine = EXACT._replace(dtype=dtype, backend=backend)
