@@ -120,11 +120,10 @@ def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     """Build the model that a file describes, with its weights."""
     if "class" in described["architecture"]:
         raise ValueError(f"of the class {described['architecture']['class']}")
-    with torch.device("meta"):  # draws no initial weights
-        network = UNet(**described["architecture"])
-    with torch.inference_mode(False):  # whatever the caller's: weights made in it are not trainable
-        weights = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
-        network.load_state_dict(weights, assign=True)
+    # Whatever the caller's inference mode and default dtype; its random numbers are left alone.
+    with torch.inference_mode(False), torch.random.fork_rng([]):
+        network = UNet(**described["architecture"]).float()
+        network.load_state_dict(tensors)
     return Model(
         network=network.eval(),
         normalisation=described["normalisation"],
