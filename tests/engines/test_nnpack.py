@@ -10,15 +10,16 @@ from torch import nn
 from unet2015.checkpoint import Model
 from unet2015.engines import device, nnpack
 from unet2015.engines.device import Engine, choose_backend
-from unet2015.engines.nnpack import LEAST_CHANNELS, NnpackNetwork
+from unet2015.engines.nnpack import LEAST_CHANNELS, LEAST_SIDE, NnpackNetwork
 from unet2015.errors import InputError
 from unet2015.prediction import predict, predict_tiles
 from unet2015.unet import UNet
 
 CPU = Engine(torch.device("cpu"))
 NNPACK = CPU._replace(backend="nnpack")
-WIDE = LEAST_CHANNELS
-LARGE = 10**12
+WIDE, LARGE = LEAST_CHANNELS, LEAST_SIDE
+
+SIDES = st.integers(LARGE, LARGE + 20)
 
 needs_nnpack = pytest.mark.skipif(not nnpack.is_available(), reason="PyTorch lacks NNPACK here")
 
@@ -44,7 +45,7 @@ def avx2(monkeypatch):
 @pytest.mark.usefixtures("avx2")
 def test_wide_networks_are_run_by_nnpack_on_processors_with_avx2_alone(monkeypatch):
     assert choose_backend(CPU, "auto", 1, base_channels=64).backend == "nnpack"
-    assert choose_backend(CPU, "auto", LARGE, base_channels=64).backend == "nnpack"
+    assert choose_backend(CPU, "auto", 10**12, base_channels=64).backend == "nnpack"
     assert choose_backend(CPU, "auto", 1, base_channels=32).backend == "torch"
     assert choose_backend(CPU, "torch", 1, base_channels=64).backend == "torch"
     bfloat16 = CPU._replace(dtype=torch.bfloat16)
@@ -82,23 +83,34 @@ def test_nnpack_is_refused_where_pytorch_lacks_it(monkeypatch):
 def test_a_unet_predicts_the_same_up_to_rounding(calls, average):
     torch.manual_seed(0)
     model = Model(UNet(base_channels=WIDE, depth=1).eval(), "standard")
-    image = np.random.default_rng(0).integers(0, 255, (70, 50), dtype=np.uint8)
-    exact = predict(image, model, 52, CPU._replace(average=average))
+    image = np.random.default_rng(0).integers(0, 255, (100, 70), dtype=np.uint8)
+    exact = predict(image, model, 108, CPU._replace(average=average))
     assert not calls
-    found = predict(image, model, 52, NNPACK._replace(average=average))
+    found = predict(image, model, 108, NNPACK._replace(average=average))
     up, down = (WIDE, 2 * WIDE, 3, 3), (2 * WIDE, WIDE, 3, 3)
     assert set(calls) == {(WIDE, WIDE, 3, 3), up, down, (2 * WIDE, 2 * WIDE, 3, 3)}
     np.testing.assert_allclose(found, exact, atol=1e-4)
 
 
 @needs_nnpack
-@given(st.integers(3, 21), st.integers(3, 21), st.integers(1, 2), st.integers(0, 1), st.booleans())
+@given(SIDES, SIDES, st.integers(1, 2), st.integers(0, 1), st.booleans())
 def test_a_wide_convolution_of_any_size_is_that_of_pytorch(height, width, images, padding, bias):
     torch.manual_seed(0)
     layer = nn.Conv2d(WIDE, WIDE + 1, 3, padding=padding, bias=bias)
     maps = torch.randn(images, WIDE, height, width).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        torch.testing.assert_close(NnpackNetwork(layer)(maps), layer(maps), atol=1e-4, rtol=0)
+        found, exact = NnpackNetwork(layer)(maps), layer(maps)
+    assert not found.equal(exact), "rounded differently"
+    torch.testing.assert_close(found, exact, atol=1e-4, rtol=0)
+
+
+@needs_nnpack
+@pytest.mark.parametrize("shape", [(LARGE - 1, LARGE), (LARGE, LARGE - 1)])
+def test_small_maps_are_left_to_pytorch(calls, shape):
+    layer, maps = nn.Conv2d(WIDE, WIDE, 3), torch.randn(1, WIDE, *shape)
+    with torch.inference_mode():
+        assert NnpackNetwork(layer)(maps).equal(layer(maps))
+    assert not calls
 
 
 @needs_nnpack
@@ -119,7 +131,7 @@ def test_a_wide_convolution_of_any_size_is_that_of_pytorch(height, width, images
     ids=str,
 )
 def test_other_layers_are_left_to_pytorch(calls, layer):
-    maps = torch.randn(1, layer.in_channels, 9, 9, dtype=layer.weight.dtype)
+    maps = torch.randn(1, layer.in_channels, LARGE, LARGE, dtype=layer.weight.dtype)
     with torch.inference_mode():
         torch.testing.assert_close(NnpackNetwork(layer)(maps), layer(maps), atol=0, rtol=0)
     assert not calls
@@ -137,17 +149,18 @@ class Functional(nn.Module):
 
 @needs_nnpack
 def test_convolutions_are_found_however_they_are_called(calls):
-    maps = torch.ones(1, WIDE, 9, 9)
+    maps = torch.ones(1, WIDE, LARGE, LARGE)
     with torch.inference_mode():
-        torch.testing.assert_close(NnpackNetwork(Functional())(maps), Functional()(maps))
+        found, exact = NnpackNetwork(Functional())(maps), Functional()(maps)
+    torch.testing.assert_close(found, exact, atol=0, rtol=1e-5)
     assert len(calls) == 1, "the last"
 
 
 @needs_nnpack
 def test_networks_of_others_run_on_nnpack_too(calls):
     network = nn.Sequential(nn.Conv2d(1, WIDE, 3), nn.Conv2d(WIDE, WIDE, 3, padding=1))
-    image = np.random.default_rng(0).random((1, 40, 40), np.float32)
-    tiles = predict_tiles(image, network, border=1, tile=22, engine=NNPACK)
+    image = np.random.default_rng(0).random((1, 80, 80), np.float32)
+    tiles = predict_tiles(image, network, border=1, tile=42, engine=NNPACK)
     assert all(np.isfinite(values).all() for _part, values in tiles)
     assert len(calls) == 4
 
@@ -158,9 +171,9 @@ def test_if_nnpack_fails_pytorch_takes_over(monkeypatch, caplog):
 
     monkeypatch.setattr(torch, "_nnpack_spatial_convolution", fail, raising=False)
     network = nn.Conv2d(WIDE, WIDE, 3)
-    image = np.ones((WIDE, 9, 9), np.float32)
-    ((_part, found),) = predict_tiles(image, network, border=1, tile=11, engine=NNPACK)
-    ((_part, exact),) = predict_tiles(image, network, border=1, tile=11)
+    image = np.ones((WIDE, LARGE, LARGE), np.float32)
+    ((_part, found),) = predict_tiles(image, network, border=1, tile=LARGE + 2, engine=NNPACK)
+    ((_part, exact),) = predict_tiles(image, network, border=1, tile=LARGE + 2)
     np.testing.assert_allclose(found, exact, atol=1e-5)
     assert caplog.messages == [
         "NNPACK failed (NNPACK SpatialConvolution_updateOutput failed): continuing without it."
