@@ -62,7 +62,7 @@ def predict_widget(
     if config.num_classes != 2:
         raise InputError(f"the model has {config.num_classes} classes: choose one with 2.")
     planes = _Planes(image, config.in_channels)
-    engine = choose_engine()
+    engine = choose_engine(model=loaded)
     grid = tile_grid(planes.shape[-2:], loaded.network, device=engine.device)
     attributes = {**_placement(image, planes.axes), "name": f"{image.name} {output}"}
 

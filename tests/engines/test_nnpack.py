@@ -9,7 +9,7 @@ from torch import nn
 
 from unet2015.checkpoint import Model
 from unet2015.engines import device, nnpack
-from unet2015.engines.device import Engine, choose_backend
+from unet2015.engines.device import Engine, choose_backend, choose_engine
 from unet2015.engines.nnpack import LEAST_CHANNELS, LEAST_SIDE, NnpackNetwork
 from unet2015.errors import InputError
 from unet2015.prediction import predict, predict_tiles
@@ -48,6 +48,10 @@ def test_wide_networks_are_run_by_nnpack_on_processors_with_avx2_alone(monkeypat
     assert choose_backend(CPU, "auto", 10**12, base_channels=64).backend == "nnpack"
     assert choose_backend(CPU, "auto", 1, base_channels=32).backend == "torch"
     assert choose_backend(CPU, "torch", 1, base_channels=64).backend == "torch"
+    wide, narrow = (Model(UNet(base_channels=n, depth=1), "standard") for n in (64, 32))
+    assert choose_engine("cpu", "float32", model=wide).backend == "nnpack"
+    assert choose_engine("cpu", "float32", model=narrow).backend == "torch"
+    assert choose_engine("cpu", "float32").backend == "torch"
     bfloat16 = CPU._replace(dtype=torch.bfloat16)
     assert choose_backend(bfloat16, "auto", 1, base_channels=64).backend == "torch"
     gpu = CPU._replace(device=torch.device("cuda"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import torch
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from ..errors import InputError
 from ..symmetries import SYMMETRIES, Average
 from . import nnpack, openvino_engine
 from .backends import NAMES, Backend, can_compile
+
+if TYPE_CHECKING:
+    from ..checkpoint import Model
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -133,7 +136,10 @@ class Engine(NamedTuple):
 
 
 def choose_engine(
-    device: DeviceName = "auto", precision: Precision = "auto", average: Average = "none"
+    device: DeviceName = "auto",
+    precision: Precision = "auto",
+    average: Average = "none",
+    model: Model | None = None,
 ) -> Engine:
     """Choose an NVIDIA GPU if there is one, and bfloat16 where the hardware has it.
 
@@ -146,6 +152,8 @@ def choose_engine(
     average : {"none", "mirrored", "rotated"}
         In prediction, average the network's output, before the softmax, over each tile, its two
         mirror images and both mirrorings at once, or over all eight flips and quarter turns.
+    model : Model, optional
+        What is to be predicted with: NNPACK runs it where that is faster.
 
     Raises
     ------
@@ -161,7 +169,9 @@ def choose_engine(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(device) else "float32"
-    return Engine(torch.device(device), getattr(torch, precision), average=average)
+    engine = Engine(torch.device(device), getattr(torch, precision), average=average)
+    gains = model and engine.gains_by_nnpack(model.network.config.base_channels)
+    return engine._replace(backend="nnpack") if gains else engine
 
 
 def choose_backend(
