@@ -7,8 +7,8 @@ The image is random, 16-bit, a tiled BigTIFF. It goes through the network in one
 mirroring as in Fig. 2 of the paper; ``unet2015 predict`` predicts the same file with tiles of each
 given size and of the size that it chooses. Both use channels-last memory. In PyTorch's default
 memory format, other kernels add in another order; how much that alone changes the result in one
-piece is reported, too. Weights are random: they show a seam as well as trained ones, and ten times
-as much rounding as the models of the package.
+piece is reported, and how much NNPACK differs, tile by tile. Weights are random: they show a seam
+as well as trained ones, and ten times as much rounding as the models of the package.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from results_table import HERE
 
 from unet2015.checkpoint import Model, save_model
+from unet2015.engines import nnpack
+from unet2015.engines.backends import Backend
 from unet2015.images import read_image
 from unet2015.normalisation import normalise
 from unet2015.unet import UNet
@@ -60,6 +62,9 @@ def main() -> None:
             tiled = predict_file(folder, tile)
             name = f"difference_with_tile_{tile or 'chosen'}"
             found[name] = float(np.abs(tiled - whole).max())
+        if nnpack.is_available():
+            tiled = predict_file(folder, None, "nnpack")
+            found["difference_with_nnpack"] = float(np.abs(tiled - whole).max())
     print(json.dumps(found, indent=1))
     options.output.write_text(json.dumps(found, indent=1) + "\n")
 
@@ -75,10 +80,10 @@ def predict_whole(image: NDArray[np.uint16], model: Model) -> NDArray[np.float32
     return probability[: image.shape[0], : image.shape[1]]
 
 
-def predict_file(folder: Path, tile: int | None) -> NDArray[np.float32]:
-    result = folder / f"{tile}.tif"
+def predict_file(folder: Path, tile: int | None, backend: Backend = "torch") -> NDArray[np.float32]:
+    result = folder / f"{backend}-{tile}.tif"
     args = ["predict", folder / "image.tif", "-m", folder / "model", "-o", result]
-    args += ["--precision", "float32", "--backend", "torch", *(["--tile", tile] if tile else [])]
+    args += ["--precision", "float32", "--backend", backend, *(["--tile", tile] if tile else [])]
     subprocess.run([sys.executable, "-m", "unet2015", *map(str, args)], check=True)
     return read_image(result)
 

@@ -21,6 +21,8 @@ from .normalisation import Scheme
 from .unet import UNet
 
 FORMAT = "unet2015 model 1"
+REASON_LENGTH = 300
+"""Characters of PyTorch's message about weights that do not fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +111,9 @@ def load_model(path: Path | str) -> Model:
     try:
         return _build(metadata["model"], tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        first_line = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:REASON_LENGTH]
         raise InputError(
-            f"{path} describes a network that unet2015 {__version__} cannot build ({first_line}): "
+            f"{path} describes a network that unet2015 {__version__} cannot build ({reason}): "
             "it is damaged, of another class than UNet, or a newer version wrote it."
         ) from error
 
@@ -120,10 +122,11 @@ def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     """Build the model that a file describes, with its weights."""
     if "class" in described["architecture"]:
         raise ValueError(f"of the class {described['architecture']['class']}")
-    # Whatever the caller's inference mode and default dtype; its random numbers are left alone.
-    with torch.inference_mode(False), torch.random.fork_rng([]):
-        network = UNet(**described["architecture"]).float()
-        network.load_state_dict(tensors)
+    with torch.device("meta"):  # allocates no memory and draws no weights
+        network = UNet(**described["architecture"])
+    with torch.inference_mode(False):  # whatever the caller's: weights made in it are not trainable
+        weights = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
+        network.load_state_dict(weights, assign=True)
     return Model(
         network=network.eval(),
         normalisation=described["normalisation"],

@@ -30,8 +30,8 @@ MEMORY_SHARE = 0.4
 BYTES_PER_CHANNEL = 4 * 10
 """Memory for each input pixel and base channel. It peaks at the last level of the expanding path:
 the skip, its concatenation with the up-convolution's map and two results, with the skips of the
-other levels about six float32 maps in all, and up to ten with the memory that NNPACK works in or
-the fragmentation by `keep_memory` (measured)."""
+other levels about six float32 maps in all, and up to ten with the fragmentation by `keep_memory` or
+the memory that NNPACK works in (measured at depth 4; NNPACK takes up to 16 at less)."""
 LARGEST_MAP = 2**31 - 1
 """Most elements of a map: GPU libraries index them with 32 bits."""
 WIDEST_MAP = 3

@@ -129,6 +129,7 @@ def test_small_maps_are_left_to_pytorch(calls, shape):
         nn.Conv2d(WIDE, WIDE, 3, dilation=2),
         nn.Conv2d(2 * WIDE, 2 * WIDE, 3, groups=2),
         nn.Conv2d(WIDE, WIDE, 3, padding="same"),
+        nn.Conv2d(WIDE, WIDE, 3, padding=3),
         nn.Conv2d(WIDE, WIDE, 3).double(),
         nn.ConvTranspose2d(WIDE, WIDE, 3),
     ],

@@ -83,7 +83,7 @@ def _reason(error: Exception) -> str:
 
 
 def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> WithFallback:
-    """Prepare a network to run; the last one is cached, so that a job in batches compiles once.
+    """Prepare a network to run; the last one is cached, so that a job in batches prepares it once.
 
     Parameters
     ----------
@@ -97,9 +97,7 @@ def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> WithFall
     """
     if backend == "torch":
         return WithFallback(network, network, "PyTorch")
-    if backend == "nnpack":
-        return WithFallback(NnpackNetwork(network), network, NAMES[backend])
-    # OpenVINO copies the weights; torch.compile sees when they change.
+    # OpenVINO copies the weights; the others see when they change.
     weights = network.state_dict().values() if backend == "openvino" else ()
     state = tuple((part.data_ptr(), part._version) for part in weights)
     return _prepare(network, dtype, backend, state)
@@ -109,13 +107,15 @@ def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> WithFall
 def _prepare(
     network: nn.Module,
     dtype: torch.dtype,
-    backend: Literal["compile", "openvino"],
+    backend: Literal["nnpack", "compile", "openvino"],
     _state: tuple[tuple[int, int], ...],
 ) -> WithFallback:
     fast: Run
     if backend == "compile":
         fast = torch.compile(network, dynamic=False)  # tiles have one shape, or two if rotated
         logger.info("compiling the network; the first tiles take a while.")
+    elif backend == "nnpack":
+        fast = NnpackNetwork(network)
     else:
         fast = OpenVinoNetwork(network, dtype)
     return WithFallback(fast, network, NAMES[backend])

@@ -118,7 +118,7 @@ class Engine(NamedTuple):
     def gains_by_nnpack(self, base_channels: int) -> bool:
         """Whether NNPACK makes a network faster: a wide one, on processors with AVX2 alone.
 
-        With AVX-512, PyTorch's usual convolutions are about as fast; that was not measured.
+        With AVX-512, where PyTorch's usual convolutions are faster, too, that was not measured.
         """
         avx2 = torch.backends.cpu.get_cpu_capability() == "AVX2"
         return avx2 and base_channels >= nnpack.LEAST_CHANNELS and _can_use_nnpack(self)

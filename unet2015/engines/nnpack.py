@@ -72,7 +72,7 @@ def _suits_nnpack(image: Tensor, weight: Tensor, *rest: Any) -> bool:
     _bias, stride, padding, dilation, groups = rest
     return (
         all(value in (1, (1, 1)) for value in (stride, dilation, groups))
-        and not isinstance(padding, str)
+        and padding in (0, 1, (0, 0), (1, 1))  # NNPACK takes no more than 2
         and weight.shape[2:] == (3, 3)
         and min(weight.shape[:2]) >= LEAST_CHANNELS
         and min(image.shape[2:]) >= LEAST_SIDE
