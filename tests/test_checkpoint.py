@@ -1,6 +1,8 @@
 import errno
 import io
 import os
+import subprocess
+import sys
 from unittest.mock import Mock
 
 import pytest
@@ -108,6 +110,7 @@ def test_an_unreadable_model_is_not_reported_as_missing(tmp_path, monkeypatch):
         {"architecture": {"wings": 2}},
         {"architecture": {"depth": "4"}},
         {"architecture": {"base_channels": 7}},
+        {"architecture": {"base_channels": 10**6}},
     ],
 )
 def test_an_unknown_kind_of_model_is_refused_in_one_line(tmp_path, change):
@@ -118,6 +121,21 @@ def test_an_unknown_kind_of_model_is_refused_in_one_line(tmp_path, change):
     with pytest.raises(InputError, match="cannot build") as refused:
         load_model(path)
     assert "\n" not in str(refused.value)
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path):
+    path = tmp_path / MODEL_FILE
+    save_model(path, small_model())
+    tensors, metadata = read_tensors(path)
+    del tensors["classifier.bias"]
+    write_tensors(path, tensors, metadata)
+    with pytest.raises(InputError, match=r'Missing key.* "classifier\.bias"'):
+        load_model(path)
+
+
+def test_loading_does_not_import_what_drawing_weights_in_vain_would():
+    code = "import sys, unet2015; unet2015.load_model('u373'); sys.exit('sympy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_model_that_could_not_be_loaded_cannot_be_created():
