@@ -2,7 +2,7 @@
 
 It computes 3x3 convolutions by Winograd's algorithm: 64 multiplications for 6 x 6 pixels instead of
 324 (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016), at the price of
-rounding errors some hundred times as large, still far below those of bfloat16.
+larger rounding errors, still far below those of bfloat16.
 """
 
 from __future__ import annotations
