@@ -47,11 +47,9 @@ from results_table import HERE
 from torch import Tensor, nn
 
 from unet2015.checkpoint import Model
-from unet2015.engines import nnpack
 from unet2015.engines.allocation import keep_memory
 from unet2015.engines.backends import Backend, can_compile
 from unet2015.engines.device import DeviceName, Engine, Precision, choose_engine
-from unet2015.engines.openvino_engine import is_installed
 from unet2015.prediction import predict
 from unet2015.unet import UNet
 
@@ -146,9 +144,9 @@ def our_methods(network: UNet, engine: Engine) -> dict[str, Method]:
     """Tiled prediction of this package, through each installed backend."""
     model = Model(network, "standard")
     backends: dict[str, Backend] = {"unet2015": "torch"}
-    if engine.device.type == "cpu" and engine.dtype == torch.float32 and nnpack.is_available():
+    if engine.can_use_nnpack:
         backends["nnpack"] = "nnpack"
-    if engine.device.type == "cpu" and is_installed():
+    if engine.can_use_openvino:
         backends["openvino"] = "openvino"
     if can_compile(engine.device):
         backends["compile"] = "compile"

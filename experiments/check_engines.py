@@ -32,11 +32,9 @@ from results_table import HERE
 from tqdm import tqdm
 
 from unet2015.checkpoint import Model, load_model
-from unet2015.engines import nnpack
 from unet2015.engines.allocation import keep_memory
 from unet2015.engines.backends import Backend, can_compile
 from unet2015.engines.device import Engine, choose_engine
-from unet2015.engines.openvino_engine import is_installed
 from unet2015.instances import label_cells
 from unet2015.metrics import overlap_table
 from unet2015.prediction import predict
@@ -74,9 +72,9 @@ def main() -> None:
 def engines() -> Iterator[Engine]:
     """Yield the available engines but the reference, `EXACT`."""
     backends: list[Backend] = ["torch"]
-    backends += ["openvino"] if is_installed() else []
+    backends += ["openvino"] if EXACT.can_use_openvino else []
     backends += ["compile"] if can_compile(EXACT.device) else []
-    if nnpack.is_available():
+    if EXACT.can_use_nnpack:
         yield EXACT._replace(backend="nnpack")
     for dtype in dict.fromkeys((EXACT.dtype, choose_engine("cpu").dtype)):
         for backend in backends:

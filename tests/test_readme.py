@@ -140,6 +140,15 @@ def test_the_engine_agreement_in_the_readme_matches_the_check():
     assert f"find the same {cells} cells of {frames} frames" in text
     assert f"of the {em['cells']:,} pieces of {found['frames']} EM slices" in text
     assert f"some of few pixels, {em['cells'] - em['same']} change" in text
+    results = README.parent / "experiments/results"
+    avx2 = json.loads((results / "check_engines_avx2.json").read_text())
+    nnpack = [avx2[name]["cpu, float32, NNPACK"] for name in ("u373", "hela", "em")]
+    assert max(each["largest"] for each in nnpack) < 2e-5
+    assert "to 2e-5, with the same" in text
+    assert not any(each["other_class"] for each in nnpack)
+    seams = json.loads((results / "check_seams.json").read_text())
+    apart = f"{seams['difference_with_nnpack']:.0e}".replace("e-0", "e-")
+    assert f"([below](#how-fast)) by {apart}." in text
 
 
 def rows_of(head):

@@ -16,13 +16,11 @@ from torch import Tensor
 from . import __version__, normalisation
 from .atomic import atomic_path
 from .builtin import MODEL_FILE, built_in_models, find_model
-from .errors import InputError
+from .errors import InputError, brief
 from .normalisation import Scheme
 from .unet import UNet
 
 FORMAT = "unet2015 model 1"
-REASON_LENGTH = 300
-"""Characters of PyTorch's message about weights that do not fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +109,10 @@ def load_model(path: Path | str) -> Model:
     try:
         return _build(metadata["model"], tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:REASON_LENGTH]
         raise InputError(
-            f"{path} describes a network that unet2015 {__version__} cannot build ({reason}): "
-            "it is damaged, of another class than UNet, or a newer version wrote it."
+            f"{path} describes a network that unet2015 {__version__} cannot build "
+            f"({brief(error)}): it is damaged, of another class than UNet, or a newer version "
+            "wrote it."
         ) from error
 
 

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from . import __version__
-from .errors import InputError
+from .errors import InputError, brief
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         logger.debug("", exc_info=True)
         if _lacks_memory(error):
-            reason = " ".join(str(error).split())[:REASON_LENGTH] or "no details"
+            reason = brief(error, REASON_LENGTH) or "no details"
             smaller = SMALLER.get(words[0], "image")
             return _fail(f"not enough memory ({reason}): use a smaller {smaller}.")
         return _fail(

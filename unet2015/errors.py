@@ -31,6 +31,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+def brief(message: object, length: int = 300) -> str:
+    """The beginning of a message that is not ours, on one line."""
+    return " ".join(str(message).split())[:length]
+
+
 def some(names: Sequence[str]) -> str:
     """The first five of some names, and the number of the others."""
     return ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)

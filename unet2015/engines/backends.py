@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, brief
 from .nnpack import NnpackNetwork
 from .openvino_engine import OpenVinoNetwork
 
@@ -79,7 +79,7 @@ def _reason(error: Exception) -> str:
     """The message of an error, without overlong lines such as a compiler's command."""
     lines = str(error).splitlines()
     short_lines = [line for line in lines if len(line) <= REASON_LENGTH] or lines
-    return " ".join(" ".join(short_lines).split())[:REASON_LENGTH] or type(error).__name__
+    return brief(" ".join(short_lines), REASON_LENGTH) or type(error).__name__
 
 
 def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> WithFallback:

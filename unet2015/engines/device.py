@@ -115,13 +115,24 @@ class Engine(NamedTuple):
         fast = self.device.type == "cuda" or (self.dtype == torch.bfloat16 and _has_amx())
         return fast and can_compile(self.device)
 
+    @property
+    def can_use_nnpack(self) -> bool:
+        """Whether NNPACK computes on this device and in this precision, and PyTorch contains it."""
+        suits = self.device.type == "cpu" and self.dtype == torch.float32
+        return suits and nnpack.is_available()
+
+    @property
+    def can_use_openvino(self) -> bool:
+        """Whether OpenVINO computes on this device and is installed."""
+        return self.device.type == "cpu" and openvino_engine.is_installed()
+
     def gains_by_nnpack(self, base_channels: int) -> bool:
         """Whether NNPACK makes a network faster: a wide one, on processors with AVX2 alone.
 
         With AVX-512, where PyTorch's usual convolutions are faster, too, that was not measured.
         """
         avx2 = torch.backends.cpu.get_cpu_capability() == "AVX2"
-        return avx2 and base_channels >= nnpack.LEAST_CHANNELS and _can_use_nnpack(self)
+        return avx2 and base_channels >= nnpack.LEAST_CHANNELS and self.can_use_nnpack
 
     def compiling_pays(self, pixels: int, base_channels: int) -> bool:
         """Whether torch.compile saves more time than it takes, for a job of this many pixels."""
@@ -200,12 +211,12 @@ def choose_backend(
         or the name is unknown.
     """
     _check_name("backend", backend, get_args(BackendName))
-    if backend == "openvino" and not _can_use_openvino(engine):
+    if backend == "openvino" and not engine.can_use_openvino:
         raise InputError(
             "OpenVINO needs a CPU and the extra [openvino], in a clone of the repository "
             '`pip install ".[openvino]"`: install it and use --device cpu, or take --backend auto.'
         )
-    if backend == "nnpack" and not _can_use_nnpack(engine):
+    if backend == "nnpack" and not engine.can_use_nnpack:
         raise InputError(
             "NNPACK computes in float32 on a CPU, and PyTorch for Windows lacks it: use "
             "--device cpu --precision float32, or take --backend auto."
@@ -221,7 +232,7 @@ def choose_backend(
     pixels *= len(SYMMETRIES[engine.average])
     with_amx = engine.dtype == torch.bfloat16 and _has_amx()
     openvino_pays = OPENVINO_PAYS_WITH_AMX if with_amx else OPENVINO_PAYS
-    if _work(pixels, base_channels) >= openvino_pays and _can_use_openvino(engine):
+    if _work(pixels, base_channels) >= openvino_pays and engine.can_use_openvino:
         return engine._replace(backend="openvino")
     if engine.compiling_pays(pixels, base_channels):
         return engine._replace(backend="compile")
@@ -236,15 +247,6 @@ def _check_name(what: str, name: str, known: Sequence[str]) -> None:
 def _work(pixels: int, base_channels: int) -> float:
     """Pixels that are as much work for a network of 16 base channels."""
     return pixels * (base_channels / 16) ** 2
-
-
-def _can_use_nnpack(engine: Engine) -> bool:
-    suits = engine.device.type == "cpu" and engine.dtype == torch.float32
-    return suits and nnpack.is_available()
-
-
-def _can_use_openvino(engine: Engine) -> bool:
-    return engine.device.type == "cpu" and openvino_engine.is_installed()
 
 
 def _has_bfloat16(device: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImageError, InputError, UnreachableError
+from ..errors import ImageError, InputError, UnreachableError, brief
 
 log = logging.getLogger(__name__)
 
@@ -228,7 +228,7 @@ def warn_once(message: str) -> None:
 
 def damaged(path: Path, error: Exception) -> ImageError:
     """Make the error for a file that a library cannot read, with the reason."""
-    why = " ".join(str(error).split())[:200] or type(error).__name__
+    why = brief(error, 200) or type(error).__name__
     return ImageError(f"{path} cannot be read ({why}): copy or export it again.")
 
 
