@@ -166,6 +166,13 @@ def test_images_without_pixels_or_cells_are_accepted(shape):
     assert border_weight_map(np.zeros(shape, int)).shape == shape
 
 
+def test_masked_labels_are_refused():
+    labels = np.ma.masked_equal([[1, 0, 2]], 2)
+    for function in (border_weight_map, separate_touching, count_classes):
+        with pytest.raises(InputError, match="take the mask as ignore"):
+            function(labels)
+
+
 def test_the_input_is_not_modified():
     labels = discs(9, 50, 9)
     before = labels.copy()

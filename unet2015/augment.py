@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from .arrays import as_array
 from .errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ def deform(
     deviation; between 3 x 3 nodes it falls to 0.6 of it. Computed by elasticdeform or, where that
     cannot be imported, by an equivalent built on SciPy.
     """
-    arrays = [np.asarray(array) for array in arrays]
+    arrays = [as_array(array) for array in arrays]
     nodes = np.asarray(displacement, dtype=np.float64)
     shapes = {array.shape for array in arrays}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2:

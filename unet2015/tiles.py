@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import as_array
 from .errors import InputError
 
 
@@ -133,8 +134,9 @@ class ArraySource:
     """
 
     def __init__(self, image: Any) -> None:
-        if not isinstance(getattr(image, "dtype", None), np.dtype):  # a list, a tensor
-            image = np.asarray(image)
+        lazy = isinstance(getattr(image, "dtype", None), np.dtype)  # not a list or a tensor
+        if not lazy or isinstance(image, np.ndarray):
+            image = as_array(image)
         if len(image.shape) not in (2, 3):
             raise InputError(
                 f"the image has the shape {tuple(image.shape)}: give (channels, height, width)."

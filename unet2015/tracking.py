@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arrays import as_array
 from .errors import InputError
 from .metrics import Overlaps, overlap_table
 
@@ -102,7 +103,7 @@ class Tracker:
         InputError
             If the frame's shape differs from the one before, or there are too many tracks.
         """
-        current = np.asarray(labels)
+        current = as_array(labels)
         if self._frame < 0:
             self._last, self._lost = np.zeros((2, *current.shape), np.int64)
         if current.shape != self._last.shape:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..arrays import as_array
 from ..errors import InputError, by
 from ..images import open_image
 from ..labelfiles.labelimages import integer_labels
@@ -59,7 +60,7 @@ def annotated_frame(
         If the shapes differ, the image is not of real numbers, the labels are not whole numbers in
         two dimensions, or `ignore` is not bool.
     """
-    image, labels = np.asarray(image), integer_labels(name, np.asarray(labels))
+    image, labels = as_array(image), integer_labels(name, as_array(labels))
     if labels.size == 0:
         raise InputError(f"{name}: the labels are {by(labels.shape)} pixels: give at least one.")
     if image.dtype.kind not in "buif":

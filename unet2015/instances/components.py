@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from ..arrays import as_array
 from ..errors import InputError
 
 SMALLEST = 0.25
@@ -84,7 +85,7 @@ def as_mask(foreground: ArrayLike) -> NDArray[np.bool_]:
     InputError
         If it does not have two axes, or holds fractions, NaN, or several numbers besides 0.
     """
-    mask = np.asarray(foreground)
+    mask = as_array(foreground)
     if mask.ndim != 2:
         raise InputError(f"the mask has the shape {mask.shape}: give (height, width).")
     if mask.dtype.kind in "fc" and not (mask == np.rint(mask)).all():

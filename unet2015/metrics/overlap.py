@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import as_array
 from ..errors import InputError, by
 
 LARGEST_LABEL = 2**32 - 1
@@ -176,7 +177,7 @@ def check_margin(margin: int, shape: Sequence[int], name: str = "an image") -> N
 
 
 def _as_labels(image: ArrayLike, name: str) -> NDArray[Any]:
-    labels = np.asarray(image)
+    labels = as_array(image)
     if labels.dtype.kind not in "bui":
         raise InputError(
             f"the {name} image holds {labels.dtype} values: label images hold whole numbers, "

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from ..arrays import as_array
 from ..errors import InputError
 
 FOUR = ndimage.generate_binary_structure(2, 1)
@@ -247,7 +248,7 @@ def _distinct(labels: NDArray[np.int32]) -> NDArray[np.int64]:
 
 def as_mask(image: ArrayLike) -> NDArray[np.bool_]:
     """Refuse images that are not bool, where 255 could mean cell or membrane."""
-    mask = np.asarray(image)
+    mask = as_array(image)
     if mask.dtype != bool:
         raise InputError(
             f"the image holds {mask.dtype} values: give True inside cells and False on membranes."

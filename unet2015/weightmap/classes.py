@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import as_array
 from ..errors import InputError
 from .labels import ignored_pixels
 
@@ -52,7 +53,7 @@ def count_classes(target: ArrayLike, ignore: NDArray[np.bool_] | int | None = No
     InputError
         If `target` is a single number, or `ignore` is 0, bool, or not of the target's shape.
     """
-    target = np.asarray(target)
+    target = as_array(target)
     if target.ndim == 0:
         raise InputError(
             f"a target is {target}: give arrays of pixels, or ClassCounts(foreground, background)."

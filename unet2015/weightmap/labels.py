@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import as_array
 from ..errors import InputError
 
 
@@ -30,7 +31,7 @@ def as_labels(labels: ArrayLike, ignore: int | None = None) -> NDArray[Any]:
         If `labels` holds anything but non-negative whole numbers, has fewer than two axes, or looks
         like a colour image.
     """
-    array = np.asarray(labels)
+    array = as_array(labels)
     rule = "labels must be whole numbers, 0 for background and one number for each cell"
     if array.ndim < 2:
         raise InputError(f"labels of shape {array.shape} are not an image: give height and width.")

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import as_array
 from ..errors import InputError
 from .classes import resolve_class_weights
 from .labels import as_labels, ignored_pixels
@@ -173,7 +174,7 @@ def border_weight_map(
     >>> border_weight_map([[1, 0, 2]], class_weights=None).round(3)
     array([[0.   , 9.231, 0.   ]], dtype=float32)
     """
-    labels = np.asarray(labels)
+    labels = as_array(labels)
     if labels.dtype == bool:
         _warn_of_mask()
     ignored = None if ignore is None else ignored_pixels(labels, ignore)
