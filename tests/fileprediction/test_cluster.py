@@ -68,6 +68,9 @@ def test_workers_give_the_same_file_even_if_one_is_killed(files):
         assert len(workers) == 2
         done = []
 
+        for process in workers.values():
+            os.kill(process, signal.SIGINT)  # Ctrl-C reaches them, too, and leaves them working
+
         def kill_one(pixels):
             done.append(pixels)
             if len(done) == 10:

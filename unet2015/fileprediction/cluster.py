@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import CancelledError
@@ -104,9 +105,10 @@ class Cluster:
         if scheduler is None:
             assert workers is not None
             self._threads = max(1, torch.get_num_threads() // workers)
-            self._local = distributed.LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None
-            )
+            with _deaf_to_interrupts():
+                self._local = distributed.LocalCluster(
+                    n_workers=workers, threads_per_worker=1, dashboard_address=None
+                )
             self.processes = len(self._local.workers)
         try:
             self._client = distributed.Client(self._local or scheduler, timeout=CONNECT_TIMEOUT)
@@ -216,6 +218,16 @@ class Cluster:
         self._client.close()
         if self._local is not None:
             self._local.close()
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that start meanwhile ignore Ctrl-C: they are to finish their tiles."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def compute_batch(recipe: Recipe, statistics: dict[str, Any], items: list[Work]) -> None:
