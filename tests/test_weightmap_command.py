@@ -490,8 +490,7 @@ def test_unusable_labels_get_one_sentence(tmp_path, capsys, make, what):
         (["--class-weights", "1", "-1"], "class weights are"),
         (["-o", "labels.tif"], "labels.tif is the input"),
         (["-o", "weights.png"], "weights.png cannot hold a weight map"),
-        (["-o", "weights"], "weights cannot hold a weight map or target: end it in .tif, "),
-        (["--target", "target.png"], "target.png cannot hold a weight map or target"),
+        (["--target", "target.png"], "target.png cannot hold a weight map or target: end it in "),
         (["-o", "labels.tif/new/out.tif"], "labels.tif is not a writable folder"),
         (["--dtype", "float16", "--w0", "1e6"], "up to 1e+06"),
         (["--target", "labels.tif"], "labels.tif is the input"),
@@ -511,14 +510,13 @@ def test_unusable_options_get_one_sentence(tmp_path, monkeypatch, capsys, flags,
     assert not Path("out.tif").exists()
 
 
-def test_an_existing_folder_receives_the_results_of_one_image(tmp_path, capsys):
+def test_a_folder_receives_the_results_of_one_image(tmp_path, capsys):
     write_image(tmp_path / "a.png", cells())
-    (tmp_path / "maps").mkdir()
-    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets.2").mkdir()
     words = (tmp_path / "a.png", "-o", tmp_path / "maps")
-    assert run(*words, "--target", tmp_path / "targets") == 0
+    assert run(*words, "--target", tmp_path / "targets.2") == 0
     np.testing.assert_array_equal(read_image(tmp_path / "maps/a.tif"), border_weight_map(cells()))
-    assert (tmp_path / "targets/a.tif").is_file()
+    assert (tmp_path / "targets.2/a.tif").is_file()
     capsys.readouterr()
     assert run(*words, "--target", tmp_path) == 2
     assert_one_sentence(capsys, "is where the labels are")

@@ -3,7 +3,7 @@
 LABELS is a label image (TIFF, PNG or Zarr; a plane or a stack), a folder of label images, or a
 folder of the Cell Tracking Challenge with a SEG folder in it. Pixels are 0 in the background and
 have one number per cell. OUT is a .tif or .zarr for one image, or a folder that gets a .tif of the
-same name per image; for one image, that folder must exist. Classes are balanced over all images.
+same name per image. Classes are balanced over all images.
 With --ridge 3 --class-balance 0.1 the weights are those of `unet2015 train`, except that cells
 missing from a mask of the challenge count as background here and have weight 0 there.
 """
@@ -176,7 +176,7 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(
                 f"{path} cannot hold a weight map or target: end it in {', '.join(SUFFIXES)}, or "
-                "create the folder first if it is meant to be one."
+                "leave the suffix out if it is meant to be a folder."
             )
     if options.preview is not None:
         if options.preview.suffix.lower() != ".png":

@@ -28,7 +28,8 @@ def plan(labels: Path, out: Path, target: Path | None) -> list[Job]:
     labels : Path
         A label image, or a folder of label images.
     out, target : Path
-        For one label image, its results, or existing folders for them; otherwise folders.
+        For one label image, its results, or folders for them; otherwise folders. A name without
+        suffix is a folder.
 
     Raises
     ------
@@ -57,6 +58,6 @@ def _single(labels: Path, out: Path, target: Path | None) -> Job:
 
 
 def _in_folder(path: Path, labels: Path) -> Path:
-    """The name of a result of one label image, in `path` if that is a folder."""
-    is_folder = path.is_dir() and path.suffix.lower() not in SUFFIXES
+    """The name of a result of one label image, in `path` if that is to be a folder."""
+    is_folder = not path.suffix or (path.is_dir() and path.suffix.lower() not in SUFFIXES)
     return path / f"{labels.stem}.tif" if is_folder else path
