@@ -146,6 +146,12 @@ def test_a_model_that_could_not_be_loaded_cannot_be_created():
         Model(network, "standard", ("only",))
 
 
+def test_a_network_is_not_saved_for_a_model(tmp_path):
+    with pytest.raises(InputError, match="save_model takes a Model, not a UNet"):
+        save_model(tmp_path / MODEL_FILE, UNet(base_channels=1, depth=1))
+    assert not any(tmp_path.iterdir())
+
+
 def test_weights_of_another_network_class_are_refused(tmp_path):
     class Padded(UNet):
         pass

@@ -34,6 +34,11 @@ def test_targets_of_fractions_are_refused():
         weighted_cross_entropy(torch.zeros(1, 2, 4, 4), ONES * 0.99, torch.ones(1, 4, 4))
 
 
+def test_arrays_are_refused():
+    with pytest.raises(InputError, match=r"convert arrays with torch\.from_numpy"):
+        weighted_cross_entropy(torch.zeros(1, 2, 4, 4), ONES.numpy(), torch.ones(1, 4, 4))
+
+
 @pytest.mark.parametrize("wrong", [-100, -1, 2])
 def test_no_number_but_a_class_is_accepted_in_the_target(wrong):
     with pytest.raises(IndexError, match=f"Target {wrong} is out of bounds"):

@@ -116,6 +116,7 @@ def test_statistics_by_region_refuse_nan():
         *product(["standard", "minmax"], [np.float32([3e38, -3e38, -3e38])]),
         *product(["standard", "minmax"], [np.float32([0, 1e-44, 0])]),
         *product(["standard", "minmax"], [[1e308, -1e308, -1e308]]),
+        ("standard", [0, 1e-170, 0]),
     ],
 )
 def test_grey_values_beyond_float32_are_refused(scheme, ends):

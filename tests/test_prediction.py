@@ -192,6 +192,26 @@ def test_confusing_models_and_networks_is_refused():
         predict_tiles(np.zeros((20, 20)), model(2), halo=2, tile=16)
     with pytest.raises(InputError, match="takes a model from `load_model`, not a str"):
         predict(np.zeros((20, 20)), "u373")
+    with pytest.raises(InputError, match="the engine is 'cpu': pass one that `choose_engine`"):
+        predict(np.zeros((20, 20)), model(2), engine="cpu")
+
+
+def test_an_activation_is_not_subject_to_the_callers_autocast():
+    """Otherwise its result might be in bfloat16, which NumPy lacks."""
+    with torch.autocast("cpu", torch.bfloat16):
+        tiles = predict_tiles(
+            np.zeros((20, 20)), nn.Conv2d(1, 2, 5), border=2, tile=16, activation=nn.Conv2d(2, 3, 1)
+        )
+        assert {values.dtype for _, values in tiles} == {np.dtype(np.float32)}
+
+
+def test_masked_pixels_are_refused():
+    image = np.ma.masked_less(np.arange(400.0).reshape(20, 20), 7)
+    with pytest.raises(InputError, match=r"replace the masked pixels with array\.filled"):
+        predict(image, model(2))
+    with pytest.raises(InputError, match="is masked"):
+        predict_tiles(image, nn.Conv2d(1, 2, 5), border=2, tile=16)
+    predict(np.ma.masked_less(image.data, 0), model(2))  # none is masked
 
 
 @pytest.mark.parametrize("like", [np.ndarray.tolist, torch.from_numpy])

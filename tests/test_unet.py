@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from unet2015 import InputError, UNet
+from unet2015 import InputError, UNet, UNetConfig
 
 
 def parameters(network):
@@ -104,7 +104,14 @@ def test_dropout_acts_on_the_last_two_contracting_levels_and_the_last_skip():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"depth": 0}, {"base_channels": 0}, {"dropout": 1.0}, {"preset": "2016"}]
+    "wrong",
+    [
+        {"depth": 0},
+        {"base_channels": 0},
+        {"in_channels": UNetConfig()},
+        {"dropout": 1.0},
+        {"preset": "2016"},
+    ],
 )
 def test_invalid_networks_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):

@@ -66,6 +66,8 @@ def save_model(path: Path | str, model: Model) -> None:
     Of a network from `torch.compile` the original is written. `load_model` refuses subclasses of
     `UNet`: only `read_tensors` can read them back.
     """
+    if not isinstance(model, Model):
+        raise InputError(f"save_model takes a Model, not a {type(model).__name__}.")
     network = getattr(model.network, "_orig_mod", model.network)
     architecture = dataclasses.asdict(network.config)
     if type(network) is not UNet:  # `load_model` can only build a `UNet`

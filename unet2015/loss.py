@@ -34,7 +34,8 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
     Raises
     ------
     InputError
-        If the shapes do not match, the target is not of integers, or there is only one class.
+        If the shapes do not match, the target is not of integers, there is only one class, or an
+        argument is not a tensor.
 
     Notes
     -----
@@ -44,6 +45,8 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
 
     The soft-max is computed in float32 even under autocast: bfloat16 has only three digits.
     """
+    if not all(isinstance(part, Tensor) for part in (logits, target, weight)):
+        raise InputError("the loss takes tensors: convert arrays with torch.from_numpy.")
     wanted = logits.shape[:1] + logits.shape[2:]
     if not wanted == target.shape == weight.shape:
         raise InputError(

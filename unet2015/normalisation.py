@@ -215,5 +215,5 @@ def _fits(affine: Affine, stats: Statistics, dtype: np.dtype[Any]) -> bool:
 
 def _inverse(spread: NDArray[np.float64], stats: Statistics) -> NDArray[np.float64]:
     """1 / spread, or 1 for constant channels, whose computed deviation need not be exactly 0."""
-    varies = (stats.greatest > stats.least) & (spread > 0)
-    return 1 / np.where(varies, spread, 1.0)
+    with np.errstate(divide="ignore"):  # infinity where squares underflow, which `fit` refuses
+        return 1 / np.where(stats.greatest > stats.least, spread, 1.0)

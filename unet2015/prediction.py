@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from . import normalisation
+from .arrays import as_array
 from .checkpoint import Model
 from .engines.backends import runner
 from .engines.device import Engine
@@ -127,7 +128,7 @@ def predict_tiles(
         return result
 
     inputs = in_thread(lambda part: read_mirrored(source, *grid.read(part)), grid)
-    outputs = run_network(inputs, network, engine or engine_of(network), finish)
+    outputs = run_network(inputs, network, _checked(engine) or engine_of(network), finish)
     return _written(outputs)
 
 
@@ -136,6 +137,12 @@ def _written(
 ) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
     """Cut each output down to the pixels that its tile alone writes."""
     return ((part, values[:, : part.height, : part.width]) for part, values in outputs)
+
+
+def _checked(engine: Engine | None) -> Engine | None:
+    if engine is not None and not isinstance(engine, Engine):
+        raise InputError(f"the engine is {engine!r}: pass one that `choose_engine` has made.")
+    return engine
 
 
 def engine_of(network: nn.Module) -> Engine:
@@ -198,7 +205,8 @@ def run_network(
     def start(image: NDArray[Any]) -> Tensor:
         # Files may have a non-native byte order, which PyTorch rejects.
         pixels = engine.send(torch.from_numpy(np.asarray(image, np.float32))[None])
-        with torch.inference_mode():
+        # Without the caller's autocast, which would apply to `finish`, too.
+        with torch.inference_mode(), torch.autocast(engine.device.type, enabled=False):
             return finish(averaged(run, engine.average)(pixels))[0]
 
     pending = ((key, engine.fetch(start(image))) for key, image in inputs)
@@ -263,14 +271,14 @@ def predict_parts(
     """
     if not isinstance(model, Model):
         raise InputError(f"predict takes a model from `load_model`, not a {type(model).__name__}.")
-    source = ArraySource(np.asarray(image))
+    source = ArraySource(as_array(image))
     channels, wanted = source.shape[0], model.network.config.in_channels
     if channels != wanted:
         raise InputError(
             f"the image has {channels} channels, the model takes {wanted}: give an image of shape "
             f"({wanted}, height, width), not {tuple(source.shape)}, or another model."
         )
-    engine = engine or engine_of(model.network)
+    engine = _checked(engine) or engine_of(model.network)
     grid = tile_grid(source.shape[1:], model.network, tile, engine.device)
     found = normalisation.gather_statistics(source)
     normalise = normalisation.fit(model.normalisation, found, source.dtype)

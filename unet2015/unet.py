@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, cast
 
 import torch
@@ -196,8 +197,9 @@ def _initialise(module: nn.Module) -> None:
 def check(config: UNetConfig) -> None:
     """Refuse an invalid architecture."""
     for name, least in [("in_channels", 1), ("num_classes", 2), ("base_channels", 1), ("depth", 1)]:
-        if getattr(config, name) < least:
-            raise InputError(f"{name} is {getattr(config, name)}: it must be at least {least}.")
+        value = getattr(config, name)
+        if not isinstance(value, Integral) or value < least:
+            raise InputError(f"{name} is {value}: it must be a whole number of at least {least}.")
     if not 0 <= config.dropout < 1:
         raise InputError(f"dropout is {config.dropout}: it must be at least 0 and below 1.")
     if config.preset not in ("paper", "release"):

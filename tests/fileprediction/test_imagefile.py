@@ -231,7 +231,10 @@ def test_a_full_disk_gets_one_sentence_and_the_run_resumes(
     assert out.read_bytes() == image.with_name("undisturbed.tif").read_bytes()
 
 
-def failing(after, what):
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def failing(after, what, error=FULL):
     from unet2015.fileprediction.scratch import Ledger, ScratchPixels
 
     real = {
@@ -244,7 +247,7 @@ def failing(after, what):
     def call(*arguments, **keywords):
         calls.append(1)
         if len(calls) > after:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise error
         return real(*arguments, **keywords)
 
     return call
@@ -280,6 +283,16 @@ def test_the_refusal_to_resume_names_what_changed(interrupted, model, image, cap
     assert message in capsys.readouterr().err
     assert cli(*words, "--overwrite") == 0
     assert not hidden(image.parent)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_drive_for_small_files_only_gets_one_sentence(model, image, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "tifffile.TiffWriter.write", failing(0, "result", OSError(errno.EFBIG, "File too large"))
+    )
+    assert cli("predict", image, "-m", model, "-o", image.with_name("out.tif")) == 2
+    assert "does not allow files of this size: choose another drive" in capsys.readouterr().err
+    assert not image.with_name("out.tif").exists()
 
 
 @pytest.mark.usefixtures("large")

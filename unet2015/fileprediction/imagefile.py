@@ -195,10 +195,15 @@ def digest(model: Model) -> str:
 
 @contextmanager
 def explain_full_disk(target: Path) -> Iterator[None]:
-    """Turn a full disk into an error that says how to resume."""
+    """Turn a full disk, or one for small files only, into an error that says what to do."""
     try:
         yield
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise InputError(
+                f"{target}: its drive does not allow files of this size: choose another drive, or "
+                "a .zarr folder, which holds many small files."
+            ) from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(

@@ -75,7 +75,8 @@ def _open(path: Path, indices: bool) -> Image:
     if suffix == ".png":
         return PngImage(path, indices)
     raise ImageError(
-        f"{path} is not a supported image: use {', '.join(IMAGE_SUFFIXES)}, or a Zarr folder."
+        f"{path} is not a supported image: use {', '.join(IMAGE_SUFFIXES)}, or a Zarr folder; "
+        "other formats can be saved as OME-TIFF, for example with Fiji."
     )
 
 
