@@ -216,8 +216,7 @@ def displacement_field(
     """
     down = _spline_basis(displacement.shape[1], shape[0])
     across = np.ascontiguousarray(_spline_basis(displacement.shape[2], shape[1]).T)
-    field: NDArray[np.float64] = np.einsum("cyn,nx->cyx", down @ displacement, across)
-    return field
+    return np.einsum("cyn,nx->cyx", down @ displacement, across)
 
 
 @functools.lru_cache(maxsize=16)

@@ -41,7 +41,7 @@ def step(depth: int) -> int:
     Max-pooling is not shift invariant below its stride, so only tiles whose offsets are multiples
     of ``2**depth`` reproduce the result for the whole image.
     """
-    return int(2**depth)
+    return 2**depth
 
 
 def output_size(input_size: int, depth: int) -> int:

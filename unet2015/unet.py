@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -141,7 +141,7 @@ class UNet(nn.Module):
             skip = _centre_crop(skips[level], x.shape[-2:])
             x = torch.cat([x, skip], dim=1)  # 1024 x 56 x 56 ... 128 x 392 x 392
             x = self.expanding[level](x)  # 512 x 52 x 52 ... 64 x 388 x 388
-        return cast(Tensor, self.classifier(x))  # 2 x 388 x 388
+        return self.classifier(x)  # 2 x 388 x 388
 
     def output_size(self, input_size: int) -> int:
         """Output height or width for a valid input height or width; see `sizes.output_size`."""

@@ -45,8 +45,7 @@ class NnpackNetwork:
     def __call__(self, image: Tensor) -> Tensor:
         """Compute the output for float32 of shape (batch, channels, height, width)."""
         with _WideConvolutions():
-            output: Tensor = self._network(image)
-        return output
+            return self._network(image)
 
 
 class _WideConvolutions(TorchFunctionMode):

@@ -143,8 +143,7 @@ def summary(score: SequenceScore, margin: int) -> dict[str, Any]:
     found["frames"] = [dict(zip(FRAME_COLUMNS, row, strict=True)) for row in frame_rows(score)]
     found["cells"] = [dict(zip(CELL_COLUMNS, row, strict=True)) for row in cell_rows(score)]
     found["notes"] = score.notes
-    clean: dict[str, Any] = _without_nan(found)
-    return clean
+    return _without_nan(found)
 
 
 def em_text(scores: Mapping[str, AtThreshold]) -> str:

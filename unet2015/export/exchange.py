@@ -68,8 +68,7 @@ class SizeChecked(nn.Module):
         for size in (image.size(2), image.size(3)):
             if size < self.least or (size - self.least) % self.step != 0:
                 raise ValueError(f"valid sizes are {self.least} + n * {self.step}, not {size}")
-        result: Tensor = self.traced(image)
-        return result
+        return self.traced(image)
 
 
 def write_onnx(model: Model, path: Path | str) -> None:

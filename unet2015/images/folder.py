@@ -74,8 +74,7 @@ class FolderImage(Image):
             self._opened[time] = frame
             if len(self._opened) > _OPEN_FRAMES:
                 self._opened.popitem(last=False)[1].close()
-            region: NDArray[Any] = frame.read(rest, rows, columns, [channel])[0]
-        return region
+            return frame.read(rest, rows, columns, [channel])[0]
 
     def close(self) -> None:
         """Close the open frames."""

@@ -236,7 +236,7 @@ def thin_borders(cells: ArrayLike) -> NDArray[np.int32]:
     array([[1, 1, 0, 2, 2, 2]], dtype=int32)
     """
     mask = as_mask(cells)
-    labels: NDArray[np.int32] = ndimage.label(mask, FOUR)[0]
+    labels = ndimage.label(mask, FOUR)[0]
     if not mask.any():
         return labels
     nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)

@@ -214,8 +214,7 @@ def _splitting(warped: NDArray[np.bool_], points: NDArray[np.intp]) -> NDArray[n
     membranes, _ = ndimage.label(np.pad(~warped, 1, constant_values=True), EIGHT)
     around = _around(membranes, points)
     code = (around == 0) @ (1 << np.arange(8))
-    torn: NDArray[np.bool_] = _membrane_parts()[code] > _distinct(around)
-    return torn
+    return _membrane_parts()[code] > _distinct(around)
 
 
 @cache
@@ -235,15 +234,13 @@ def _neighbourhood(code: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 def _around(padded: NDArray[np.int32], points: NDArray[np.intp]) -> NDArray[np.int32]:
     """Look up the labels around points of an image with one pixel of padding, (N, 8)."""
     ring = np.array(RING) + 1
-    around: NDArray[np.int32] = padded[points[:, :1] + ring[:, 0], points[:, 1:] + ring[:, 1]]
-    return around
+    return padded[points[:, :1] + ring[:, 0], points[:, 1:] + ring[:, 1]]
 
 
 def _distinct(labels: NDArray[np.int32]) -> NDArray[np.int64]:
     """Count the different labels in each row, without 0."""
     ordered = np.sort(labels, axis=1)
-    distinct: NDArray[np.int64] = np.count_nonzero(np.diff(ordered, axis=1, prepend=0), axis=1)
-    return distinct
+    return np.count_nonzero(np.diff(ordered, axis=1, prepend=0), axis=1)
 
 
 def as_mask(image: ArrayLike) -> NDArray[np.bool_]:
