@@ -16,14 +16,8 @@ from .classes import (
     count_classes,
 )
 from .labels import as_labels
-from .map import (
-    WeightMapConfig,
-    border_weight_map,
-    check_config,
-    check_ridge,
-    halo,
-    separate_touching,
-)
+from .map import WeightMapConfig, border_weight_map, check_config, halo
+from .ridge import check_ridge, separate_touching
 
 __all__ = [
     "FREIBURG",

@@ -10,7 +10,7 @@ import logging
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +19,7 @@ from ..arrays import as_array
 from ..errors import InputError
 from .classes import resolve_class_weights
 from .labels import as_labels, ignored_pixels
-from .ridge import cut_ridge, grow
+from .ridge import separate_touching
 from .twonearest import distance_sums, margin
 
 logger = logging.getLogger(__name__)
@@ -37,80 +37,6 @@ class WeightMapConfig:
 
     sigma: float = 5.0
     """Width of the border term in pixels, above 0 (Sec. 3: "and sigma about 5 pixels")."""
-
-
-def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
-    """Cut a ridge of background between touching cells, by default one pixel wide.
-
-    In raster order, a pixel becomes background if one of the four 8-neighbours visited before it
-    (W, NW, N, NE) still belongs to another cell after its own visit. So the cut is one pixel wide,
-    and no two cells are 8-connected afterwards. A tiny cell among others may vanish.
-
-    Parameters
-    ----------
-    labels : array of int, shape (..., H, W)
-        0 is background, each other value a cell. Leading axes are handled plane by plane.
-    width : int
-        Width of the ridge in pixels, odd, or 0 to cut none. Above 1, pixels within ``width // 2``
-        rows and columns of the cut become background too, and more tiny cells may vanish. Nothing
-        is cut where labels do not touch, however close they are.
-
-    Returns
-    -------
-    array of the same shape and dtype
-        Float labels are returned as int64, bool as uint8.
-
-    Raises
-    ------
-    InputError
-        If `labels` is not a label image or `width` is neither odd nor 0.
-
-    Notes
-    -----
-    A second cut changes nothing. With a width of 1, a row depends only on itself and on the row
-    above, as that is after its own cut. So an image can be cut in bands of full rows, each with the
-    last cut row of the band before on top: the result is the same as in one piece.
-    """
-    check_ridge(width)
-    cells = as_labels(labels)
-    separated = cells.copy()
-    if width == 0:
-        return separated
-    for index in np.ndindex(cells.shape[:-2]):
-        plane = separated[index]
-        cut_ridge(plane)
-        if width > 1:
-            plane[grow(plane != cells[index], width // 2)] = 0
-    return separated
-
-
-def check_ridge(width: int) -> None:
-    """Refuse an invalid width of a ridge."""
-    if width != 0 and not (width >= 1 and width % 2 == 1):
-        raise InputError(
-            f"the ridge is {width} pixels wide: it must be an odd number above 0, or 0 to cut none."
-        )
-
-
-def halo(
-    sigma: float = WeightMapConfig.sigma, spacing: tuple[float, float] | None = None
-) -> tuple[int, int]:
-    """Return how far, in rows and columns, a cell can change the weights around it.
-
-    The weights of a region of an image are exact if computed on the region grown by this much on
-    each side, after applying `separate_touching` to the whole image.
-
-    Parameters
-    ----------
-    sigma, spacing
-        As in `border_weight_map`.
-
-    Returns
-    -------
-    (rows, columns) : tuple of int
-        In pixels.
-    """
-    return margin(_reach(_check_sigma(sigma)), _check_spacing(spacing))
 
 
 def border_weight_map(
@@ -193,6 +119,27 @@ def border_weight_map(
     if ignored is not None:
         weights[ignored] = 0
     return weights
+
+
+def halo(
+    sigma: float = WeightMapConfig.sigma, spacing: tuple[float, float] | None = None
+) -> tuple[int, int]:
+    """Return how far, in rows and columns, a cell can change the weights around it.
+
+    The weights of a region of an image are exact if computed on the region grown by this much on
+    each side, after applying `separate_touching` to the whole image.
+
+    Parameters
+    ----------
+    sigma, spacing
+        As in `border_weight_map`.
+
+    Returns
+    -------
+    (rows, columns) : tuple of int
+        In pixels.
+    """
+    return margin(_reach(_check_sigma(sigma)), _check_spacing(spacing))
 
 
 @cache

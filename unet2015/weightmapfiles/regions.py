@@ -15,8 +15,8 @@ from ..instances.pieces import Plane
 from ..instances.stitching import number_cells
 from ..labelfiles.labelimages import read_plane
 from ..weightmap.classes import ClassCounts, ClassWeights, add_counts, count_classes
-from ..weightmap.map import WeightMapConfig, border_weight_map, halo, separate_touching
-from ..weightmap.ridge import grow
+from ..weightmap.map import WeightMapConfig, border_weight_map, halo
+from ..weightmap.ridge import grow, separate_touching
 
 BAND = 512
 """Rows read at once: one row of tiles in most files."""
