@@ -108,20 +108,9 @@ def gather_statistics(
         If a pixel is NaN or infinite.
     """
     _, height, width = source.shape
-    corners = product(range(0, height, region[0]), range(0, width, region[1]))
-    return reduce(
-        merge,
-        (
-            statistics(
-                source.read(
-                    slice(top, min(top + region[0], height)),
-                    slice(left, min(left + region[1], width)),
-                ),
-                name,
-            )
-            for top, left in corners
-        ),
-    )
+    rows = [slice(top, min(top + region[0], height)) for top in range(0, height, region[0])]
+    columns = [slice(left, min(left + region[1], width)) for left in range(0, width, region[1])]
+    return reduce(merge, (statistics(source.read(*at), name) for at in product(rows, columns)))
 
 
 def merge(one: Statistics, other: Statistics) -> Statistics:

@@ -44,7 +44,8 @@ def draw_loss(lines: Sequence[LogLine], path: Path | str) -> None:
         right.set_ylabel("validation SEG", color=SEG_COLOUR)
         right.set_ylim(0, 1)
         axes.yaxis.label.set_color(LOSS_COLOUR)
-    _save(figure, path)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 def aspect(shape: tuple[int, ...]) -> float:
@@ -87,8 +88,3 @@ def coloured(labels: NDArray[Any], grey: NDArray[Any] | None) -> NDArray[np.floa
         return np.where(inside, colours, 0)
     grey = grey[..., np.newaxis]
     return np.where(inside, 0.5 * colours + 0.5 * grey, grey)
-
-
-def _save(figure: Figure, path: Path | str) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)

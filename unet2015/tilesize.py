@@ -99,7 +99,7 @@ def _output_for(size: int, network: UNet, wanted: int, largest: int) -> int:
     """Output size, near `wanted`, of equal tiles that just cover `size`; at most `largest`."""
     rest = _smallest_output(network) % network.step  # tiles move by their output minus this
     inside = max(size - rest, 1)
-    count = max(round(size / wanted), math.ceil(inside / (largest - rest)), 1)
+    count = max(round(size / wanted), math.ceil(inside / (largest - rest)))
     return math.ceil(inside / (count * network.step)) * network.step + rest
 
 

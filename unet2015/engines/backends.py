@@ -105,10 +105,7 @@ def runner(network: nn.Module, dtype: torch.dtype, backend: Backend) -> WithFall
 
 @functools.lru_cache(maxsize=1)
 def _prepare(
-    network: nn.Module,
-    dtype: torch.dtype,
-    backend: Literal["nnpack", "compile", "openvino"],
-    _state: tuple[tuple[int, int], ...],
+    network: nn.Module, dtype: torch.dtype, backend: Backend, _state: tuple[tuple[int, int], ...]
 ) -> WithFallback:
     fast: Run
     if backend == "compile":

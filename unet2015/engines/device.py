@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
-BackendName = Literal["auto", "torch", "nnpack", "compile", "openvino"]
+BackendName = Literal["auto", Backend]
 
 OPENVINO_PAYS = 150e6
 """Pixels from which OpenVINO saves more than its two or three seconds of preparation, for 16 base

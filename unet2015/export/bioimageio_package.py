@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from .. import normalisation
 from ..atomic import atomic_path
 from ..checkpoint import Model
-from ..errors import InputError
+from ..errors import InputError, brief
 from ..pictures import to_grey
 from . import exchange
 from .exchange import INPUT, OPSET, OUTPUT, quiet, require
@@ -39,8 +39,6 @@ LARGEST_SAMPLE = 512
 """Largest height and width of the sample in pixels."""
 FORBIDDEN = re.compile(r"[^A-Za-z0-9_+\- ()]")
 """A character that is not allowed in the name of a model."""
-LONGEST_MESSAGE = 300
-"""Characters of a library's message that are shown at most."""
 DOCUMENTATION = """# {name}
 
 {description}
@@ -119,13 +117,13 @@ def write_package(model: Model, path: Path | str, about: About, sample: NDArray[
             described = _describe(model, home, about, sample)
             spec.save_bioimageio_package(described, output_path=home / "package.zip")
         except ValueError as error:  # pydantic's
-            raise InputError(f"the package cannot be described: {_first(str(error))}") from error
+            raise InputError(f"the package cannot be described: {brief(error)}") from error
         with quiet():
             summary = core.test_model(str(home / "package.zip"))
         if summary.status != "passed":
             logger.debug("%s", summary.format())
             errors = [error.msg for detail in summary.details for error in detail.errors]
-            raise InputError(f"bioimageio.core refuses the package: {_first(*errors)}")
+            raise InputError(f"bioimageio.core refuses the package: {brief(' '.join(errors))}")
         with atomic_path(path) as temporary:
             shutil.copyfile(home / "package.zip", temporary)
 
@@ -218,9 +216,8 @@ def _documentation(model: Model, about: About) -> str:
 def _describe(model: Model, home: Path, about: About, sample: NDArray[Any]) -> Any:
     """The package's description for bioimageio.spec."""
     spec = require("bioimageio.spec.model.v0_5")
-    torchscript = spec.TorchscriptWeightsDescr(
-        source=home / "weights.pt", pytorch_version=spec.Version(_plain(version("torch")))
-    )
+    pytorch = spec.Version(version("torch").split("+")[0])  # without "+cpu"
+    torchscript = spec.TorchscriptWeightsDescr(source=home / "weights.pt", pytorch_version=pytorch)
     onnx = spec.OnnxWeightsDescr(
         source=home / "weights.onnx", opset_version=OPSET, parent="torchscript"
     )
@@ -293,14 +290,3 @@ def _preprocessing(spec: Any, model: Model, dtype: np.dtype[Any]) -> list[Any]:
     as_float = spec.EnsureDtypeDescr(kwargs=spec.EnsureDtypeKwargs(dtype="float32"))
     gain = spec.ScaleLinearKwargs(gain=1 / np.iinfo(dtype).max)
     return [as_float, spec.ScaleLinearDescr(kwargs=gain), as_float]
-
-
-def _plain(released: str) -> str:
-    """A version without the part after the plus, such as ``+cpu``."""
-    return released.split("+")[0]
-
-
-def _first(*messages: str) -> str:
-    """The beginning of a library's message, which may be very long."""
-    text = " ".join(" ".join(messages).split())
-    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]} ..."

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, InputError, UnreachableError, brief
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 PixelSize = Mapping[str, tuple[float, str]]
 
@@ -223,7 +223,7 @@ def empty(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any
 @cache
 def warn_once(message: str) -> None:
     """Log a warning only once: a file is opened first to check it and again to read it."""
-    log.warning(message)
+    logger.warning(message)
 
 
 def damaged(path: Path, error: Exception) -> ImageError:

@@ -122,7 +122,7 @@ def add_counts(counts: Iterable[ClassCounts]) -> ClassCounts:
     """Add up the counts of several images."""
     total = ClassCounts(0, 0)
     for one in counts:
-        total = ClassCounts(*map(sum, zip(total, one, strict=True)))
+        total = ClassCounts(total.foreground + one.foreground, total.background + one.background)
     return total
 
 
