@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from .arrays import as_array
-from .errors import InputError
+from .errors import InputError, check_choice
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +62,7 @@ def check(config: AugmentationConfig) -> None:
             )
     if config.gain >= 1:
         raise InputError(f"gain is {config.gain}: it must be below 1, or light and dark swap.")
-    if config.interpolation not in get_args(Interpolation):
-        known = " or ".join(get_args(Interpolation))
-        raise InputError(f"unknown interpolation {config.interpolation!r}: choose {known}.")
+    check_choice("interpolation", config.interpolation, get_args(Interpolation))
 
 
 class Variation(NamedTuple):

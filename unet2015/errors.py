@@ -21,6 +21,12 @@ class UnreachableError(ImageError):
     """An image cannot be read at present, but may become available again."""
 
 
+def check_choice(what: str, value: str, known: Sequence[str]) -> None:
+    """Refuse a value that is not one of those known; `what` names it in the message."""
+    if value not in known:
+        raise InputError(f"unknown {what} {value!r}: choose one of {', '.join(known)}.")
+
+
 def by(shape: Sequence[int]) -> str:
     """Format a shape for messages, such as ``512x696``."""
     return "x".join(map(str, shape))

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ImageError, InputError
+from .errors import ImageError, check_choice
 from .tiles import Source
 
 Scheme = Literal["standard", "minmax", "range"]
@@ -175,9 +175,7 @@ def fit(scheme: Scheme, stats: Statistics, dtype: np.dtype[Any], name: str = "th
 
 def check(scheme: Scheme) -> None:
     """Refuse an unknown scheme."""
-    if scheme not in get_args(Scheme):
-        known = ", ".join(get_args(Scheme))
-        raise InputError(f"unknown normalisation {scheme!r}: choose one of {known}.")
+    check_choice("normalisation", scheme, get_args(Scheme))
 
 
 def normalise(image: NDArray[Any], scheme: Scheme, name: str = "the image") -> NDArray[np.float32]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from . import sizes
-from .errors import InputError
+from .errors import InputError, check_choice
+
+Preset = Literal["paper", "release"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class UNetConfig:
     """Number of 2x2 max-poolings."""
     dropout: float = 0.5
     """Drop-out probability at the end of the contracting path (Sec. 3.1), from 0 to below 1."""
-    preset: Literal["paper", "release"] = "paper"
+    preset: Preset = "paper"
     """Up-convolutions as printed in the paper, or as in the code released with it."""
 
 
@@ -78,7 +80,7 @@ class UNet(nn.Module):
         base_channels: int = UNetConfig.base_channels,
         depth: int = UNetConfig.depth,
         dropout: float = UNetConfig.dropout,
-        preset: Literal["paper", "release"] = UNetConfig.preset,
+        preset: Preset = UNetConfig.preset,
     ) -> None:
         super().__init__()
         self.config = UNetConfig(in_channels, num_classes, base_channels, depth, dropout, preset)
@@ -171,7 +173,7 @@ def _two_convolutions(before: int, after: int) -> nn.Sequential:
     )
 
 
-def _up_convolution(before: int, after: int, preset: str) -> nn.Sequential:
+def _up_convolution(before: int, after: int, preset: Preset) -> nn.Sequential:
     """Sec. 2: "a 2x2 convolution ('up-convolution')"; the release has a ReLU after it."""
     up = nn.ConvTranspose2d(before, after, kernel_size=2, stride=2)
     return nn.Sequential(up, nn.ReLU(inplace=True)) if preset == "release" else nn.Sequential(up)
@@ -202,5 +204,4 @@ def check(config: UNetConfig) -> None:
             raise InputError(f"{name} is {value}: it must be a whole number of at least {least}.")
     if not 0 <= config.dropout < 1:
         raise InputError(f"dropout is {config.dropout}: it must be at least 0 and below 1.")
-    if config.preset not in ("paper", "release"):
-        raise InputError(f"preset is {config.preset!r}: choose 'paper' or 'release'.")
+    check_choice("preset", config.preset, get_args(Preset))

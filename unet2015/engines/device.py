@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, check_choice
 from ..symmetries import SYMMETRIES, Average
 from . import nnpack, openvino_engine
 from .backends import NAMES, Backend, can_compile
@@ -171,9 +171,9 @@ def choose_engine(
     InputError
         If a GPU is requested and there is none, or a name is unknown.
     """
-    _check_name("precision", precision, get_args(Precision))
-    _check_name("device", device, get_args(DeviceName))
-    _check_name("average", average, get_args(Average))
+    check_choice("precision", precision, get_args(Precision))
+    check_choice("device", device, get_args(DeviceName))
+    check_choice("average", average, get_args(Average))
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("there is no CUDA device here: use --device cpu or auto.")
     if device == "auto":
@@ -210,7 +210,7 @@ def choose_backend(
         float32 on a CPU or PyTorch lacks it, torch.compile is requested and there is no compiler,
         or the name is unknown.
     """
-    _check_name("backend", backend, get_args(BackendName))
+    check_choice("backend", backend, get_args(BackendName))
     if backend == "openvino" and not engine.can_use_openvino:
         raise InputError(
             "OpenVINO needs a CPU and the extra [openvino], in a clone of the repository "
@@ -237,11 +237,6 @@ def choose_backend(
     if engine.compiling_pays(pixels, base_channels):
         return engine._replace(backend="compile")
     return engine
-
-
-def _check_name(what: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise InputError(f"unknown {what} {name!r}: choose one of {', '.join(known)}.")
 
 
 def _work(pixels: int, base_channels: int) -> float:
