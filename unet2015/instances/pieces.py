@@ -102,20 +102,18 @@ class Components:
                     np.where(face > 0, face.astype(np.int64) + (total - 1), -1)
                     for face in (labels[0], labels[-1], labels[:, 0], labels[:, -1])
                 )
-                if j > 0:
-                    pairs.append(_touching(left, first, diagonal))
-                left = last
                 if j == 0:
                     at_edge.append(first)
-                if columns.stop == width:
-                    at_edge.append(last)
+                else:
+                    pairs.append(_touching(left, first, diagonal))
+                left = last
                 total += count
+            at_edge.append(left)
             pairs.append(_touching(above, upper, diagonal))
             above = lower
             if i == 0:
                 at_edge.append(upper)
-            if rows.stop == height:
-                at_edge.append(lower)
+        at_edge.append(above)
         outer = np.unique(np.concatenate(at_edge))
         count, self._component = _joined(np.concatenate(pairs), total)
         self.size = np.zeros(count, np.int64)

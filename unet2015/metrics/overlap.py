@@ -157,7 +157,8 @@ def within_margin(labels: NDArray[Any], margin: int) -> NDArray[Any]:
 
 def _run_starts(values: NDArray[Any]) -> NDArray[np.intp]:
     """Positions in a flat array at which the value changes, the first one included."""
-    return np.flatnonzero(np.append(values[:1] == values[:1], values[1:] != values[:-1]))
+    changes = np.flatnonzero(values[1:] != values[:-1]) + 1
+    return np.append(0, changes)[: values.size]  # an empty array has none
 
 
 def _distinct(labels: NDArray[Any]) -> NDArray[Any]:
