@@ -56,10 +56,7 @@ makes training eight times slower where another program keeps one of two cores b
 
 REASON_LENGTH = 200
 """Characters shown of another library's error."""
-SMALLER = {
-    "train": "--tile",
-    "predict": "--tile, with --overwrite if a run was interrupted",
-}
+SMALLER = {"train": "--tile", "predict": "--tile, with --overwrite if a run was interrupted"}
 """What to reduce where memory is short; in other commands, the image."""
 
 

@@ -17,14 +17,7 @@ from tyro.conf import Positional, arg
 from ..errors import InputError
 from ..labelfiles.labelfolder import Components
 from ..report import Report, check_page, write_page
-from ..report.gathering import (
-    is_run,
-    read_demo,
-    read_run,
-    score_result,
-    training_frames,
-    weigh,
-)
+from ..report.gathering import is_run, read_demo, read_run, score_result, training_frames, weigh
 
 
 @dataclass(frozen=True)
@@ -86,11 +79,7 @@ def _gather(options: Options) -> Report:
     scored = None
     if result is not None and options.reference is not None:
         scored = score_result(
-            options.reference,
-            result,
-            options.margin,
-            options.images,
-            options.connected_components,
+            options.reference, result, options.margin, options.images, options.connected_components
         )
     names = [path.resolve().name for path in (trained, result) if path is not None]
     return Report(f"unet2015: {' and '.join(names)}", record, weighed, scored)

@@ -23,11 +23,7 @@ from .openvino_engine import OpenVinoNetwork
 logger = logging.getLogger(__name__)
 
 Backend = Literal["torch", "nnpack", "compile", "openvino"]
-NAMES: dict[Backend, str] = {
-    "nnpack": "NNPACK",
-    "compile": "torch.compile",
-    "openvino": "OpenVINO",
-}
+NAMES: dict[Backend, str] = {"nnpack": "NNPACK", "compile": "torch.compile", "openvino": "OpenVINO"}
 
 Run = Callable[[Tensor], Tensor]
 """Maps a tensor to a tensor, like a network."""

@@ -187,18 +187,14 @@ def write_csv(folder: Path, score: SequenceScore) -> None:
     for (name, columns), rows in zip(
         CSV_COLUMNS.items(), (frame_rows(score), cell_rows(score)), strict=True
     ):
-        write_rows(folder / name, columns, rows)
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write a CSV file; bytes of file names that are not UTF-8 are kept."""
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(rows)
+        with (
+            atomic_path(folder / name) as temporary,
+            # Bytes of file names that are not UTF-8 are kept.
+            temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(rows)
 
 
 def _counts_columns(counts: MatchCounts, seg: float) -> tuple[Any, ...]:

@@ -282,14 +282,8 @@ def _open_recipe(recipe: Recipe) -> tuple[Task, ScratchPixels]:
             f"{recipe.image} is not the same on all machines, or has just changed: repeat the "
             "command once all see the same file."
         )
-    task = Task(
-        open_image(recipe.image),
-        recipe.channels,
-        model,
-        recipe.engine,
-        recipe.grid,
-        recipe.result,
-    )
+    image = open_image(recipe.image)
+    task = Task(image, recipe.channels, model, recipe.engine, recipe.grid, recipe.result)
     return task, ScratchPixels(recipe.pixels)
 
 

@@ -13,13 +13,7 @@ from ..atomic import name_on_disk
 from ..errors import InputError, some
 from ..images import IMAGE_SUFFIXES
 from ..images.fingerprint import companions
-from ..images.opening import (
-    folders_of_images,
-    image_files,
-    images_beside,
-    is_zarr,
-    other_files,
-)
+from ..images.opening import folders_of_images, image_files, images_beside, is_zarr, other_files
 from ..images.writing import is_own
 from ..labelfiles.ctcnames import frame_digits, is_sequence, sequence_frames
 

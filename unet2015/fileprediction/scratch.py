@@ -139,12 +139,8 @@ class Scratch:
         if _PIXELS not in self.ledger:
             # A new name, so that workers of an earlier run that still write do no harm.
             path = self.folder / f"{_PIXELS}-{secrets.token_hex(4)}.zarr"
-            zarr.create_array(
-                path,
-                shape=tuple(shape),
-                dtype=dtype,
-                chunks=(*(1 for _ in shape[:-2]), *chunk),
-            )
+            chunks = (*(1 for _ in shape[:-2]), *chunk)
+            zarr.create_array(path, shape=tuple(shape), dtype=dtype, chunks=chunks)
             sync(path / "zarr.json")
             sync(path)
             sync(self.folder)

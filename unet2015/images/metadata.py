@@ -46,7 +46,7 @@ def read_tiff_metadata(
     # Resolutions per inch are for printers; microscopes and Bio-Formats write centimetres.
     in_tags = {"X": (x, "cm"), "Y": (y, "cm")} if page.tags.valueof(296) == _CENTIMETRE else {}
     if tiff.is_ome and tiff.ome_metadata:
-        sizes, names = read_ome_xml(tiff.ome_metadata, (page.imagelength, page.imagewidth))
+        sizes, names = _read_ome_xml(tiff.ome_metadata, (page.imagelength, page.imagewidth))
         return sizes if {"X", "Y"} & sizes.keys() else known_sizes(in_tags) | sizes, names
     if tiff.is_imagej and tiff.imagej_metadata:
         ij = tiff.imagej_metadata
@@ -76,23 +76,13 @@ def _spacing(resolution: Any) -> float | None:
     return None
 
 
-def read_ome_xml(
+def _read_ome_xml(
     xml: str, shape: tuple[int, int]
 ) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
-    """Read pixel sizes and channel names of one image from OME-XML.
+    """Read the pixel sizes and channel names of the first image of this shape in this file.
 
-    Parameters
-    ----------
-    xml : str
-        The ImageDescription of an OME-TIFF; it may also describe images in other files.
-    shape : (int, int)
-        Height and width; the first image of this size in the file is used.
-
-    Returns
-    -------
-    tuple of dict and tuple
-        As `Image.pixel_size` and `Image.channel_names`; empty if the XML cannot be parsed or does
-        not describe such an image.
+    OME-XML may also describe images in other files. Both are empty if it cannot be parsed or does
+    not describe such an image.
     """
     try:
         root = ElementTree.fromstring(xml)
@@ -111,10 +101,7 @@ def _sizes_and_names(
     pixels: ElementTree.Element,
 ) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
     sizes: dict[str, tuple[object, object]] = {
-        axis: (
-            pixels.get(f"PhysicalSize{axis}"),
-            pixels.get(f"PhysicalSize{axis}Unit", "µm"),
-        )
+        axis: (pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         for axis in "ZYX"
     }
     sizes["T"] = pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")
@@ -137,36 +124,6 @@ def tiff_description(
 
     Parameters
     ----------
-    axes, shape, dtype, pixel_size
-        As for `write_ome_xml`.
-
-    Returns
-    -------
-    bytes
-        The ImageDescription.
-    """
-    if dtype == np.float16:
-        if {"T", "Z"} & pixel_size.keys():
-            warn_once(
-                "a float16 TIFF holds no pixel sizes along T and Z: write a .zarr or another type "
-                "to keep them."
-            )
-        return json.dumps({"shape": list(shape), "axes": axes}).encode()
-    return write_ome_xml(axes, shape, dtype, pixel_size)
-
-
-def write_ome_xml(
-    axes: str,
-    shape: Sequence[int],
-    dtype: np.dtype[Any],
-    pixel_size: PixelSize,
-) -> bytes:
-    """Describe in OME-XML an image with one page per plane, T slowest.
-
-    It holds neither a date nor a random identifier, so that equal images give equal bytes.
-
-    Parameters
-    ----------
     axes : str
         Some of T and Z in this order, then ``YX``.
     shape : sequence of int
@@ -179,13 +136,28 @@ def write_ome_xml(
     Returns
     -------
     bytes
-        OME-XML, schema 2016-06, in UTF-8 without character references, since Bio-Formats stumbles
-        over ``&#181;``.
+        The ImageDescription, without a date or a random identifier, so that equal images give equal
+        bytes.
 
     Raises
     ------
     InputError
         If OME has no such type.
+    """
+    if dtype == np.float16:
+        if {"T", "Z"} & pixel_size.keys():
+            warn_once(
+                "a float16 TIFF holds no pixel sizes along T and Z: write a .zarr or another type "
+                "to keep them."
+            )
+        return json.dumps({"shape": list(shape), "axes": axes}).encode()
+    return _ome_xml(axes, shape, dtype, pixel_size)
+
+
+def _ome_xml(axes: str, shape: Sequence[int], dtype: np.dtype[Any], pixel_size: PixelSize) -> bytes:
+    """Describe an image with one page per plane, T slowest.
+
+    In UTF-8 without character references, since Bio-Formats stumbles over ``&#181;``.
     """
     if dtype.name not in OME_TYPES:
         raise InputError(

@@ -15,12 +15,7 @@ from ..builtin import MODEL_FILE
 from ..datasets.frames import AnnotatedFrame, digest, in_field
 from ..errors import InputError
 from ..evaluation import FrameScore, SequenceScore, score_annotated, score_sequence
-from ..evaluation.worst import (
-    microscope_image,
-    read_frames,
-    worst_cells,
-    worst_first,
-)
+from ..evaluation.worst import microscope_image, read_frames, worst_cells, worst_first
 from ..labelfiles.labelfolder import Components, folder_of_images
 from ..weightmap import border_weight_map, separate_touching
 from .content import WORST_CELLS, Report, RunRecord, ScoredFrame, ScoredResult, WeighedFrame
