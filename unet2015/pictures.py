@@ -1,4 +1,4 @@
-"""Figures: the loss curve, and the colours of others."""
+"""The loss curve of a run, and grey values and colours for other figures."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from unet2015 import InputError
-from unet2015.blocks import BlockCache
+from unet2015.blockcache import BlockCache
 from unet2015.images import open_image, read_image, select_channels, write_image
 from unet2015.images.fingerprint import fingerprint
 from unet2015.images.source import canonical_axes

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unet2015 import InputError
-from unet2015.blocks import BlockCache
+from unet2015.blockcache import BlockCache
 from unet2015.images import omezarr, open_image, read_image
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ..blocks import BlockCache, assemble, blocks_in
+from ..blockcache import BlockCache, assemble, blocks_in
 from ..errors import ImageError
 from .source import Image, PixelSize, as_image_error, canonical_axes, plane_order, warn_once
 from .units import known_sizes

@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from ..blocks import BlockCache, assemble, blocks_in
+from ..blockcache import BlockCache, assemble, blocks_in
 from ..errors import ImageError
 from .ifd import check_directories
 from .metadata import read_tiff_metadata

@@ -15,7 +15,7 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-from ..blocks import BlockCache
+from ..blockcache import BlockCache
 from ..errors import InputError
 from ..progress import Progress
 from ..weightmap import separate_touching

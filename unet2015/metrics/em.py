@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ..errors import InputError
 from .overlap import Overlaps, overlap_table
-from .warping import FOUR, as_mask, warping_error
+from .warping import FOUR, bool_mask, warping_error
 
 THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
 
@@ -71,7 +71,7 @@ def em_score(reference: ArrayLike, segmented: ArrayLike) -> EmScore:
     .. [1] Arganda-Carreras et al., "Crowdsourcing the creation of image segmentation algorithms
        for connectomics", Frontiers in Neuroanatomy 9:142, 2015.
     """
-    truth, found = as_mask(reference), as_mask(segmented)
+    truth, found = bool_mask(reference), bool_mask(segmented)
     if truth.shape != found.shape or truth.ndim != 3:
         raise InputError(
             f"the reference has shape {truth.shape} and the result {found.shape}: "
@@ -235,7 +235,7 @@ def thin_borders(cells: ArrayLike) -> NDArray[np.int32]:
     >>> thin_borders(np.array([[True, False, False, False, False, True]]))
     array([[1, 1, 0, 2, 2, 2]], dtype=int32)
     """
-    mask = as_mask(cells)
+    mask = bool_mask(cells)
     labels = ndimage.label(mask, FOUR)[0]
     if not mask.any():
         return labels

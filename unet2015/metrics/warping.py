@@ -89,7 +89,7 @@ def warping_error(reference: ArrayLike, segmented: ArrayLike) -> WarpingError:
     >>> warping_error(reference, broken).merged * broken.size
     1.0
     """
-    target = as_mask(segmented)
+    target = bool_mask(segmented)
     warped = warp(reference, segmented)
     cut, joined = (np.argwhere(warped & ~target), np.argwhere(~warped & target))
     return WarpingError(
@@ -127,7 +127,7 @@ def warp(reference: ArrayLike, segmented: ArrayLike) -> NDArray[np.bool_]:
     For blurred references and blurred images the orders agree within 2 %, and so does the
     challenge's on predicted stacks, while single slices differ by up to 10 %.
     """
-    start, target = as_mask(reference), as_mask(segmented)
+    start, target = bool_mask(reference), bool_mask(segmented)
     if start.shape != target.shape or start.ndim != 2:
         raise InputError(
             f"the reference has shape {start.shape} and the result {target.shape}: "
@@ -243,7 +243,7 @@ def _distinct(labels: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.count_nonzero(np.diff(ordered, axis=1, prepend=0), axis=1)
 
 
-def as_mask(image: ArrayLike) -> NDArray[np.bool_]:
+def bool_mask(image: ArrayLike) -> NDArray[np.bool_]:
     """Refuse images that are not bool, where 255 could mean cell or membrane."""
     mask = as_array(image)
     if mask.dtype != bool:
