@@ -181,8 +181,9 @@ def choose_engine(
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(device) else "float32"
     engine = Engine(torch.device(device), getattr(torch, precision), average=average)
-    gains = model and engine.gains_by_nnpack(model.network.config.base_channels)
-    return engine._replace(backend="nnpack") if gains else engine
+    if model is not None and engine.gains_by_nnpack(model.network.config.base_channels):
+        return engine._replace(backend="nnpack")
+    return engine
 
 
 def choose_backend(

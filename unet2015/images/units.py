@@ -98,12 +98,12 @@ def warn_of_other_scale(pixel_size: PixelSize, expected: float, model: str) -> N
     model : str
         Its name, for the warning.
     """
-    found = [pixel_size[axis][0] for axis in "YX" if axis in pixel_size]
-    factors = {size: max(size / expected, expected / size) for size in found}
-    size = max(factors, key=factors.__getitem__, default=expected)
-    if factors.get(size, 1) > OTHER_SCALE:
+    sizes = [pixel_size[axis][0] for axis in "YX" if axis in pixel_size]
+    size = max(sizes, key=lambda size: max(size / expected, expected / size), default=expected)
+    factor = max(size / expected, expected / size)
+    if factor > OTHER_SCALE:
         compared = "larger" if size < expected else "smaller"
         warn_once(
             f"pixels of {size:.3g} µm: {model} was made for {expected:g} µm, so everything looks "
-            f"{factors[size]:.2g} times {compared} than it expects; resample such images first."
+            f"{factor:.2g} times {compared} than it expects; resample such images first."
         )

@@ -108,15 +108,11 @@ def label_images(folder: Path) -> dict[str, Path]:
     if not images:
         truths = sorted(path.name for path in home.glob("[0-9][0-9]_[GS]T"))
         truths += [path.name for path in home.glob("labels")]
-        raise InputError(
-            f"{home} holds no label image: "
-            + (
-                f"choose {' or '.join(truths)} in it."
-                if truths
-                else "expected mask000.tif, man_seg000.tif or other "
-                f"{', '.join(IMAGE_SUFFIXES)} files."
-            )
+        expected = (
+            f"expected mask000.tif, man_seg000.tif or other {', '.join(IMAGE_SUFFIXES)} files"
         )
+        why = f"choose {' or '.join(truths)} in it" if truths else expected
+        raise InputError(f"{home} holds no label image: {why}.")
     return one_each(home, ((stem(path), path) for path in images))
 
 

@@ -91,7 +91,7 @@ def warping_error(reference: ArrayLike, segmented: ArrayLike) -> WarpingError:
     """
     target = bool_mask(segmented)
     warped = warp(reference, segmented)
-    cut, joined = (np.argwhere(warped & ~target), np.argwhere(~warped & target))
+    cut, joined = np.argwhere(warped & ~target), np.argwhere(~warped & target)
     return WarpingError(
         (len(cut) + len(joined)) / target.size,
         float(_splitting(warped, cut).sum()) / target.size,

@@ -139,7 +139,8 @@ def halo(
     (rows, columns) : tuple of int
         In pixels.
     """
-    return margin(_reach(_check_sigma(sigma)), _check_spacing(spacing))
+    check_config(WeightMapConfig(sigma=sigma))
+    return margin(_reach(sigma), _check_spacing(spacing))
 
 
 @cache
@@ -158,13 +159,10 @@ def check_config(config: WeightMapConfig) -> None:
             f"w0 is {config.w0}: it must be at least 0 and fit into float32, such as the paper's "
             "10."
         )
-    _check_sigma(config.sigma)
-
-
-def _check_sigma(sigma: float) -> float:
-    if not (math.isfinite(sigma) and sigma > 0):
-        raise InputError(f"sigma is {sigma}: it must be finite and above 0, such as the paper's 5.")
-    return sigma
+    if not 0 < config.sigma < math.inf:
+        raise InputError(
+            f"sigma is {config.sigma}: it must be finite and above 0, such as the paper's 5."
+        )
 
 
 def _check_spacing(spacing: tuple[float, float] | None) -> tuple[float, float]:

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 _TILE = 256
 """Rows and columns processed at once: few enough for the processor's cache."""
 
-Tile = tuple[slice, slice]
-
 
 def margin(limit: float, pixel: tuple[float, float]) -> tuple[int, int]:
     """Return how far, in rows and columns, a cell can affect `distance_sums`.
@@ -29,7 +27,7 @@ def margin(limit: float, pixel: tuple[float, float]) -> tuple[int, int]:
 
 def distance_sums(
     cells: NDArray[Any], limit: float, pixel: tuple[float, float]
-) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
+) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float32]]]:
     """Compute d1 + d2, the sum of the distances to the nearest and second nearest cell.
 
     Parameters
@@ -57,7 +55,7 @@ def distance_sums(
     for top in range(0, cells.shape[0], height):
         for left in range(0, cells.shape[1], width):
             tile = np.s_[top : top + height, left : left + width]
-            sums = _tile_sums(_grow(cells, tile, (rows, columns)), (rows, columns), limit, pixel)
+            sums = _tile_sums(_cut_out(cells, tile, (rows, columns)), (rows, columns), limit, pixel)
             if sums is not None:
                 yield tile, sums
 
@@ -67,7 +65,9 @@ def _farthest(limit: float, pixel: tuple[float, float]) -> float:
     return max(limit - min(pixel), 0.0)
 
 
-def _grow(plane: NDArray[Any], tile: tuple[slice, slice], margin: tuple[int, int]) -> NDArray[Any]:
+def _cut_out(
+    plane: NDArray[Any], tile: tuple[slice, slice], margin: tuple[int, int]
+) -> NDArray[Any]:
     """Cut out a tile with a margin around it, 0 where that is outside the plane."""
     inside, outside = [], []
     for size, part, extra in zip(plane.shape, tile, margin, strict=True):
