@@ -35,9 +35,7 @@ def draw_loss(lines: Sequence[LogLine], path: Path | str) -> None:
     iterations = [line.iteration for line in lines]
     axes.plot(iterations, [line.loss for line in lines], ".-", color=LOSS_COLOUR)
     axes.set(xlabel="iteration", ylabel="weighted cross-entropy", ylim=(0, None), xlim=(0, None))
-    scored = [
-        (line.iteration, line.validation_seg) for line in lines if line.validation_seg is not None
-    ]
+    scored = [(line.iteration, seg) for line in lines if (seg := line.validation_seg) is not None]
     if scored:
         right = axes.twinx()
         right.plot(*zip(*scored, strict=True), ".-", color=SEG_COLOUR)

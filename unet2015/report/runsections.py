@@ -45,12 +45,8 @@ def training_section(run: RunRecord) -> Html:
     """Draw loss and validation SEG over the iterations."""
     if not run.log:
         return element("p", "The run has no log.csv, so there are no curves.")
-    losses = [(float(line.iteration), line.loss) for line in run.log]
-    scores = [
-        (float(line.iteration), line.validation_seg)
-        for line in run.log
-        if line.validation_seg is not None
-    ]
+    losses = [(line.iteration, line.loss) for line in run.log]
+    scores = [(line.iteration, seg) for line in run.log if (seg := line.validation_seg) is not None]
     charts = [curve(losses, ("iteration", "weighted cross-entropy"), kind="loss")]
     if scores:
         charts.append(curve(scores, ("iteration", "validation SEG"), highest=1, kind="seg"))
