@@ -51,7 +51,8 @@ class CellRows:
     """
 
     def __init__(self, image: Image, plane: PlaneIndex, reading: LabelReading) -> None:
-        self._image, self._plane, self._reading = image, plane, reading
+        self.plane = plane
+        self._image, self._reading = image, reading
         self._height, self._width = image.shape[-2:]
         self._first = 0
         self._rows: NDArray[Any] = np.empty((0, self._width), np.uint8)
@@ -115,10 +116,10 @@ class CellRows:
         """Return a mask of the pixels of a region to leave out, or None for none."""
         if self._reading.ignore is None:
             return None
-        return self._image.read(self._plane, rows, columns)[0] == self._reading.ignore
+        return self._image.read(self.plane, rows, columns)[0] == self._reading.ignore
 
     def _labels(self, rows: slice) -> NDArray[Any]:
-        return read_plane(self._image, self._plane, rows, self._reading.ignore)
+        return read_plane(self._image, self.plane, rows, self._reading.ignore)
 
 
 class LabelSummary(NamedTuple):
@@ -185,16 +186,18 @@ class Regions(ABC):
         self.shape = (*image.plane_shape, *image.shape[-2:])
         self.dtype = np.dtype(dtype)
         self._image, self._reading = image, reading
-        self._opened: tuple[PlaneIndex, CellRows] | None = None
+        self._cells: CellRows | None = None
 
-    @abstractmethod
     def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
         """Return a region; the index is a number for each plane axis and two slices."""
+        *plane, rows, columns = index
+        if self._cells is None or self._cells.plane != tuple(plane):
+            self._cells = CellRows(self._image, tuple(plane), self._reading)
+        return self._compute(self._cells, rows, columns).astype(self.dtype)
 
-    def _cells(self, plane: PlaneIndex) -> CellRows:
-        if self._opened is None or self._opened[0] != plane:
-            self._opened = plane, CellRows(self._image, plane, self._reading)
-        return self._opened[1]
+    @abstractmethod
+    def _compute(self, cells: CellRows, rows: slice, columns: slice) -> NDArray[Any]:
+        """Compute a region of the plane of these cells."""
 
 
 class TargetRegions(Regions):
@@ -206,11 +209,8 @@ class TargetRegions(Regions):
         As in `CellRows`.
     """
 
-    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[np.uint8]:
-        """Return a region; the index is a number for each plane axis and two slices."""
-        *plane, rows, columns = index
-        cells = self._cells(tuple(plane)).read(rows.start, rows.stop, columns)
-        return (cells != 0).astype(np.uint8)
+    def _compute(self, cells: CellRows, rows: slice, columns: slice) -> NDArray[np.bool_]:
+        return cells.read(rows.start, rows.stop, columns) != 0
 
 
 class WeightRegions(Regions):
@@ -249,12 +249,9 @@ class WeightRegions(Regions):
         self._halo = halo(config.sigma, spacing)
         self.peak = Peak(-1.0, (), 0, 0)
 
-    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
-        """Return a region; the index is a number for each plane axis and two slices."""
-        *plane, rows, columns = index
+    def _compute(self, cells: CellRows, rows: slice, columns: slice) -> NDArray[np.float32]:
         top, left = max(rows.start - self._halo[0], 0), max(columns.start - self._halo[1], 0)
         bottom = min(rows.stop + self._halo[0], self.shape[-2])
-        cells = self._cells(tuple(plane))
         grown = cells.read(top, bottom, slice(left, columns.stop + self._halo[1]))
         config = self._config
         weights = border_weight_map(
@@ -263,11 +260,10 @@ class WeightRegions(Regions):
         ignored = cells.ignored(rows, columns)
         if ignored is not None:
             weights[ignored] = 0
-        self._remember(weights, tuple(plane), rows.start, columns.start)
-        return weights.astype(self.dtype)
-
-    def _remember(self, weights: NDArray[Any], plane: PlaneIndex, top: int, left: int) -> None:
         row, column = np.unravel_index(weights.argmax(), weights.shape)
         weight = float(weights[row, column])
         if weight > self.peak.weight:
-            self.peak = Peak(weight, plane, top + int(row), left + int(column))
+            self.peak = Peak(
+                weight, cells.plane, rows.start + int(row), columns.start + int(column)
+            )
+        return weights
