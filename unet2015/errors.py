@@ -1,4 +1,4 @@
-"""Exceptions that tell users what to change."""
+"""Exceptions that tell users what to change, and what their messages are made of."""
 
 from __future__ import annotations
 

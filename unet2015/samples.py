@@ -57,7 +57,7 @@ class Sample(NamedTuple):
 
 
 def prepare(
-    frames: Sequence[AnnotatedFrame], training: TrainingConfig, config: WeightMapConfig
+    frames: Sequence[AnnotatedFrame], training: TrainingConfig, weight_map: WeightMapConfig
 ) -> tuple[list[TrainingFrame], ClassWeights]:
     """Compute targets and weight maps, with the classes balanced over all frames.
 
@@ -67,7 +67,7 @@ def prepare(
         The whole training set.
     training : TrainingConfig
         Its `normalisation`, `margin`, `ridge` and `class_balance` are used.
-    config : WeightMapConfig
+    weight_map : WeightMapConfig
         w0 and sigma of the border term.
 
     Returns
@@ -89,7 +89,7 @@ def prepare(
     )
     classes = balanced_class_weights(counts, balance=training.class_balance)
     prepared = [
-        _prepare_frame(frame, labels, training.normalisation, config, classes)
+        _prepare_frame(frame, labels, training.normalisation, weight_map, classes)
         for labels, frame in zip(separated, frames, strict=True)
     ]
     return prepared, classes
@@ -99,7 +99,7 @@ def _prepare_frame(
     frame: AnnotatedFrame,
     separated: NDArray[Any],
     scheme: Scheme,
-    config: WeightMapConfig,
+    weight_map: WeightMapConfig,
     classes: ClassWeights,
 ) -> TrainingFrame:
     stats = statistics(frame.image, frame.name)
@@ -110,7 +110,7 @@ def _prepare_frame(
         deviation=(stats.deviation * affine.factor)[:, None, None].astype(np.float32),
         target=(separated > 0).astype(np.uint8),
         weight=border_weight_map(
-            separated, config.w0, config.sigma, classes, ignore=frame.ignore, ridge=0
+            separated, weight_map.w0, weight_map.sigma, classes, ignore=frame.ignore, ridge=0
         ),
     )
 
@@ -132,7 +132,7 @@ def random_sample(
     frames: Sequence[TrainingFrame],
     tile: int,
     border: int,
-    config: AugmentationConfig,
+    augmentation: AugmentationConfig,
     generator: np.random.Generator,
 ) -> Sample:
     """Cut a random tile from a random frame and vary it.
@@ -145,7 +145,7 @@ def random_sample(
         Height and width of the network's input in pixels.
     border : int
         Pixels that the network takes off each side.
-    config : AugmentationConfig
+    augmentation : AugmentationConfig
         How much to vary.
     generator : numpy.random.Generator
         The only source of randomness.
@@ -163,11 +163,11 @@ def random_sample(
     cells beside it. Targets and weights are computed only where the network has an output.
     """
     frame, centre = _random_position(frames, generator)
-    variation = draw(config, generator)
+    variation = draw(augmentation, generator)
     seen = tile_coordinates(variation, centre, tile)
     pixels = nearest(seen, frame.weight.shape)
     judged = pixels[border : tile - border, border : tile - border]
-    if config.interpolation == "linear":
+    if augmentation.interpolation == "linear":
         image = linear(frame.image, seen)
     else:
         image = frame.image.reshape(len(frame.image), -1)[:, pixels]

@@ -1,4 +1,4 @@
-"""Everything that determines a training run, and its validation."""
+"""Everything that determines a training run, and the rules for it."""
 
 from __future__ import annotations
 

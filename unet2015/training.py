@@ -182,7 +182,7 @@ class _Step:
             if not self.run.fall_back(error):
                 raise
             loss = None
-        if loss is None:
+        if loss is None:  # not above, where the error would keep the maps of the failed attempt
             loss = self._gradients(iteration, image, target, weight)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         self.optimizer.step()
