@@ -39,16 +39,16 @@ def load_frames(
         raise InputError(f"{data} {what}: give the folder of a data set.")
     if len(set(sequences)) < len(sequences):
         raise InputError(f"a sequence of {' '.join(sequences)} is named twice: name each once.")
-    is_challenge = (data / "01_GT").is_dir() or (data / "02_GT").is_dir()
+    is_ctc = (data / "01_GT").is_dir() or (data / "02_GT").is_dir()
     is_em = em.is_challenge(data)
-    if sequences and not is_challenge and (is_em or (data / "images").is_dir()):
+    if sequences and not is_ctc and (is_em or (data / "images").is_dir()):
         raise InputError(f"{data} has no sequences: leave them out.")
     if sequences:
         found = [load_sequence(data, sequence, silver) for sequence in sequences]
         return [frame for frames in found for frame in frames]
     if silver:
         raise InputError("--silver is for CTC sequences: choose them, as in --sequences 01.")
-    if is_challenge:
+    if is_ctc:
         raise InputError(
             f"{data} is a CTC data set: choose its sequences, as in --sequences 01 or "
             "--validation-sequences 02."
