@@ -107,7 +107,10 @@ class Cluster:
             self._threads = max(1, torch.get_num_threads() // workers)
             with _deaf_to_interrupts():
                 self._local = distributed.LocalCluster(
-                    n_workers=workers, threads_per_worker=1, dashboard_address=None
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address="127.0.0.1:0",  # any free port: Dask warns if 8787 is taken
+                    scheduler_kwargs={"dashboard": False},
                 )
             self.processes = len(self._local.workers)
         try:
