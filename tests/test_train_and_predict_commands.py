@@ -137,6 +137,26 @@ def test_a_predicted_sequence_follows_the_format_of_the_challenge(data, model, t
     assert np.array_equal(read_image(masks[1]), expected)
 
 
+@pytest.mark.parametrize(("flags", "kind"), [(("--dtype", "float16"), "f"), (("--classes",), "u")])
+def test_a_sequence_keeps_its_names_unless_cells_are_written(data, model, tmp_path, flags, kind):
+    assert cli("predict", data / "02", "-m", model, "-o", tmp_path / "out", *flags) == 0
+    found = sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in found] == ["t000.tif", "t001.tif"]
+    assert {read_image(path).dtype.kind for path in found} == {kind}
+
+
+def test_images_and_labels_named_like_frames_can_be_trained_on_and_scored(data, model, tmp_path):
+    (tmp_path / "mine").mkdir()
+    shutil.copytree(data / "01", tmp_path / "mine/images")
+    shutil.copytree(data / "01_GT/SEG", tmp_path / "mine/labels")
+    for path in sorted((tmp_path / "mine/labels").iterdir()):
+        path.rename(path.with_name(path.name.replace("man_seg", "t")))
+    assert cli("train", tmp_path / "mine", "-o", tmp_path / "run", *SMALL) == 0
+    words = ("predict", tmp_path / "mine/images", "-m", model, "-o", tmp_path / "found")
+    assert cli(*words) == 0
+    assert cli("evaluate", tmp_path / "mine/labels", tmp_path / "found") == 0
+
+
 @pytest.mark.parametrize("average", ["mirrored", "rotated"])
 def test_predictions_are_averaged_on_request(model, tmp_path, caplog, average):
     image = np.random.default_rng(0).integers(0, 255, (60, 70), dtype=np.uint8)
@@ -400,6 +420,8 @@ def test_training_is_refused_before_the_data_are_read(data, tmp_path, capsys, mo
     (tmp_path / "log.csv").write_text("precious,1\n")
     (tmp_path / "curve").mkdir()
     (tmp_path / "curve/loss.png").touch()
+    (data / "other").mkdir()
+    (data / "other/photo.png").touch()
     for words, message in [
         (("--tile", "570"), "nearest to yours"),
         (("--depth", "9"), "not a valid input size for a U-Net of depth 9"),
@@ -410,6 +432,8 @@ def test_training_is_refused_before_the_data_are_read(data, tmp_path, capsys, mo
         (("-o", data), "is where the data are"),
         (("-o", data / "02"), "is where the data are"),
         (("-o", data / "01_GT"), "is where the data are"),
+        (("-o", data / "01_GT/SEG/run"), "is where the data are"),
+        (("-o", data / "other"), "other holds images, such as photo.png"),
         (("-o", tmp_path / "curve"), "loss.png is not of a training run"),
         (("-o", tmp_path / "log.csv/run"), "log.csv"),
     ]:
@@ -417,6 +441,14 @@ def test_training_is_refused_before_the_data_are_read(data, tmp_path, capsys, mo
         assert message in refused(capsys, "train", data, "--sequences", "01", *words, *out)
     assert (tmp_path / "log.csv").read_text() == "precious,1\n"
     assert not (tmp_path / "run").exists()
+
+
+def test_unusable_pixels_are_refused_before_the_run_begins(data, tmp_path, capsys):
+    tifffile.imwrite(data / "01/t000.tif", np.full((70, 80), np.nan, np.float32))
+    for words in [("01",), ("02", "--validation-sequences", "01")]:
+        told = refused(capsys, "train", data, "--sequences", *words, "-o", tmp_path / "run", *SMALL)
+        assert "are NaN or infinite" in told
+        assert not (tmp_path / "run").exists()
 
 
 def test_bad_training_input_gets_one_sentence(data, tmp_path, capsys):

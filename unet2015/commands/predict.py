@@ -2,7 +2,8 @@
 
 For a single image, OUT is the result file if it ends in .tif, .png or .zarr (OME-Zarr). Otherwise
 OUT is a folder that gets one result of the same name per image. A Cell Tracking Challenge sequence
-(a folder with t000.tif, t001.tif, ...) gives numbered cells in mask000.tif, mask001.tif, ...
+(a folder with t000.tif, t001.tif, ...) gives numbered cells in mask000.tif, mask001.tif, ...,
+unless --classes or a --dtype is given.
 
 Images may be larger than memory. To resume an interrupted run, repeat the same command: it resumes
 within an image of 4 megapixels or more, otherwise at the first unfinished image. Its state is kept
@@ -86,7 +87,8 @@ class Options:
     classes: FlagCreatePairsOff[bool] = False
     """Write the number of the most probable class instead of the foreground probability."""
     dtype: ProbabilityType | None = None
-    """Data type of the probability, by default float32; uint8 maps 0...1 to 0...255."""
+    """Data type of the probability, by default float32; uint8 maps 0...1 to 0...255. Given for a
+    CTC sequence, probabilities are written instead of cells."""
     min_size: int | None = None
     """With --labels: drop cells with fewer pixels, counted after holes are filled; by default a
     quarter of the smallest training cell."""
@@ -132,9 +134,10 @@ def run(options: Options) -> None:
     keep_memory()
     model = load_model(options.model)
     engine = choose_engine(options.device, options.precision, options.average)
+    masks = options.labels or not (options.classes or options.dtype)
     jobs = [
         Job(source, target, is_frame, _result(options, model, is_frame))
-        for source, target, is_frame in plan_results(options.images, options.out)
+        for source, target, is_frame in plan_results(options.images, options.out, masks)
     ]
     _check_kinds(options, jobs)
     failures = Failures(len(jobs))
@@ -300,8 +303,8 @@ def _purpose(model: Model, engine: Engine, options: Options) -> Mapping[str, Any
 
 
 def _result(options: Options, model: Model, is_frame: bool = False) -> Result:
-    """The requested result; frames of a challenge sequence become labels by default."""
-    labels = options.labels or (is_frame and not options.classes)
+    """The requested result; masks of a challenge sequence are labels."""
+    labels = options.labels or is_frame
     return Result(
         "labels" if labels else "classes" if options.classes else "probability",
         options.dtype or "float32",

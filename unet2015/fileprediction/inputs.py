@@ -20,7 +20,9 @@ from ..labelfiles.ctcnames import frame_digits, is_sequence, sequence_frames
 logger = logging.getLogger(__name__)
 
 
-def plan_results(paths: Sequence[Path], out: Path | None) -> list[tuple[Path, Path, bool]]:
+def plan_results(
+    paths: Sequence[Path], out: Path | None, masks: bool = True
+) -> list[tuple[Path, Path, bool]]:
     """Assign a result file to each image.
 
     Parameters
@@ -30,18 +32,21 @@ def plan_results(paths: Sequence[Path], out: Path | None) -> list[tuple[Path, Pa
     out : Path, optional
         The result of one image, or a folder for all results; by default a file beside the image,
         of which there must be only one.
+    masks : bool
+        Whether the frames of CTC sequences become ``maskNNN.tif``; otherwise they are like other
+        images.
 
     Returns
     -------
     list of (Path, Path, bool)
-        Image, file for its result, and whether it is a frame of a CTC sequence.
+        Image, file for its result, and whether that is a mask of a CTC sequence.
 
     Raises
     ------
     InputError
         If there is no image, two images would give one result, or a result might replace an image.
     """
-    found = _whole_images([image for path in paths for image in expand(path)])
+    found = _whole_images([image for path in paths for image in expand(path, masks)])
     if not found:
         raise InputError("no image given: name at least one file or folder, before the options.")
     if out is None:
@@ -93,13 +98,15 @@ def _refuse_same(planned: Sequence[tuple[Path, Path, bool]]) -> None:
         taken[name] = source
 
 
-def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
+def expand(path: Path, masks: bool = True) -> Iterator[tuple[Path, str, bool]]:
     """List the images under a path.
 
     Parameters
     ----------
     path : Path
         An image, a folder of images, a CTC sequence or, on Windows, a wildcard pattern.
+    masks : bool
+        As for `plan_results`.
 
     Yields
     ------
@@ -108,7 +115,7 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
     name : str
         File name for its result.
     is_frame : bool
-        Whether it belongs to a CTC sequence.
+        Whether it is to become a mask of a CTC sequence.
 
     Raises
     ------
@@ -121,7 +128,8 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
         if others := images_beside(path, frames):
             logger.warning("%s is a sequence (t000.tif, ...); left out: %s.", path, some(others))
         for frame in frames:
-            yield frame, f"mask{frame_digits(frame)}.tif", True
+            name = f"mask{frame_digits(frame)}.tif" if masks else _result_name(frame)
+            yield frame, name, masks
     elif path.is_dir() and not is_zarr(path):
         files = image_files(path)
         results = {result_beside(file, _result_name(file)) for file in files}
@@ -145,7 +153,7 @@ def expand(path: Path) -> Iterator[tuple[Path, str, bool]]:
             yield file, _result_name(file), False
     elif matches := _matches(path):
         for match in matches:
-            yield from expand(match)
+            yield from expand(match, masks)
     else:
         yield path, _result_name(path), False
 

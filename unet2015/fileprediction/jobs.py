@@ -29,6 +29,7 @@ class Job(NamedTuple):
     source: Path
     target: Path
     is_frame: bool
+    """Whether the result is a mask of a CTC sequence."""
     result: Result
 
 

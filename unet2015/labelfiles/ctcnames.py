@@ -49,6 +49,12 @@ def find_image(folder: Path, name: str) -> Path | None:
     return next((path for path in images if stem(path) == name), None)
 
 
+def frame_name(path: Path) -> str:
+    """The number of a frame ``tNNN`` in at least three digits, of other images the stem."""
+    match = _FRAME.fullmatch(stem(path))
+    return f"{int(match[1]):03d}" if match else stem(path)
+
+
 def numbered_images(folder: Path) -> dict[int, Path]:
     """List ``maskNNN``, ``man_segNNN`` or ``man_trackNNN`` images by number, ascending."""
     found = [(int(mask_digits(path)), path) for path in image_files(folder) if is_numbered(path)]

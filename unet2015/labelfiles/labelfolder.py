@@ -14,7 +14,7 @@ from ..images import IMAGE_SUFFIXES
 from ..images.opening import image_files, images_beside, is_zarr, stem
 from ..images.source import warn_once
 from ..instances import label_cells
-from .ctcnames import find_image, numbered_images, one_each
+from .ctcnames import find_image, frame_name, numbered_images, one_each
 from .labelimages import open_labels, read_plane
 
 Components = Literal["none", "reference", "result", "both"]
@@ -92,7 +92,7 @@ def label_images(folder: Path) -> dict[str, Path]:
     """List the label images of a folder, or of its ``SEG`` folder, by frame number or stem.
 
     ``mask007.tif`` and ``man_seg0007.tif`` are both frame ``007``. If no file is named like these,
-    all images are listed by stem.
+    all images are listed, by stem or, if named ``t007.tif`` like the frames themselves, by number.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def label_images(folder: Path) -> dict[str, Path]:
         )
         why = f"choose {' or '.join(truths)} in it" if truths else expected
         raise InputError(f"{home} holds no label image: {why}.")
-    return one_each(home, ((stem(path), path) for path in images))
+    return one_each(home, ((frame_name(path), path) for path in images))
 
 
 def labels_home(folder: Path) -> Path:
