@@ -563,7 +563,7 @@ def test_objects_that_are_not_frames_are_refused(tmp_path):
 
 def test_a_wrong_number_of_channels_is_refused():
     settings = dataclasses.replace(SMALL, network=UNetConfig(in_channels=3))
-    with pytest.raises(InputError, match="has 1 channels, but the network takes 3"):
+    with pytest.raises(InputError, match="has 1 channel, but the network takes 3"):
         check_frames(dataclasses.replace(settings, training=TrainingConfig()), frames())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from . import augment, normalisation, unet
 from .augment import AugmentationConfig
 from .datasets.frames import AnnotatedFrame
-from .errors import InputError
+from .errors import InputError, counted
 from .metrics.overlap import check_margin
 from .schedule import TrainingConfig
 from .unet import UNetConfig
@@ -72,7 +72,10 @@ def check_frames(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
         check_margin(settings.training.margin, frame.labels.shape, frame.name)
         if len(frame.image) != settings.network.in_channels:
             raise InputError(
-                f"{frame.name} has {len(frame.image)} channels, but the network takes "
+                f"{frame.name} has {counted(len(frame.image), 'channel')}, but the network takes "
                 f"{settings.network.in_channels}: give all images the same number, for example by "
                 "converting them to grey; in Python it is the in_channels of UNetConfig."
             )
+        normalisation.normalise(
+            frame.image, settings.training.normalisation, frame.name
+        )  # or raise

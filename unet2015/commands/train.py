@@ -106,7 +106,13 @@ def run(options: Options) -> None:
     settings = Settings(network, options.training, options.augmentation, options.weight_map)
     # Before the data are read, as everything that does not need them:
     check(settings)
-    output_size(settings.training.tile, network.depth)
+    judged = output_size(settings.training.tile, network.depth)
+    if 4 * judged < settings.training.tile:
+        logger.warning(
+            "each step learns from %d x %d pixels only: a larger --tile, such as 380, learns more.",
+            judged,
+            judged,
+        )
     engine = choose_engine(options.device, options.precision)
     check_folder(options.out, options.resume)
     frames = load_frames(options.data, options.sequences, options.silver)
@@ -141,8 +147,10 @@ def run(options: Options) -> None:
 
 
 def _is_part(out: Path, data: Path) -> bool:
-    """Whether a folder is a data set or one of the folders that make it up."""
-    return out == data or (out.parent == data and re.fullmatch(PARTS, out.name) is not None)
+    """Whether a folder is a data set, or is or lies in one of the folders that make it up."""
+    if data not in out.parents:
+        return out == data
+    return re.fullmatch(PARTS, out.relative_to(data).parts[0]) is not None
 
 
 def _check_validation(options: Options) -> None:
