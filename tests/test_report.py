@@ -298,7 +298,7 @@ def test_the_weight_map_matches_the_training(data, width):
     assert [frame.name[-7:] for frame in frames] == ["01/t001"]
     weighed = weigh(frames, settings)
     cut = separate_touching(frames[0].labels, width)
-    expected = border_weight_map(cut, 7.0, 3.0, (0.5, 2.0), ridge=0)
+    expected = border_weight_map(cut, 7.0, 3.0, class_weights=(0.5, 2.0), ridge=0)
     assert np.array_equal(weighed.weights, expected)
 
 

@@ -46,7 +46,7 @@ def test_frames_are_prepared_according_to_the_settings():
     (frame,), classes = prepare(frames(), training, WeightMapConfig(w0=3, sigma=2))
     (source,) = frames()
     np.testing.assert_array_equal(frame.image, normalise(source.image, "range"))
-    expected = border_weight_map(source.labels, 3, 2, classes, ignore=source.ignore)
+    expected = border_weight_map(source.labels, 3, 2, class_weights=classes, ignore=source.ignore)
     np.testing.assert_array_equal(frame.weight, expected)
 
 

@@ -92,7 +92,7 @@ def test_border_term_equals_the_formula(labels, sigma):
 @given(label_images(), st.tuples(*[st.sampled_from([0.2, 0.5, 1.0, 1.7])] * 2))
 @settings(max_examples=60)
 def test_distances_respect_the_spacing(labels, spacing):
-    weights = border_weight_map(labels, 10.0, 2.0, None, spacing=spacing)
+    weights = border_weight_map(labels, 10.0, 2.0, class_weights=None, spacing=spacing)
     expected = border_term(cut_pixel_by_pixel(labels), 10.0, 2.0, spacing)
     np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-4)
 
@@ -116,7 +116,7 @@ def test_any_number_of_cells_and_any_sigma_work(count, sigma):
     labels = np.zeros((60, 60), np.uint16)
     rng = np.random.default_rng(count)
     labels[tuple(rng.integers(0, 60, (2, count)))] = np.arange(1, count + 1)
-    weights = border_weight_map(labels, 10.0, sigma, None)
+    weights = border_weight_map(labels, 10.0, sigma, class_weights=None)
     expected = border_term(separate_touching(labels), 10.0, sigma)
     np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-4)
 
@@ -139,7 +139,7 @@ def test_defaults_match_the_paper():
     labels = discs(8, 60, 9)
     assert (WeightMapConfig().w0, WeightMapConfig().sigma) == (10.0, 5.0)
     np.testing.assert_array_equal(
-        border_weight_map(labels), border_weight_map(labels, 10, 5, "balanced")
+        border_weight_map(labels), border_weight_map(labels, 10, 5, class_weights="balanced")
     )
 
 

@@ -268,7 +268,7 @@ def test_flags_reach_the_computation(tmp_path):
     for ridge in (0, 3):
         assert run(source, "-o", out, *flags, "--ridge", ridge, "--spacing", 1, 0.5) == 0
         expected = border_weight_map(
-            labels, 3, 2, (1, 0.25), ignore=99, ridge=ridge, spacing=(1, 0.5)
+            labels, 3, 2, class_weights=(1, 0.25), ignore=99, ridge=ridge, spacing=(1, 0.5)
         )
         np.testing.assert_array_equal(read_image(out), expected)
     assert run(source, "-o", out, "--class-weights", "none") == 0

@@ -15,8 +15,8 @@ The modules, by section of the paper:
 Around them: `images`, `labelfiles`, `weightmapfiles` and `fileprediction` read and write files,
 `engines` runs the network, `normalisation`, `checkpoint`, `runs` and `builtin` store it,
 `settings` checks what determines a run; `report`, `export`, `napari_plugin`, `commands` and `cli`
-are for users; `errors`, `atomic`, `blockcache`, `prefetch`, `progress` and `pictures` serve them
-all. None imports one that imports it.
+are for users; `errors`, `arrays`, `atomic`, `blockcache`, `prefetch`, `progress` and `pictures`
+serve them all. None imports one that imports it.
 
 Names are imported on first use, so that ``from unet2015 import border_weight_map`` does not import
 torch.

@@ -110,7 +110,9 @@ def weight_map_widget(
     @thread_worker(progress={"desc": "weight map"})
     def work() -> napari.types.LayerDataTuple:
         pixels = np.asarray(_finest(cells))
-        weights = border_weight_map(pixels, w0, sigma, "balanced" if class_balance else None)
+        weights = border_weight_map(
+            pixels, w0, sigma, class_weights="balanced" if class_balance else None
+        )
         return weights, attributes, "image"
 
     return _start_later(work())

@@ -110,7 +110,12 @@ def _prepare_frame(
         deviation=(stats.deviation * affine.factor)[:, None, None].astype(np.float32),
         target=(separated > 0).astype(np.uint8),
         weight=border_weight_map(
-            separated, weight_map.w0, weight_map.sigma, classes, ignore=frame.ignore, ridge=0
+            separated,
+            weight_map.w0,
+            weight_map.sigma,
+            class_weights=classes,
+            ignore=frame.ignore,
+            ridge=0,
         ),
     )
 

@@ -143,7 +143,12 @@ def _check_numbers(options: Options) -> None:
     nothing = np.zeros((1, 1), np.uint8)
     config = options.weight_map
     border_weight_map(
-        nothing, config.w0, config.sigma, pair, ridge=options.ridge, spacing=options.spacing
+        nothing,
+        config.w0,
+        config.sigma,
+        class_weights=pair,
+        ridge=options.ridge,
+        spacing=options.spacing,
     )
 
 

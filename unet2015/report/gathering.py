@@ -71,7 +71,7 @@ def weigh(frames: Sequence[AnnotatedFrame], settings: dict[str, Any]) -> Weighed
         labels,
         settings["weight_map"]["w0"],
         settings["weight_map"]["sigma"],
-        tuple(settings["class_weights"]),
+        class_weights=tuple(settings["class_weights"]),
         ignore=frame.ignore,
         ridge=0,
     )

@@ -43,6 +43,7 @@ def border_weight_map(
     labels: ArrayLike,
     w0: float = WeightMapConfig.w0,
     sigma: float = WeightMapConfig.sigma,
+    *,
     class_weights: Literal["balanced", "freiburg"] | tuple[float, float] | None = "balanced",
     ignore: NDArray[np.bool_] | int | None = None,
     ridge: int = 1,

@@ -255,7 +255,12 @@ class WeightRegions(Regions):
         grown = cells.read(top, bottom, slice(left, columns.stop + self._halo[1]))
         config = self._config
         weights = border_weight_map(
-            grown, config.w0, config.sigma, self._classes, ridge=0, spacing=self._spacing
+            grown,
+            config.w0,
+            config.sigma,
+            class_weights=self._classes,
+            ridge=0,
+            spacing=self._spacing,
         )[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
         ignored = cells.ignored(rows, columns)
         if ignored is not None:
