@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -155,6 +156,22 @@ def test_images_and_labels_named_like_frames_can_be_trained_on_and_scored(data, 
     words = ("predict", tmp_path / "mine/images", "-m", model, "-o", tmp_path / "found")
     assert cli(*words) == 0
     assert cli("evaluate", tmp_path / "mine/labels", tmp_path / "found") == 0
+
+
+def test_microscope_images_are_not_scored_as_masks(data, capsys):
+    told = refused(capsys, "evaluate", data / "01_GT", data / "01")
+    assert "holds no label image for frames 000, 001" in told
+
+
+def test_an_unfinished_sequence_of_cells_is_not_resumed_for_probabilities(
+    data, model, tmp_path, monkeypatch, capsys
+):
+    words = ("predict", data / "02", "-m", model, "-o", tmp_path / "out")
+    with monkeypatch.context() as patched:
+        patched.setattr("unet2015.commands.predict.set_done", Mock(side_effect=KeyboardInterrupt))
+        assert cli(*words) == 130
+    told = refused(capsys, *words, "--dtype", "float32")
+    assert "kind labels instead of probability" in told
 
 
 @pytest.mark.parametrize("average", ["mirrored", "rotated"])
@@ -413,6 +430,12 @@ def test_bad_prediction_input_gets_one_sentence(model, tmp_path, capsys):
     assert image.read_bytes() == before
     assert not out.exists()
     assert not list(tmp_path.rglob("*partial*"))
+
+
+def test_a_tile_of_which_little_is_judged_is_warned_of(data, tmp_path, caplog):
+    words = ("train", data, "--sequences", "01", "-o", tmp_path / "run", *SMALL, "--tile", "48")
+    assert cli(*words) == 0
+    assert "learns from 8 x 8 pixels only: a larger --tile, from 56 on, learns more" in caplog.text
 
 
 def test_training_is_refused_before_the_data_are_read(data, tmp_path, capsys, monkeypatch):

@@ -171,6 +171,10 @@ def test_masked_labels_are_refused():
     for function in (border_weight_map, separate_touching, count_classes):
         with pytest.raises(InputError, match="take the mask as ignore"):
             function(labels)
+    with pytest.raises(InputError, match="is masked"):
+        border_weight_map([labels, labels])
+    with pytest.raises(InputError, match="is masked"):
+        border_weight_map(labels.data, ignore=np.ma.masked_equal(labels.data == 2, True))
 
 
 def test_the_input_is_not_modified():

@@ -16,9 +16,10 @@ def as_array(values: ArrayLike) -> NDArray[Any]:
     Raises
     ------
     InputError
-        If pixels of a ``np.ma.MaskedArray`` are masked.
+        If pixels of a ``np.ma.MaskedArray``, or of one in a list, are masked.
     """
-    if np.ma.is_masked(values):
+    parts = values if isinstance(values, list | tuple) else [values]
+    if any(map(np.ma.is_masked, parts)):
         raise InputError(
             "the array is masked, which is not supported: replace the masked pixels with "
             "array.filled(value); border_weight_map and annotated_frame take the mask as ignore."

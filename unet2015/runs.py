@@ -16,7 +16,6 @@ from .atomic import atomic_path, check_writable, lock, remove_leftovers
 from .builtin import MODEL_FILE
 from .checkpoint import Model, read_tensors, save_model, write_tensors
 from .errors import InputError
-from .images.opening import image_files
 
 logger = logging.getLogger(__name__)
 
@@ -164,8 +163,8 @@ def check_folder(folder: Path, resume: bool) -> None:
     Raises
     ------
     InputError
-        If the folder holds a run and `resume` is false, holds other files but no run to resume,
-        images, or files that the run would replace, or is not writable.
+        If the folder holds a run and `resume` is false, holds other files but no run to resume, or
+        files that the run would replace, or is not writable.
     """
     begun, has_model, has_lock, has_curve = (
         (folder / name).exists() for name in (CHECKPOINT_FILE, MODEL_FILE, LOCK_FILE, CURVE_FILE)
@@ -192,10 +191,6 @@ def check_folder(folder: Path, resume: bool) -> None:
         raise InputError(
             f"{folder / CURVE_FILE} is not of a training run, which would replace it: choose "
             "another folder."
-        )
-    if not is_run and folder.is_dir() and (images := image_files(folder)):
-        raise InputError(
-            f"{folder} holds images, such as {images[0].name}: give the run a folder of its own."
         )
     check_writable(folder / CHECKPOINT_FILE)  # better to fail now than at the first checkpoint
 

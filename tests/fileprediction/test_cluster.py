@@ -70,9 +70,6 @@ def test_workers_give_the_same_file_even_if_one_is_killed(files):
         assert len(workers) == 2
         done = []
 
-        for process in workers.values():
-            os.kill(process, signal.SIGINT)  # Ctrl-C reaches them, too, and leaves them working
-
         def kill_one(pixels):
             done.append(pixels)
             if len(done) == 10:
@@ -80,6 +77,9 @@ def test_workers_give_the_same_file_even_if_one_is_killed(files):
 
         assert predict("one.tif", cluster=cluster, progress=kill_one) == expected
         assert sum(done) == 2 * 300 * 320
+        cluster._client.wait_for_workers(2, timeout=60)
+        handlers = cluster._client.run(signal.getsignal, signal.SIGINT)  # also of the restarted one
+        assert set(handlers.values()) == {signal.SIG_IGN}
 
 
 def test_no_cluster_is_started_for_small_images(files, monkeypatch, caplog):

@@ -2,9 +2,9 @@
 
 REFERENCE is the NN_GT folder of a Cell Tracking Challenge sequence, a folder of label images, or
 one label image (TIFF, PNG or Zarr). RESULT is a folder with maskNNN.tif (and res_track.txt, if
-tracked), a folder of label images with the same names, or one label image. Frames without a
-reference are not scored. With --em, both are stacks of membranes and cells, scored as in the ISBI
-2012 EM challenge.
+tracked), a folder of label images with the same names, or one label image. To t000.tif in a folder
+of references belongs mask000.tif, too. Frames without a reference are not scored. With --em, both
+are stacks of membranes and cells, scored as in the ISBI 2012 EM challenge.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def run(options: Options) -> None:
     _prepare_outputs(usable, options.out)
     _announce(usable, engines)
     warn_of_other_masks(jobs)
-    purpose = _purpose(model, engine, options)
+    purpose = _purpose(model, engine, options, any(job.is_frame for job in jobs))
     on_disk = is_resumable(max(pixels)) or options.keep_scratch
     with (
         explain_resumption(on_disk or len(jobs) > 1, options.overwrite),
@@ -290,19 +290,19 @@ def _cluster(options: Options, on_disk: bool) -> AbstractContextManager[Cluster 
     return Cluster(options.model, options.scheduler, options.workers)
 
 
-def _purpose(model: Model, engine: Engine, options: Options) -> Mapping[str, Any]:
+def _purpose(model: Model, engine: Engine, options: Options, has_frames: bool) -> Mapping[str, Any]:
     """All that the results in a folder depend on, except their images."""
     return {
         "model": digest(model),
         "channels": options.channels,
         "tile": options.tile or "automatic",
         "device": f"{engine}, {options.backend}",
-        **asdict(_result(options, model)),
+        **asdict(_result(options, model, has_frames)),
         "version": __version__,
     }
 
 
-def _result(options: Options, model: Model, is_frame: bool = False) -> Result:
+def _result(options: Options, model: Model, is_frame: bool) -> Result:
     """The requested result; masks of a challenge sequence are labels."""
     labels = options.labels or is_frame
     return Result(

@@ -104,7 +104,8 @@ def _list_frames(result: Path) -> list[Path]:
     if not masks:
         raise InputError(
             f"{home} holds no maskNNN.tif: `unet2015 predict` writes them for images t000.tif, "
-            "t001.tif, ...; otherwise number the files of labels like that, or give a stack."
+            "t001.tif, ..., without --classes and --dtype; otherwise number the files of labels "
+            "like that, or give a stack."
         )
     missing = sorted(set(range(max(masks) + 1)) - masks.keys())
     if missing:

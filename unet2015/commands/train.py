@@ -9,6 +9,7 @@ the planes of a stack count as frames). The run is written to --out: model.safet
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -27,6 +28,7 @@ from ..datasets.frames import AnnotatedFrame
 from ..engines.allocation import keep_memory
 from ..engines.device import DeviceName, Engine, Precision, choose_engine
 from ..errors import InputError, counted, some
+from ..images.opening import image_files
 from ..instances import foreground, label_cells
 from ..metrics import seg_score, sequence_seg
 from ..pictures import draw_loss
@@ -37,7 +39,7 @@ from ..report.gathering import read_run, score_predictions, weigh
 from ..runs import CHECKPOINT_FILE, CURVE_FILE, check_folder, read_log
 from ..schedule import TrainingConfig
 from ..settings import Settings, check, check_frames
-from ..sizes import output_size
+from ..sizes import border, output_size, valid_input_size
 from ..training import train
 from ..unet import UNetConfig
 from ..weightmap import WeightMapConfig
@@ -45,7 +47,6 @@ from ..weightmap import WeightMapConfig
 logger = logging.getLogger(__name__)
 
 
-PARTS = r"images|labels|\d\d(_GT|_ST)?"
 """Folders of a data set that must not be taken for the run."""
 
 
@@ -109,12 +110,18 @@ def run(options: Options) -> None:
     judged = output_size(settings.training.tile, network.depth)
     if 4 * judged < settings.training.tile:
         logger.warning(
-            "each step learns from %d x %d pixels only: a larger --tile, such as 380, learns more.",
+            "each step learns from %d x %d pixels only: a larger --tile, from %d on, learns more.",
             judged,
             judged,
+            valid_input_size(math.ceil(border(network.depth) * 2 / 3), network.depth),
         )
     engine = choose_engine(options.device, options.precision)
     check_folder(options.out, options.resume)
+    if options.out.is_dir() and not options.resume and (images := image_files(options.out)):
+        raise InputError(
+            f"{options.out} holds images, such as {images[0].name}: give the run a folder of its "
+            "own with --out."
+        )
     frames = load_frames(options.data, options.sequences, options.silver)
     if options.sequences and not options.training.margin:
         logger.warning(
@@ -150,7 +157,9 @@ def _is_part(out: Path, data: Path) -> bool:
     """Whether a folder is a data set, or is or lies in one of the folders that make it up."""
     if data not in out.parents:
         return out == data
-    return re.fullmatch(PARTS, out.relative_to(data).parts[0]) is not None
+    part = out.relative_to(data).parts[0]
+    is_of_challenge = re.fullmatch(r"\d\d(_GT|_ST)?", part) and (data / f"{part[:2]}_GT").is_dir()
+    return part in ("images", "labels") or bool(is_of_challenge)
 
 
 def _check_validation(options: Options) -> None:

@@ -73,7 +73,7 @@ def annotated_frame(
             f"{name}: the image is {by(shape)} and its labels are {by(labels.shape)} pixels: they "
             "must have the same size, with any channels of the image first."
         )
-    ignore = np.zeros(labels.shape, dtype=bool) if ignore is None else np.asarray(ignore)
+    ignore = np.zeros(labels.shape, dtype=bool) if ignore is None else as_array(ignore)
     if ignore.shape != labels.shape or ignore.dtype != bool:
         raise InputError(
             f"{name}: ignore is {by(ignore.shape)} of {ignore.dtype}: it must be bool and have the "

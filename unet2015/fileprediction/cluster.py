@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import CancelledError
@@ -57,6 +56,11 @@ CONNECT_TIMEOUT = "10s"
 
 FINISH_TIMEOUT = 60.0
 """Seconds that workers have to finish their current tiles when a run ends early."""
+
+
+DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""Run by each local worker: Ctrl-C reaches it, too, but is for the command, which lets workers
+finish their tiles."""
 
 
 class Recipe(NamedTuple):
@@ -105,13 +109,13 @@ class Cluster:
         if scheduler is None:
             assert workers is not None
             self._threads = max(1, torch.get_num_threads() // workers)
-            with _deaf_to_interrupts():
-                self._local = distributed.LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    dashboard_address="127.0.0.1:0",  # any free port: Dask warns if 8787 is taken
-                    scheduler_kwargs={"dashboard": False},
-                )
+            self._local = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                preload=[DEAF],
+                dashboard_address="127.0.0.1:0",  # any free port: Dask warns if 8787 is taken
+                scheduler_kwargs={"dashboard": False},
+            )
             self.processes = len(self._local.workers)
         try:
             self._client = distributed.Client(self._local or scheduler, timeout=CONNECT_TIMEOUT)
@@ -221,16 +225,6 @@ class Cluster:
         self._client.close()
         if self._local is not None:
             self._local.close()
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Let processes that start meanwhile ignore Ctrl-C: they are to finish their tiles."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 def compute_batch(recipe: Recipe, statistics: dict[str, Any], items: list[Work]) -> None:

@@ -49,10 +49,10 @@ def find_image(folder: Path, name: str) -> Path | None:
     return next((path for path in images if stem(path) == name), None)
 
 
-def frame_name(path: Path) -> str:
-    """The number of a frame ``tNNN`` in at least three digits, of other images the stem."""
-    match = _FRAME.fullmatch(stem(path))
-    return f"{int(match[1]):03d}" if match else stem(path)
+def mask_name(name: str) -> str:
+    """The name under which `label_images` lists the mask of a frame ``tNNN``, else `name`."""
+    match = _FRAME.fullmatch(name)
+    return f"{int(match[1]):03d}" if match else name
 
 
 def numbered_images(folder: Path) -> dict[int, Path]:

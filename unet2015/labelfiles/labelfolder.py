@@ -14,7 +14,7 @@ from ..images import IMAGE_SUFFIXES
 from ..images.opening import image_files, images_beside, is_zarr, stem
 from ..images.source import warn_once
 from ..instances import label_cells
-from .ctcnames import find_image, frame_name, numbered_images, one_each
+from .ctcnames import find_image, mask_name, numbered_images, one_each
 from .labelimages import open_labels, read_plane
 
 Components = Literal["none", "reference", "result", "both"]
@@ -47,7 +47,8 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
         label images, or one label image, which may be a Zarr folder.
     result : Path or str
         A folder with ``maskNNN.tif``, a folder of label images with the reference's stems, or one
-        label image. Images without a reference are left out.
+        label image. Images without a reference are left out. To a reference ``tNNN``, named like
+        the microscope image, belongs ``maskNNN``, too.
 
     Returns
     -------
@@ -72,7 +73,8 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
     if is_one_image(reference):
         return [FramePair(stem(reference), reference, result)]
     wanted, there = label_images(reference), label_images(result)
-    missing = [name for name in wanted if name not in there]
+    matching = {name: name if name in there else mask_name(name) for name in wanted}
+    missing = [name for name in wanted if matching[name] not in there]
     if missing:
         raise InputError(
             f"{result} holds no label image for {_frames(missing)} of {reference}: "
@@ -80,7 +82,7 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
             "Give both files of a frame the same name or number, or leave frames without a result "
             "out of the reference."
         )
-    return [FramePair(name, path, there[name]) for name, path in wanted.items()]
+    return [FramePair(name, path, there[matching[name]]) for name, path in wanted.items()]
 
 
 def is_one_image(path: Path) -> bool:
@@ -92,7 +94,7 @@ def label_images(folder: Path) -> dict[str, Path]:
     """List the label images of a folder, or of its ``SEG`` folder, by frame number or stem.
 
     ``mask007.tif`` and ``man_seg0007.tif`` are both frame ``007``. If no file is named like these,
-    all images are listed, by stem or, if named ``t007.tif`` like the frames themselves, by number.
+    all images are listed by stem.
 
     Raises
     ------
@@ -113,7 +115,7 @@ def label_images(folder: Path) -> dict[str, Path]:
         )
         why = f"choose {' or '.join(truths)} in it" if truths else expected
         raise InputError(f"{home} holds no label image: {why}.")
-    return one_each(home, ((frame_name(path), path) for path in images))
+    return one_each(home, ((stem(path), path) for path in images))
 
 
 def labels_home(folder: Path) -> Path:

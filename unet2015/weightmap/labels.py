@@ -74,7 +74,7 @@ def ignored_pixels(labels: NDArray[Any], ignore: NDArray[np.bool_] | int) -> NDA
                 "value, which cannot be 0, the background."
             )
         return np.asarray(labels == ignore)
-    mask = np.asarray(ignore)
+    mask = as_array(ignore)
     if mask.shape != labels.shape or mask.dtype != np.bool_:
         raise InputError(
             f"ignore is an array of {mask.dtype} of shape {mask.shape}: give an integer, or a "
