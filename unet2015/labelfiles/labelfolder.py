@@ -79,8 +79,8 @@ def pair_frames(reference: Path | str, result: Path | str) -> list[FramePair]:
         raise InputError(
             f"{result} holds no label image for {_frames(missing)} of {reference}: "
             f"it has {counted(len(there), 'image')}, such as {next(iter(there.values())).name}. "
-            "Give both files of a frame the same name or number, or leave frames without a result "
-            "out of the reference."
+            "Name the result of a frame maskNNN.tif or like its reference, or leave frames without "
+            "a result out of the reference."
         )
     return [FramePair(name, path, there[matching[name]]) for name, path in wanted.items()]
 
