@@ -128,7 +128,7 @@ def predict_tiles(
         return result
 
     inputs = in_thread(lambda part: read_mirrored(source, *grid.read(part)), grid)
-    outputs = run_network(inputs, network, _checked(engine) or engine_of(network), finish)
+    outputs = run_network(inputs, network, engine_of(network, engine), finish)
     return _written(outputs)
 
 
@@ -139,14 +139,12 @@ def _written(
     return ((part, values[:, : part.height, : part.width]) for part, values in outputs)
 
 
-def _checked(engine: Engine | None) -> Engine | None:
-    if engine is not None and not isinstance(engine, Engine):
-        raise InputError(f"the engine is {engine!r}: pass one that `choose_engine` has made.")
-    return engine
-
-
-def engine_of(network: nn.Module) -> Engine:
-    """Float32 on the device of a network."""
+def engine_of(network: nn.Module, given: Engine | None = None) -> Engine:
+    """The engine that is given, by default float32 on the device of a network."""
+    if given is not None:
+        if not isinstance(given, Engine):
+            raise InputError(f"the engine is {given!r}: pass one that `choose_engine` has made.")
+        return given
     first = next(chain(network.parameters(), network.buffers()), None)
     return Engine(torch.device("cpu") if first is None else first.device)
 
@@ -278,7 +276,7 @@ def predict_parts(
             f"the image has {channels} channels, the model takes {wanted}: give an image of shape "
             f"({wanted}, height, width), not {tuple(source.shape)}, or another model."
         )
-    engine = _checked(engine) or engine_of(model.network)
+    engine = engine_of(model.network, engine)
     grid = tile_grid(source.shape[1:], model.network, tile, engine.device)
     found = normalisation.gather_statistics(source)
     normalise = normalisation.fit(model.normalisation, found, source.dtype)

@@ -76,6 +76,6 @@ def check_frames(settings: Settings, frames: Sequence[AnnotatedFrame]) -> None:
                 f"{settings.network.in_channels}: give all images the same number, for example by "
                 "converting them to grey; in Python it is the in_channels of UNetConfig."
             )
-        normalisation.normalise(
-            frame.image, settings.training.normalisation, frame.name
-        )  # or raise
+        # Raises if its pixels cannot be normalised.
+        stats = normalisation.statistics(frame.image, frame.name)
+        normalisation.fit(settings.training.normalisation, stats, frame.image.dtype, frame.name)

@@ -134,8 +134,8 @@ class ArraySource:
     """
 
     def __init__(self, image: Any) -> None:
-        lazy = isinstance(getattr(image, "dtype", None), np.dtype)  # not a list or a tensor
-        if not lazy or isinstance(image, np.ndarray):
+        is_array_like = isinstance(getattr(image, "dtype", None), np.dtype)  # no list or tensor
+        if isinstance(image, np.ndarray) or not is_array_like:
             image = as_array(image)
         if len(image.shape) not in (2, 3):
             raise InputError(

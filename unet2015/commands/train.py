@@ -108,12 +108,13 @@ def run(options: Options) -> None:
     # Before the data are read, as everything that does not need them:
     check(settings)
     judged = output_size(settings.training.tile, network.depth)
-    if 4 * judged < settings.training.tile:
+    enough = math.ceil(2 / 3 * border(network.depth))  # a quarter of the side of such a tile
+    if judged < enough:
         logger.warning(
             "each step learns from %d x %d pixels only: a larger --tile, from %d on, learns more.",
             judged,
             judged,
-            valid_input_size(math.ceil(border(network.depth) * 2 / 3), network.depth),
+            valid_input_size(enough, network.depth),
         )
     engine = choose_engine(options.device, options.precision)
     check_folder(options.out, options.resume)
