@@ -209,21 +209,21 @@ def test_ridge_is_one_pixel_wide():
 
 @given(label_images(), st.sampled_from([3, 5]))
 @settings(max_examples=50)
-def test_a_wider_ridge_takes_the_pixels_around_the_cut(labels, width):
+def test_a_wider_ridge_takes_the_pixels_around_the_cut(labels, ridge):
     cut = (labels != 0) & (separate_touching(labels) == 0)
-    around = width // 2
+    around = ridge // 2
     near = np.zeros_like(cut)
     for row, column in np.argwhere(cut):
         rows = slice(max(row - around, 0), row + around + 1)
         near[rows, max(column - around, 0) : column + around + 1] = True
-    np.testing.assert_array_equal(separate_touching(labels, width), np.where(near, 0, labels))
+    np.testing.assert_array_equal(separate_touching(labels, ridge), np.where(near, 0, labels))
 
 
 @pytest.mark.parametrize("function", [separate_touching, border_weight_map])
-@pytest.mark.parametrize("width", [-1, 1.5, 2])
-def test_ridges_must_have_an_odd_width(function, width):
+@pytest.mark.parametrize("ridge", [-1, 1.5, 2])
+def test_ridges_must_have_an_odd_width(function, ridge):
     with pytest.raises(InputError, match="must be an odd number above 0, or 0 to cut none"):
-        function([[1, 2]], **{"width" if function is separate_touching else "ridge": width})
+        function([[1, 2]], ridge=ridge)
 
 
 def test_ridge_can_be_switched_off():

@@ -15,7 +15,7 @@ _BAND = 256
 """Rows processed at once; the result does not depend on it."""
 
 
-def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
+def separate_touching(labels: ArrayLike, ridge: int = 1) -> NDArray[Any]:
     """Cut a ridge of background between touching cells, by default one pixel wide.
 
     In raster order, a pixel becomes background if one of the four 8-neighbours visited before it
@@ -26,8 +26,8 @@ def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
     ----------
     labels : array of int, shape (..., H, W)
         0 is background, each other value a cell. Leading axes are handled plane by plane.
-    width : int
-        Width of the ridge in pixels, odd, or 0 to cut none. Above 1, pixels within ``width // 2``
+    ridge : int
+        Width of the ridge in pixels, odd, or 0 to cut none. Above 1, pixels within ``ridge // 2``
         rows and columns of the cut become background too, and more tiny cells may vanish. Nothing
         is cut where labels do not touch, however close they are.
 
@@ -39,32 +39,32 @@ def separate_touching(labels: ArrayLike, width: int = 1) -> NDArray[Any]:
     Raises
     ------
     InputError
-        If `labels` is not a label image or `width` is neither odd nor 0.
+        If `labels` is not a label image or `ridge` is neither odd nor 0.
 
     Notes
     -----
-    A second cut changes nothing. With a width of 1, a row depends only on itself and on the row
+    A second cut changes nothing. With a ridge of 1, a row depends only on itself and on the row
     above, as that is after its own cut. So an image can be cut in bands of full rows, each with the
     last cut row of the band before on top: the result is the same as in one piece.
     """
-    check_ridge(width)
+    check_ridge(ridge)
     cells = as_labels(labels)
     separated = cells.copy()
-    if width == 0:
+    if ridge == 0:
         return separated
     for index in np.ndindex(cells.shape[:-2]):
         plane = separated[index]
         _cut(plane)
-        if width > 1:
-            plane[grow(plane != cells[index], width // 2)] = 0
+        if ridge > 1:
+            plane[grow(plane != cells[index], ridge // 2)] = 0
     return separated
 
 
-def check_ridge(width: int) -> None:
+def check_ridge(ridge: int) -> None:
     """Refuse an invalid width of a ridge."""
-    if width != 0 and not (width >= 1 and width % 2 == 1):
+    if ridge != 0 and not (ridge >= 1 and ridge % 2 == 1):
         raise InputError(
-            f"the ridge is {width} pixels wide: it must be an odd number above 0, or 0 to cut none."
+            f"the ridge is {ridge} pixels wide: it must be an odd number above 0, or 0 to cut none."
         )
 
 
