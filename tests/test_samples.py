@@ -91,10 +91,10 @@ def test_targets_have_ridges_and_weights_border_and_class_terms():
 @pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
 def test_class_weights_have_mean_1(balance):
     counts = ClassCounts(130, 870)
-    foreground, background = balanced_class_weights(counts, balance=balance)
+    foreground, background = balanced_class_weights(counts, balance)
     assert 130 * foreground + 870 * background == pytest.approx(1000)
     assert foreground / background == pytest.approx((870 / 130) ** balance)
-    assert balanced_class_weights(ClassCounts(0, 5), balance=balance) == (1, 1)
+    assert balanced_class_weights(ClassCounts(0, 5), balance) == (1, 1)
 
 
 def test_an_unaugmented_tile_is_a_window_of_the_mirrored_frame():

@@ -247,7 +247,7 @@ def test_weights_are_those_of_the_target_with_its_ridges(ridge):
 @pytest.mark.parametrize("balance", [-0.1, 1.1, np.nan])
 def test_a_balance_out_of_range_is_refused(balance):
     with pytest.raises(InputError, match="must be from 0 to 1"):
-        balanced_class_weights(ClassCounts(1, 9), balance=balance)
+        balanced_class_weights(ClassCounts(1, 9), balance)
 
 
 # Region by region
@@ -304,7 +304,7 @@ def test_classes_are_balanced_over_a_data_set():
     pair = balanced_class_weights(targets)
     assert pair == (8 / (2 * 2), 8 / (2 * 6))
     assert pair == balanced_class_weights(ClassCounts(foreground=2, background=6))
-    assert balanced_class_weights([np.array([[0, 255, 1]])], ignore=255) == (1, 1)
+    assert count_classes(np.array([[0, 255, 1]]), ignore=255) == (1, 1)
 
 
 @pytest.mark.parametrize("counts", [(0, 0), (7, 0), (0, 7)])

@@ -87,7 +87,7 @@ def prepare(
     counts = add_counts(
         count_classes(labels, frame.ignore) for labels, frame in zip(separated, frames, strict=True)
     )
-    classes = balanced_class_weights(counts, balance=training.class_balance)
+    classes = balanced_class_weights(counts, training.class_balance)
     prepared = [
         _prepare_frame(frame, labels, training.normalisation, weight_map, classes)
         for labels, frame in zip(separated, frames, strict=True)

@@ -254,7 +254,7 @@ def _class_weights(options: Options, summary: LabelSummary) -> ClassWeights:
         classes = ClassWeights(*options.class_weights)
     else:
         classes = {
-            "balanced": balanced_class_weights(summary.counts, balance=options.class_balance),
+            "balanced": balanced_class_weights(summary.counts, options.class_balance),
             "freiburg": FREIBURG,
             "none": ClassWeights(0.0, 0.0),
         }[options.class_weights]

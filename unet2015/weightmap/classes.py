@@ -67,17 +67,16 @@ def count_classes(target: ArrayLike, ignore: NDArray[np.bool_] | int | None = No
 
 
 def balanced_class_weights(
-    targets: ClassCounts | Iterable[ArrayLike], ignore: int | None = None, balance: float = 1.0
+    targets: ClassCounts | Iterable[ArrayLike], class_balance: float = 1.0
 ) -> ClassWeights:
-    """Weigh each class by its frequency to the power of minus `balance`, with mean weight 1.
+    """Weigh each class by its frequency to the power of minus `class_balance`, with mean weight 1.
 
     Parameters
     ----------
     targets : ClassCounts, or iterable of arrays of int or bool
-        The pixels of each class in the whole data set, or its targets (non-zero is foreground).
-    ignore : int, optional
-        Value of pixels to leave out. To use masks, pass counts from `count_classes`, added up.
-    balance : float
+        The pixels of each class in the whole data set, or its targets (non-zero is foreground). To
+        leave pixels out, pass counts from `count_classes`, added up by `add_counts`.
+    class_balance : float
         From 0 for equal weights to 1 for inverse frequencies.
 
     Returns
@@ -89,7 +88,7 @@ def balanced_class_weights(
     Raises
     ------
     InputError
-        If `balance` is out of range.
+        If `class_balance` is out of range.
 
     Notes
     -----
@@ -100,22 +99,22 @@ def balanced_class_weights(
     >>> balanced_class_weights(ClassCounts(foreground=100, background=900))
     ClassWeights(foreground=5.0, background=0.5555555555555556)
     """
-    check_balance(balance)
+    check_balance(class_balance)
     if isinstance(targets, ClassCounts):
         counts = targets
     else:
-        counts = add_counts(count_classes(target, ignore) for target in targets)
+        counts = add_counts(map(count_classes, targets))
     if min(counts) == 0:
         return ClassWeights(1.0, 1.0)
-    raw = [count**-balance for count in counts]
+    raw = [count**-class_balance for count in counts]
     mean = sum(count * weight for count, weight in zip(counts, raw, strict=True)) / sum(counts)
     return ClassWeights(*(weight / mean for weight in raw))
 
 
-def check_balance(balance: float) -> None:
+def check_balance(class_balance: float) -> None:
     """Refuse an invalid class balance."""
-    if not 0 <= balance <= 1:
-        raise InputError(f"the class balance is {balance}: it must be from 0 to 1.")
+    if not 0 <= class_balance <= 1:
+        raise InputError(f"the class balance is {class_balance}: it must be from 0 to 1.")
 
 
 def add_counts(counts: Iterable[ClassCounts]) -> ClassCounts:
