@@ -70,7 +70,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     frame = next(simulate(1, (TILE, TILE), 200, np.random.default_rng(0)))
     frames = [
-        AnnotatedFrame("0", frame.image[None], frame.labels, np.zeros(frame.labels.shape, bool))
+        AnnotatedFrame(frame.image[None], frame.labels, "0", np.zeros(frame.labels.shape, bool))
     ]
     bare, ours = [], []
     for _ in range(arguments.rounds):

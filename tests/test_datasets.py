@@ -213,7 +213,7 @@ def test_the_smallest_cell_of_all_frames_is_found():
     labels = np.zeros((9, 9), np.uint8)
     large, small = labels.copy(), labels.copy()
     large[:5, :5], small[:5, :5], small[7:, 6:] = 1, 1, 2
-    frames = [annotated_frame("a", labels, found) for found in (labels, large, small)]
+    frames = [annotated_frame(labels, found, "a") for found in (labels, large, small)]
     assert [smallest_cell(frames[:n]) for n in (1, 2, 3)] == [0, 25, 6]
 
 
@@ -244,7 +244,7 @@ def two_cells():
 )
 def test_labels_that_are_not_cells_are_warned_about(caplog, labels, told):
     image = np.random.default_rng(0).integers(0, 9, labels.shape)
-    frames = [annotated_frame(name, image, labels.astype(np.uint8)) for name in "ab"]
+    frames = [annotated_frame(image, labels.astype(np.uint8), name) for name in "ab"]
     warn_of_doubts(frames)
     assert told in caplog.text
     assert len(caplog.messages) == (1 if told else 0)
@@ -253,10 +253,10 @@ def test_labels_that_are_not_cells_are_warned_about(caplog, labels, told):
 
 def test_constant_images_are_warned_about(caplog):
     plain = np.full((60, 80), 7)
-    warn_of_doubts([annotated_frame("a", plain, two_cells())])
+    warn_of_doubts([annotated_frame(plain, two_cells(), "a")])
     assert "a: all pixels of the image are equal" in caplog.text
     caplog.clear()
-    warn_of_doubts([annotated_frame("a", np.stack([plain, two_cells()]), two_cells())])
+    warn_of_doubts([annotated_frame(np.stack([plain, two_cells()]), two_cells(), "a")])
     assert not caplog.messages
 
 
@@ -269,7 +269,7 @@ def test_strays_are_judged_by_the_size_of_the_cells(caplog, cell, pixels, told):
     labels[5 : 5 + cell, 5 : 5 + cell] = 1
     labels[110, 110 : 110 + pixels] = 2
     image = np.random.default_rng(0).integers(0, 9, labels.shape)
-    warn_of_strays([annotated_frame("a", image, labels)])
+    warn_of_strays([annotated_frame(image, labels, "a")])
     assert len(caplog.messages) == told
 
 
@@ -277,8 +277,8 @@ def test_strays_are_judged_by_the_size_of_the_cells(caplog, cell, pixels, told):
 def test_strays_are_named_with_their_place(caplog, pixels, told):
     image, stray = np.random.default_rng(0).integers(0, 9, (60, 80)), two_cells()
     stray[57, 70 : 70 + pixels] = 9
-    clean = annotated_frame("a", image, two_cells())
-    warn_of_strays([clean, annotated_frame("b", image, stray)])
+    clean = annotated_frame(image, two_cells(), "a")
+    warn_of_strays([clean, annotated_frame(image, stray, "b")])
     place = f"b: cell 9 at row 57, column 70 has so few pixels ({pixels})"
     assert (place in caplog.text) == told
     assert len(caplog.messages) == told
@@ -287,21 +287,21 @@ def test_strays_are_named_with_their_place(caplog, pixels, told):
 def test_many_strays_are_not_taken_for_the_usual_size(caplog):
     image, strays = np.random.default_rng(0).integers(0, 9, (60, 80)), two_cells()
     strays[57, 2:70:4] = np.arange(17) + 10
-    warn_of_strays([annotated_frame("a", image, strays)])
+    warn_of_strays([annotated_frame(image, strays, "a")])
     assert "row 57, column 2 and 16 more have so few pixels (1)" in caplog.text
 
 
 def test_cells_that_the_edge_cuts_are_no_strays(caplog):
     image, cut = np.random.default_rng(0).integers(0, 9, (60, 80)), two_cells()
     cut[59, 70] = 9
-    warn_of_strays([annotated_frame("a", image, cut)])
+    warn_of_strays([annotated_frame(image, cut, "a")])
     assert not caplog.messages
 
 
 def test_a_stray_piece_makes_no_mask(caplog):
     image, one = np.random.default_rng(0).integers(0, 9, (60, 80)), two_cells() == 1
     one[57, 70] = True
-    warn_of_doubts([annotated_frame("a", image, one.astype(np.uint8))])
+    warn_of_doubts([annotated_frame(image, one.astype(np.uint8), "a")])
     assert not caplog.messages
 
 
@@ -346,7 +346,7 @@ def test_the_planes_of_a_stack_are_frames(tmp_path):
 )
 def test_invalid_labels_are_refused(labels, message):
     with pytest.raises(InputError, match=message):
-        annotated_frame("frame", np.zeros((4, 4)), labels)
+        annotated_frame(np.zeros((4, 4)), labels, "frame")
 
 
 @pytest.mark.parametrize(
@@ -360,16 +360,16 @@ def test_invalid_labels_are_refused(labels, message):
 )
 def test_images_and_masks_that_do_not_fit_the_labels_are_refused(image, ignore, message):
     with pytest.raises(InputError, match=message):
-        annotated_frame("frame", image, np.eye(4, dtype=int), ignore)
+        annotated_frame(image, np.eye(4, dtype=int), "frame", ignore)
 
 
 def test_frames_without_pixels_are_refused():
     with pytest.raises(InputError, match="are 0x4 pixels: give at least one"):
-        annotated_frame("frame", np.zeros((0, 4)), np.zeros((0, 4), int))
+        annotated_frame(np.zeros((0, 4)), np.zeros((0, 4), int), "frame")
 
 
 def test_lists_are_accepted_as_arrays():
-    frame = annotated_frame(Path("frame"), [[0, 1]], [[0, 1]], [[True, False]])
+    frame = annotated_frame([[0, 1]], [[0, 1]], Path("frame"), [[True, False]])
     assert frame.image.shape == (1, 1, 2)
     assert frame.ignore.tolist() == [[True, False]]
     assert frame.name == "frame"  # stored as text with the model

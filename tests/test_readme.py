@@ -67,13 +67,13 @@ def test_the_python_in_the_readme_runs(tmp_path, monkeypatch):
     tiny = Settings(UNetConfig(base_channels=2), TrainingConfig(tile=204, iterations=1))
     monkeypatch.setattr("unet2015.settings.Settings", lambda **_: tiny)
     names = {"labels": labels, "image": image, "network": network, "out": out, "array": array}
-    names["mine"] = [("cells", image, labels)]
+    names["mine"] = [(image, labels, "cells")]
     names |= {"all_labels": [labels], "logits": torch.zeros(1, 2, 8, 8)}
     names |= {"target_tile": torch.ones(1, 8, 8).bool(), "weight_tile": torch.ones(1, 8, 8)}
     for block in blocks("python"):
         exec(block, names)
     assert names["weights"].shape == names["target"].shape == labels.shape
-    frames = [annotated_frame("as in training", image, labels)]
+    frames = [annotated_frame(image, labels, "as in training")]
     (frame,), _ = prepare(frames, TrainingConfig(), WeightMapConfig())
     assert np.array_equal(names["weight_maps"][0], frame.weight)
     assert np.array_equal(names["targets"][0], frame.target)

@@ -306,7 +306,7 @@ def test_the_weight_map_shows_the_frame_with_the_most_cells():
     few, many = np.zeros((2, 30, 30), np.uint8)
     few[2:8, 2:8] = 99
     many[2:8, 2:8], many[12:18, 2:8] = 1, 2
-    frames = [annotated_frame(f"set/{labels.max()}", labels, labels) for labels in (few, many)]
+    frames = [annotated_frame(labels, labels, f"set/{labels.max()}") for labels in (few, many)]
     settings = {
         "training": {"ridge": 1, "margin": 0},
         "weight_map": {"w0": 10, "sigma": 5},
@@ -320,7 +320,7 @@ def test_objects_in_unannotated_areas_are_not_spurious():
     labels[2:6, 2:6] = 1
     ignore[2:6, 9:15] = 1
     found[2:6, 2:6], found[2:6, 11:16], found[8, 2:4] = 5, 6, 7
-    frame = annotated_frame("set/01/t000", labels, labels, ignore > 0)
+    frame = annotated_frame(labels, labels, "set/01/t000", ignore > 0)
     scored = score_predictions([frame], [found], "a network")
     assert scored.frames[0].score.mistakes.spurious.tolist() == [7]
     assert scored.score.frames[0].unjudged == 1

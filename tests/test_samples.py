@@ -32,7 +32,7 @@ def frames(known=25):
     labels[5:20, 14:25] = 2
     ignore = np.zeros(labels.shape, bool)
     ignore[known:] = True
-    return [annotated_frame("a", rng.integers(0, 255, labels.shape), labels, ignore)]
+    return [annotated_frame(rng.integers(0, 255, labels.shape), labels, "a", ignore)]
 
 
 def test_training_ridges_are_three_pixels_wide():
@@ -66,7 +66,7 @@ def test_grey_value_variation_is_independent_of_the_normalisation():
 
 def test_cells_erased_by_ridges_are_warned_about(caplog):
     labels = np.repeat(np.arange(1, 5), 3)[:, None] * np.ones(8, np.int64)
-    small = annotated_frame("small", np.arange(96).reshape(12, 8), labels, labels < 0)
+    small = annotated_frame(np.arange(96).reshape(12, 8), labels, "small", labels < 0)
     prepare([small], TrainingConfig(ridge=5), WeightMapConfig())
     assert "small: cells too small for ridges of 5 pixels become background: 3;" in caplog.text
     caplog.clear()
@@ -139,7 +139,7 @@ def test_the_margin_of_the_field_of_interest_has_no_weight():
     rows, columns = np.indices((60, 70))
     labels = np.zeros((60, 70), int)
     labels[np.hypot(rows - 30, columns - 14) < 10] = 1  # reaches out of the field
-    frame = annotated_frame("0", rows.astype(np.uint8), labels)
+    frame = annotated_frame(rows.astype(np.uint8), labels, "0")
     config = dataclasses.replace(BALANCED, margin=15)
     weight = prepare([frame], config, WeightMapConfig())[0][0].weight
     assert weight[30, 5 : 70 - 15].all(), "the cell and what is around it, and the field"
@@ -150,7 +150,7 @@ def test_the_margin_of_the_field_of_interest_has_no_weight():
 
 
 def test_without_cells_the_whole_margin_is_ignored():
-    frame = annotated_frame("0", np.ones((60, 70), np.uint8), np.zeros((60, 70), int))
+    frame = annotated_frame(np.ones((60, 70), np.uint8), np.zeros((60, 70), int), "0")
     expected = np.ones((60, 70), bool)
     expected[15:-15, 15:-15] = False
     assert np.array_equal(in_field(frame, 15).ignore, expected)
@@ -164,14 +164,14 @@ def test_without_cells_the_whole_margin_is_ignored():
     ],
 )
 def test_an_invalid_margin_is_refused(margin, told):
-    frame = annotated_frame("plate7", np.ones((60, 70), np.uint8), np.ones((60, 70), int))
+    frame = annotated_frame(np.ones((60, 70), np.uint8), np.ones((60, 70), int), "plate7")
     with pytest.raises(InputError, match=told):
         prepare([frame], dataclasses.replace(BALANCED, margin=margin), WeightMapConfig())
 
 
 def test_unannotated_frames_are_refused():
     everything = np.ones((60, 70), bool)
-    frame = annotated_frame("0", np.ones((60, 70), np.uint8), np.zeros((60, 70), int), everything)
+    frame = annotated_frame(np.ones((60, 70), np.uint8), np.zeros((60, 70), int), "0", everything)
     with pytest.raises(InputError, match="nothing to learn"):
         prepare([frame], BALANCED, WeightMapConfig())
 
@@ -213,7 +213,7 @@ def test_grey_values_vary_by_gain_and_offset():
 
 def test_the_error_for_nan_pixels_names_the_frame():
     labels = np.ones((8, 8), int)
-    bad = annotated_frame("plate7", np.full((8, 8), np.nan), labels)
+    bad = annotated_frame(np.full((8, 8), np.nan), labels, "plate7")
     with pytest.raises(InputError, match=r"plate7 has .*NaN"):
         prepare([bad], BALANCED, WeightMapConfig())
 
@@ -241,7 +241,7 @@ def test_linear_interpolation_is_accurate_in_large_frames():
 def test_tiles_keep_the_expected_share_of_noise():
     # Linear interpolation keeps 4/9 of the variance: the mean of (1 - x)^2 + x^2, once per axis.
     noise = np.random.default_rng(0).normal(size=(300, 300))
-    frame = annotated_frame("a", noise, np.ones((300, 300), int))
+    frame = annotated_frame(noise, np.ones((300, 300), int), "a")
     prepared, _ = prepare([frame], BALANCED, WeightMapConfig())
     for interpolation, kept in ("linear", 4 / 9), ("nearest", 1):
         config = AugmentationConfig(gain=0, offset=0, interpolation=interpolation)

@@ -40,7 +40,7 @@ def frames():
     for number, (row, column) in enumerate([(16, 16), (16, 40), (44, 30)], 1):
         labels[np.hypot(rows - row, columns - column) < 12] = number
     image = 100 + 60 * (labels > 0) + rng.normal(0, 5, labels.shape)
-    return [annotated_frame("discs", image.astype(np.uint8), labels)]
+    return [annotated_frame(image.astype(np.uint8), labels, "discs")]
 
 
 def weights(folder):

@@ -284,7 +284,7 @@ def test_the_options_of_training_give_its_target_and_weights(tmp_path):
         write_image(tmp_path / f"labels/{name}.tif", label)
     flags = ["--ridge", config.ridge, "--class-balance", config.class_balance]
     assert run(tmp_path / "labels", "-o", tmp_path, "--target", tmp_path / "targets", *flags) == 0
-    frames = [annotated_frame(name, label, label) for name, label in labels.items()]
+    frames = [annotated_frame(label, label, name) for name, label in labels.items()]
     prepared, _ = prepare(frames, config, WeightMapConfig())
     for name, frame in zip(labels, prepared, strict=True):
         np.testing.assert_array_equal(read_image(tmp_path / f"{name}.tif"), frame.weight)

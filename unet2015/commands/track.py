@@ -126,7 +126,7 @@ class _Frame(NamedTuple):
 def _read_masks(masks: Sequence[Path]) -> Iterator[_Frame]:
     for path in Progress(masks, "tracking", unit="frame"):
         with open_labels(path) as image:
-            labels, size = integer_labels(path, image.read_single()[0]), image.pixel_size
+            labels, size = integer_labels(image.read_single()[0], path), image.pixel_size
         yield _Frame(path, mask_digits(path), labels, size)
 
 

@@ -84,7 +84,7 @@ def load_sequence(data: Path | str, sequence: str, silver: bool = False) -> list
                 )
             ignore = unannotated(labels, tracked, reach)
         name = f"{data.name}/{sequence}/{images[number].stem}"
-        frames.append(annotated_frame(name, read_frame(images[number]), labels, ignore))
+        frames.append(annotated_frame(read_frame(images[number]), labels, name, ignore))
     require_cells(frames, truth / "SEG")
     return frames
 

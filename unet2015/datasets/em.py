@@ -45,6 +45,6 @@ def load_slices(data: Path | str) -> list[AnnotatedFrame]:
             "give two stacks (slices, height, width) of the same size."
         )
     return [
-        annotated_frame(f"{data.name}/{number:02}", image, ndimage.label(mask > 0)[0])
+        annotated_frame(image, ndimage.label(mask > 0)[0], f"{data.name}/{number:02}")
         for number, (image, mask) in enumerate(zip(images, masks, strict=True))
     ]

@@ -25,34 +25,39 @@ background, so that cells are learned to their edges."""
 class AnnotatedFrame(NamedTuple):
     """An image and its numbered cells."""
 
-    name: str
-    """For messages and pictures."""
     image: NDArray[Any]
     """Grey values as stored, shape (channels, height, width)."""
     labels: NDArray[Any]
     """Cell numbers, 0 for the background, shape (height, width), integer."""
+    name: str
+    """For messages and pictures, and for the record in the trained model."""
     ignore: NDArray[np.bool_]
     """Pixels without annotation, which get weight 0, shape (height, width)."""
 
 
 def annotated_frame(
-    name: str,
     image: NDArray[Any],
     labels: NDArray[Any],
+    name: str,
     ignore: NDArray[np.bool_] | None = None,
 ) -> AnnotatedFrame:
     """Check an image and its labels and put them together.
 
     Parameters
     ----------
-    name : str
-        For messages and pictures.
     image : ndarray
         Integers or floating-point numbers, shape (height, width) or (channels, height, width).
     labels : ndarray
-        Shape (height, width).
+        0 for the background, another whole number for each cell; shape (height, width).
+    name : str
+        For messages and pictures, and for the record in the trained model.
     ignore : ndarray of bool, optional
         Pixels without annotation, shape (height, width); by default there are none.
+
+    Returns
+    -------
+    AnnotatedFrame
+        For `train`.
 
     Raises
     ------
@@ -60,7 +65,7 @@ def annotated_frame(
         If the shapes differ, the image is not of real numbers, the labels are not whole numbers in
         two dimensions, or `ignore` is not bool.
     """
-    image, labels = as_array(image), integer_labels(name, as_array(labels))
+    image, labels = as_array(image), integer_labels(as_array(labels), name)
     if labels.size == 0:
         raise InputError(f"{name}: the labels are {by(labels.shape)} pixels: give at least one.")
     if image.dtype.kind not in "buif":
@@ -79,7 +84,7 @@ def annotated_frame(
             f"{name}: ignore is {by(ignore.shape)} of {ignore.dtype}: it must be bool and have the "
             f"labels' size, {by(labels.shape)}."
         )
-    return AnnotatedFrame(str(name), image, labels, ignore)
+    return AnnotatedFrame(image, labels, str(name), ignore)
 
 
 def read_frame(path: Path) -> NDArray[Any]:

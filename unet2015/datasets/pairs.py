@@ -75,7 +75,7 @@ def _read_planes(name: str, image_file: Path, labels_file: Path) -> Iterator[Ann
             if why := doubt(cells):
                 raise InputError(f"{labels.plane_name(labelled)}: {why}")
             where = f"{name}[{number}]" if planes > 1 else name
-            yield annotated_frame(where, image.read(plane), cells)
+            yield annotated_frame(image.read(plane), cells, where)
 
 
 def _numbered(frames: list[AnnotatedFrame], data: Path) -> list[AnnotatedFrame]:

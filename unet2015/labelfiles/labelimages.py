@@ -33,7 +33,7 @@ def open_labels(path: Path) -> Image:
 
 
 def integer_labels(
-    name: Path | str, labels: NDArray[Any], ignore: int | None = None
+    labels: NDArray[Any], name: Path | str, ignore: int | None = None
 ) -> NDArray[Any]:
     """Check that an array is one plane of labels; like `as_labels`, with a name for messages."""
     try:
@@ -74,7 +74,7 @@ def read_plane(
     InputError
         If it holds anything but whole, non-negative numbers, or is damaged.
     """
-    return integer_labels(image.plane_name(plane), image.read(plane, rows)[0], ignore)
+    return integer_labels(image.read(plane, rows)[0], image.plane_name(plane), ignore)
 
 
 def read_labels(path: Path) -> NDArray[Any]:
@@ -86,4 +86,4 @@ def read_labels(path: Path) -> NDArray[Any]:
         As `open_labels`, or if the file holds several planes.
     """
     with open_labels(path) as image:
-        return integer_labels(path, image.read_single()[0])
+        return integer_labels(image.read_single()[0], path)
