@@ -107,7 +107,7 @@ def compare(
         "cells": sum(len(table.reference_labels) for table in tables),
         "same": len(same),
         "least_overlap": float(same.min(initial=1)),
-        "not_in_float32": sum(len(table.segmented_labels) for table in tables) - len(same),
+        "not_in_float32": sum(len(table.result_labels) for table in tables) - len(same),
     }
 
 

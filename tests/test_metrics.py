@@ -160,18 +160,18 @@ def test_the_overlap_table_equals_counting_pixels(reference, segmented, margin):
     )
     for image, labels, areas in (
         (reference, table.reference_labels, table.reference_areas),
-        (segmented, table.segmented_labels, table.segmented_areas),
+        (segmented, table.result_labels, table.result_areas),
     ):
         assert labels.tolist() == sorted(set(image.flat) - {0})
         assert areas.tolist() == [(image == label).sum() for label in labels]
     pairs = {
-        (int(table.reference_labels[r]), int(table.segmented_labels[s])): int(n)
-        for r, s, n in zip(table.reference_index, table.segmented_index, table.shared, strict=True)
+        (int(table.reference_labels[r]), int(table.result_labels[s])): int(n)
+        for r, s, n in zip(table.reference_index, table.result_index, table.shared, strict=True)
     }
     expected = {
         (int(a), int(b)): int(((reference == a) & (segmented == b)).sum())
         for a in table.reference_labels
-        for b in table.segmented_labels
+        for b in table.result_labels
     }
     assert pairs == {pair: n for pair, n in expected.items() if n}
 
@@ -215,7 +215,7 @@ def test_an_invalid_margin_is_refused(margin, why):
 def test_bad_arrays_are_refused():
     with pytest.raises(InputError, match="shape 2x2 and the result 2x3"):
         seg_score(np.ones((2, 2), int), np.ones((2, 3), int))
-    with pytest.raises(InputError, match="segmented image holds float64 values"):
+    with pytest.raises(InputError, match="result image holds float64 values"):
         seg_score(np.ones((2, 2), int), np.ones((2, 2)))
     with pytest.raises(InputError, match="holds the label -1"):
         seg_score(np.full((2, 2), -1), np.ones((2, 2), int))
@@ -270,7 +270,7 @@ def test_added_counts_equal_those_of_the_frames_side_by_side(frames):
     expected = count_matches(overlap_table(*wide))
     assert_array_equal(added.matches, expected.matches)
     assert_allclose(added.panoptic_iou, expected.panoptic_iou)
-    assert (added.reference, added.segmented) == (expected.reference, expected.segmented)
+    assert (added.cells, added.objects) == (expected.cells, expected.objects)
     assert (added.intersection, added.union) == (expected.intersection, expected.union)
 
 

@@ -113,7 +113,7 @@ class Tracker:
             )
         to_last = overlap_table(self._last, current)
         self._frame += 1
-        objects = to_last.segmented_labels.tolist()
+        objects = to_last.result_labels.tolist()
         track_of = _greedy(to_last, self.config.min_overlap, taken=set())
         found_again = _greedy(
             overlap_table(self._lost, current), self.config.min_overlap, taken=set(track_of)
@@ -128,7 +128,7 @@ class Tracker:
 
         # A lookup by position: labels may be far larger than their count.
         numbers = np.array([0, *(track_of[label] for label in objects)], np.int64)
-        position = np.searchsorted(to_last.segmented_labels, current, side="right")
+        position = np.searchsorted(to_last.result_labels, current, side="right")
         numbered = numbers[position]
         self._remember(numbered)
         return numbered.astype(np.uint16)
@@ -149,13 +149,11 @@ class Tracker:
         """Find the mothers of the daughters, two of each track that divides, best overlap first."""
         mother_of: dict[int, int] = {}
         heir = {track: label for label, track in track_of.items()}
-        area = dict(
-            zip(to_last.segmented_labels.tolist(), to_last.segmented_areas.tolist(), strict=True)
-        )
-        share = to_last.shared / to_last.segmented_areas[to_last.segmented_index]
+        area = dict(zip(to_last.result_labels.tolist(), to_last.result_areas.tolist(), strict=True))
+        share = to_last.shared / to_last.result_areas[to_last.result_index]
         for pair in np.argsort(-share, kind="stable"):
             mother = int(to_last.reference_labels[to_last.reference_index[pair]])
-            label = int(to_last.segmented_labels[to_last.segmented_index[pair]])
+            label = int(to_last.result_labels[to_last.result_index[pair]])
             if share[pair] < self.config.division_overlap:
                 break
             if label in taken or label in mother_of or mother not in heir:
@@ -197,7 +195,7 @@ def _greedy(table: Overlaps, least: float, taken: set[int]) -> dict[int, int]:
         if iou[pair] < least:
             break
         track = int(table.reference_labels[table.reference_index[pair]])
-        label = int(table.segmented_labels[table.segmented_index[pair]])
+        label = int(table.result_labels[table.result_index[pair]])
         if track not in used and label not in track_of and label not in taken:
             track_of[label] = track
             used.add(track)

@@ -40,5 +40,5 @@ def score_annotated(
 def _score(frame: AnnotatedFrame, cells: NDArray[Any], margin: int) -> FrameScore:
     table = overlap_table(frame.labels, cells, margin)
     ignored = overlap_table(frame.ignore, cells)
-    inside = 2 * ignored.shared > ignored.segmented_areas[ignored.segmented_index]
-    return score_frame(frame.name, table, ignored.segmented_labels[ignored.segmented_index[inside]])
+    inside = 2 * ignored.shared > ignored.result_areas[ignored.result_index]
+    return score_frame(frame.name, table, ignored.result_labels[ignored.result_index[inside]])

@@ -115,7 +115,7 @@ def _panels(
     cell_of = dict(zip(frame.seg.matched.tolist(), frame.seg.labels.tolist(), strict=True))
     title = f"reference: {counted(frame.seg.labels.size, 'cell')}"
     panels[f"frame {frame.name}, {title}" if images is None else title] = _coloured(reference, {})
-    drawn, judged = int(np.count_nonzero(np.unique(result))), frame.counts.segmented
+    drawn, judged = int(np.count_nonzero(np.unique(result))), frame.counts.objects
     title = f"result: {counted(drawn, 'object')}" + f", {judged} judged" * (drawn != judged)
     panels[title] = _coloured(result, cell_of, int(reference.max()))
     seg = f"SEG {frame.seg.mean:.3f}" if frame.seg.values.size else "no cells"

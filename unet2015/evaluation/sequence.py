@@ -221,5 +221,5 @@ def score_frame(name: str, table: Overlaps, unknown: NDArray[Any]) -> FrameScore
         seg,
         count_matches(judged),
         find_mistakes(judged),
-        table.segmented_labels.size - judged.segmented_labels.size,
+        table.result_labels.size - judged.result_labels.size,
     )

@@ -200,8 +200,8 @@ def write_csv(folder: Path, score: SequenceScore) -> None:
 def _counts_columns(counts: MatchCounts, seg: float) -> tuple[Any, ...]:
     precision = average_precision(counts)
     return (
-        counts.reference,
-        counts.segmented,
+        counts.cells,
+        counts.objects,
         seg,
         float(precision[0]),
         float(precision.mean()),

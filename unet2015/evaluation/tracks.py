@@ -130,7 +130,7 @@ def _score_tracks(
         check_shapes(pair, marked.shape, labels.shape)
         labels = number_components(labels, "result", components)
         table = overlap_table(marked, labels)
-        present.append(table.segmented_labels)
+        present.append(table.result_labels)
         if margin:
             # The markers stay: the challenge marks only cells that reach into the field, but their
             # markers can lie outside it.

@@ -37,12 +37,12 @@ class SegScore(NamedTuple):
     matched: NDArray[np.int64]
 
 
-def seg_score(reference: ArrayLike, segmented: ArrayLike, *, margin: int = 0) -> SegScore:
+def seg_score(reference: ArrayLike, result: ArrayLike, *, margin: int = 0) -> SegScore:
     """Score one segmented frame as the Cell Tracking Challenge does.
 
     Parameters
     ----------
-    reference, segmented : integer array (H, W)
+    reference, result : integer array (H, W)
         Label images, 0 = background.
     margin : int
         Width in pixels of the border outside the field of interest: cells and objects entirely
@@ -76,7 +76,7 @@ def seg_score(reference: ArrayLike, segmented: ArrayLike, *, margin: int = 0) ->
     >>> round(score.mean, 4)
     0.3333
     """
-    return seg_from_table(overlap_table(reference, segmented, margin))
+    return seg_from_table(overlap_table(reference, result, margin))
 
 
 def seg_from_table(table: Overlaps) -> SegScore:
@@ -85,7 +85,7 @@ def seg_from_table(table: Overlaps) -> SegScore:
     matched = np.zeros(table.reference_labels.size, np.int64)
     held = table.majority
     values[table.reference_index[held]] = table.iou[held]
-    matched[table.reference_index[held]] = table.segmented_labels[table.segmented_index[held]]
+    matched[table.reference_index[held]] = table.result_labels[table.result_index[held]]
     mean = float(values.mean()) if values.size else float("nan")
     return SegScore(mean, table.reference_labels, values, matched)
 
@@ -112,7 +112,7 @@ class MatchCounts(NamedTuple):
 
     Attributes
     ----------
-    reference, segmented : int
+    cells, objects : int
         Numbers of reference cells and segmented objects.
     matches : int64 array (T,)
         For each threshold of `IOU_THRESHOLDS`, the largest number of one-to-one pairs of cell and
@@ -125,8 +125,8 @@ class MatchCounts(NamedTuple):
         Pixels that belong to a cell in both images, and in at least one.
     """
 
-    reference: int
-    segmented: int
+    cells: int
+    objects: int
     matches: NDArray[np.int64]
     panoptic_matches: int
     panoptic_iou: float
@@ -148,10 +148,10 @@ def count_matches(table: Overlaps) -> MatchCounts:
     iou = table.iou
     above_half = iou > 0.5
     intersection = int(table.shared.sum())
-    areas = int(table.reference_areas.sum()) + int(table.segmented_areas.sum())
+    areas = int(table.reference_areas.sum()) + int(table.result_areas.sum())
     return MatchCounts(
         table.reference_labels.size,
-        table.segmented_labels.size,
+        table.result_labels.size,
         np.array([_largest_matching(table, iou >= least) for least in IOU_THRESHOLDS], np.int64),
         int(above_half.sum()),
         float(iou[above_half].sum()),
@@ -168,8 +168,8 @@ def _largest_matching(table: Overlaps, allowed: NDArray[np.bool_]) -> int:
     """
     if not allowed.any():
         return 0
-    index = (table.reference_index[allowed], table.segmented_index[allowed])
-    shape = (table.reference_labels.size, table.segmented_labels.size)
+    index = (table.reference_index[allowed], table.result_index[allowed])
+    shape = (table.reference_labels.size, table.result_labels.size)
     graph = csr_array((np.ones(index[0].size, np.int8), index), shape=shape)
     return int((maximum_bipartite_matching(graph) >= 0).sum())
 
@@ -178,8 +178,8 @@ def add_counts(counts: Iterable[MatchCounts]) -> MatchCounts:
     """Add the counts of several frames."""
     parts = list(counts)
     return MatchCounts(
-        reference=sum(part.reference for part in parts),
-        segmented=sum(part.segmented for part in parts),
+        cells=sum(part.cells for part in parts),
+        objects=sum(part.objects for part in parts),
         matches=sum((part.matches for part in parts), np.zeros(len(IOU_THRESHOLDS), np.int64)),
         panoptic_matches=sum(part.panoptic_matches for part in parts),
         panoptic_iou=sum(part.panoptic_iou for part in parts),
@@ -220,9 +220,9 @@ def average_precision(counts: MatchCounts) -> NDArray[np.float64]:
     >>> average_precision(counts)[:5]  # one match up to IoU 0.65; one missed cell throughout
     array([0.5, 0.5, 0.5, 0.5, 0. ])
     """
-    all_cells = counts.reference + counts.segmented - counts.matches
+    either = counts.cells + counts.objects - counts.matches
     precision = np.full(counts.matches.size, np.nan)
-    np.divide(counts.matches, all_cells, out=precision, where=all_cells > 0)
+    np.divide(counts.matches, either, out=precision, where=either > 0)
     return precision
 
 
@@ -244,7 +244,7 @@ def panoptic_quality(counts: MatchCounts) -> float:
     0.6666666666666666
     """
     # TP + FP / 2 + FN / 2 is half the number of cells and objects.
-    half = (counts.reference + counts.segmented) / 2
+    half = (counts.cells + counts.objects) / 2
     return counts.panoptic_iou / half if half else float("nan")
 
 

@@ -44,12 +44,12 @@ class EmScore(NamedTuple):
     v_info: float
 
 
-def em_score(reference: ArrayLike, segmented: ArrayLike) -> EmScore:
+def em_score(reference: ArrayLike, result: ArrayLike) -> EmScore:
     """Score a stack of cells and membranes as the EM segmentation challenge did.
 
     Parameters
     ----------
-    reference, segmented : bool array (N, H, W)
+    reference, result : bool array (N, H, W)
         True inside cells, False on membranes. Each slice is scored as a separate image.
 
     Returns
@@ -71,7 +71,7 @@ def em_score(reference: ArrayLike, segmented: ArrayLike) -> EmScore:
     .. [1] Arganda-Carreras et al., "Crowdsourcing the creation of image segmentation algorithms
        for connectomics", Frontiers in Neuroanatomy 9:142, 2015.
     """
-    truth, found = bool_mask(reference), bool_mask(segmented)
+    truth, found = bool_mask(reference), bool_mask(result)
     if truth.shape != found.shape or truth.ndim != 3:
         raise InputError(
             f"the reference has shape {truth.shape} and the result {found.shape}: "
@@ -253,7 +253,7 @@ def thin_borders(cells: ArrayLike) -> NDArray[np.int32]:
 
 def _restricted(table: Overlaps) -> tuple[NDArray[np.int64], int]:
     """Areas of result cells within reference cells, and the number of pixels in no result cell."""
-    areas = np.bincount(table.segmented_index, weights=table.shared).astype(np.int64)
+    areas = np.bincount(table.result_index, weights=table.shared).astype(np.int64)
     return areas, int(table.reference_areas.sum() - table.shared.sum())
 
 

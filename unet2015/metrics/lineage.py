@@ -84,7 +84,7 @@ def compare_lineages(
     for frame, table in enumerate(frames):
         score = seg_from_table(table)
         cells.update((frame, label) for label in score.labels.tolist())
-        objects.update((frame, label) for label in table.segmented_labels.tolist())
+        objects.update((frame, label) for label in table.result_labels.tolist())
         for label, holder in zip(score.labels.tolist(), score.matched.tolist(), strict=True):
             if holder:
                 found[frame, label] = (frame, holder)

@@ -43,31 +43,31 @@ def find_mistakes(table: Overlaps) -> Mistakes:
     Examples
     --------
     >>> reference = [[1, 1, 1, 1, 0, 2, 2, 0, 3, 4, 0, 0]]
-    >>> segmented = [[1, 1, 2, 2, 0, 0, 0, 0, 5, 5, 0, 9]]
-    >>> find_mistakes(overlap_table(reference, segmented))
+    >>> result = [[1, 1, 2, 2, 0, 0, 0, 0, 5, 5, 0, 9]]
+    >>> find_mistakes(overlap_table(reference, result))
     Mistakes(missed=array([2]), split=array([1]), merged=array([3, 4]), spurious=array([9]))
     """
     holds = table.majority
-    inside = 2 * table.shared > table.segmented_areas[table.segmented_index]
-    cells, objects = table.reference_labels.size, table.segmented_labels.size
+    inside = 2 * table.shared > table.result_areas[table.result_index]
+    cells, objects = table.reference_labels.size, table.result_labels.size
     held = np.bincount(table.reference_index[holds], minlength=cells) > 0
     pieces = np.bincount(table.reference_index[inside], minlength=cells)
-    cells_held = np.bincount(table.segmented_index[holds], minlength=objects)
-    lies_in_cell = np.bincount(table.segmented_index[inside], minlength=objects) > 0
+    cells_held = np.bincount(table.result_index[holds], minlength=objects)
+    lies_in_cell = np.bincount(table.result_index[inside], minlength=objects) > 0
 
     merged = np.zeros(cells, bool)
-    merged[table.reference_index[holds]] = cells_held[table.segmented_index[holds]] > 1
+    merged[table.reference_index[holds]] = cells_held[table.result_index[holds]] > 1
     split = (pieces > 1) & ~merged
     return Mistakes(
         missed=table.reference_labels[~held & ~split],
         split=table.reference_labels[split],
         merged=table.reference_labels[merged],
-        spurious=table.segmented_labels[(cells_held == 0) & ~lies_in_cell],
+        spurious=table.result_labels[(cells_held == 0) & ~lies_in_cell],
     )
 
 
 def objects_without_truth(
-    reference: ArrayLike, segmented: ArrayLike, markers: ArrayLike
+    reference: ArrayLike, result: ArrayLike, markers: ArrayLike
 ) -> NDArray[np.int64]:
     """Find the objects that a partial reference cannot judge.
 
@@ -77,7 +77,7 @@ def objects_without_truth(
 
     Parameters
     ----------
-    reference, segmented, markers : integer array (H, W)
+    reference, result, markers : integer array (H, W)
         Cell masks, possibly of some cells only; the result; a marker for every cell.
 
     Returns
@@ -88,27 +88,27 @@ def objects_without_truth(
 
     Examples
     --------
-    >>> reference, segmented = [[1, 1, 0, 0, 0]], [[5, 5, 0, 6, 6]]
-    >>> objects_without_truth(reference, segmented, markers=[[1, 0, 0, 2, 0]])
+    >>> reference, result = [[1, 1, 0, 0, 0]], [[5, 5, 0, 6, 6]]
+    >>> objects_without_truth(reference, result, markers=[[1, 0, 0, 2, 0]])
     array([6])
     """
     by_cell = overlap_table(markers, reference)
     known = by_cell.reference_labels[by_cell.reference_index[by_cell.majority]]
-    by_object = overlap_table(markers, segmented)
+    by_object = overlap_table(markers, result)
     held = by_object.majority
     unknown = ~np.isin(by_object.reference_labels[by_object.reference_index[held]], known)
-    return np.unique(by_object.segmented_labels[by_object.segmented_index[held][unknown]])
+    return np.unique(by_object.result_labels[by_object.result_index[held][unknown]])
 
 
 def without_objects(table: Overlaps, labels: NDArray[np.integer]) -> Overlaps:
     """Leave segmented objects out of an overlap table, as if they were background."""
-    stays = ~np.isin(table.segmented_labels, labels)
+    stays = ~np.isin(table.result_labels, labels)
     position = np.cumsum(stays) - 1
-    pairs = stays[table.segmented_index]
+    pairs = stays[table.result_index]
     return table._replace(
-        segmented_labels=table.segmented_labels[stays],
-        segmented_areas=table.segmented_areas[stays],
+        result_labels=table.result_labels[stays],
+        result_areas=table.result_areas[stays],
         reference_index=table.reference_index[pairs],
-        segmented_index=position[table.segmented_index[pairs]],
+        result_index=position[table.result_index[pairs]],
         shared=table.shared[pairs],
     )

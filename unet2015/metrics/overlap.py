@@ -22,11 +22,11 @@ class Overlaps(NamedTuple):
 
     Attributes
     ----------
-    reference_labels, segmented_labels : int64 array (R,), (S,)
+    reference_labels, result_labels : int64 array (R,), (S,)
         The labels present, ascending.
-    reference_areas, segmented_areas : int64 array (R,), (S,)
+    reference_areas, result_areas : int64 array (R,), (S,)
         Their numbers of pixels.
-    reference_index, segmented_index : int64 array (K,)
+    reference_index, result_index : int64 array (K,)
         For each pair, the positions of its cells in the label arrays.
     shared : int64 array (K,)
         For each pair, the number of pixels that belong to both.
@@ -34,17 +34,17 @@ class Overlaps(NamedTuple):
 
     reference_labels: NDArray[np.int64]
     reference_areas: NDArray[np.int64]
-    segmented_labels: NDArray[np.int64]
-    segmented_areas: NDArray[np.int64]
+    result_labels: NDArray[np.int64]
+    result_areas: NDArray[np.int64]
     reference_index: NDArray[np.int64]
-    segmented_index: NDArray[np.int64]
+    result_index: NDArray[np.int64]
     shared: NDArray[np.int64]
 
     @property
     def iou(self) -> NDArray[np.float64]:
         """Intersection over union of each pair, float64 (K,)."""
         areas = self.reference_areas[self.reference_index]
-        areas = areas + self.segmented_areas[self.segmented_index]
+        areas = areas + self.result_areas[self.result_index]
         return self.shared / (areas - self.shared)
 
     @property
@@ -56,12 +56,12 @@ class Overlaps(NamedTuple):
         return 2 * self.shared > self.reference_areas[self.reference_index]
 
 
-def overlap_table(reference: ArrayLike, segmented: ArrayLike, margin: int = 0) -> Overlaps:
+def overlap_table(reference: ArrayLike, result: ArrayLike, margin: int = 0) -> Overlaps:
     """Count the pixels that reference cells and segmented objects share.
 
     Parameters
     ----------
-    reference, segmented : integer array (..., H, W)
+    reference, result : integer array (..., H, W)
         Label images of one shape, 0 = background, labels up to 2**32 - 1.
     margin : int
         Width in pixels of the border outside the field of interest. Cells and objects entirely
@@ -81,43 +81,43 @@ def overlap_table(reference: ArrayLike, segmented: ArrayLike, margin: int = 0) -
     >>> table = overlap_table([[1, 1, 0, 2]], [[7, 7, 7, 0]])
     >>> table.reference_labels, table.reference_areas
     (array([1, 2]), array([2, 1]))
-    >>> table.segmented_labels, table.segmented_areas
+    >>> table.result_labels, table.result_areas
     (array([7]), array([3]))
     >>> table.shared
     array([2])
     """
-    reference, segmented = _as_labels(reference, "reference"), _as_labels(segmented, "segmented")
-    if reference.shape != segmented.shape:
+    reference, result = _as_labels(reference, "reference"), _as_labels(result, "result")
+    if reference.shape != result.shape:
         raise InputError(
-            f"the reference has shape {by(reference.shape)} and the result {by(segmented.shape)}: "
+            f"the reference has shape {by(reference.shape)} and the result {by(result.shape)}: "
             "give label images of the same size."
         )
     # Both labels share a 64-bit key, so that a single pass counts every pair. Neighbouring pixels
     # mostly repeat the pair: counting runs leaves a few thousand numbers to sort, not all pixels.
     key = reference.astype(np.uint64).ravel()
     key <<= np.uint64(32)
-    np.bitwise_or(key, segmented.ravel(), out=key, casting="unsafe", dtype=np.uint64)
+    np.bitwise_or(key, result.ravel(), out=key, casting="unsafe", dtype=np.uint64)
     starts = _run_starts(key)
     pairs, run_pair = np.unique(key[starts], return_inverse=True)
     count = _total(run_pair, np.diff(starts, append=key.size), pairs.size)
     reference_of = (pairs >> np.uint64(32)).astype(np.int64)
-    segmented_of = (pairs & np.uint64(LARGEST_LABEL)).astype(np.int64)
+    result_of = (pairs & np.uint64(LARGEST_LABEL)).astype(np.int64)
     if margin:
         reference_of[np.isin(reference_of, within_margin(reference, margin))] = 0
-        segmented_of[np.isin(segmented_of, within_margin(segmented, margin))] = 0
+        result_of[np.isin(result_of, within_margin(result, margin))] = 0
 
     reference_labels, r = np.unique(reference_of, return_inverse=True)
-    segmented_labels, s = np.unique(segmented_of, return_inverse=True)
+    result_labels, s = np.unique(result_of, return_inverse=True)
     reference_areas = _total(r, count, reference_labels.size)
-    segmented_areas = _total(s, count, segmented_labels.size)
-    both = (reference_of > 0) & (segmented_of > 0)
+    result_areas = _total(s, count, result_labels.size)
+    both = (reference_of > 0) & (result_of > 0)
     # Drop the background entry, which an image full of cells lacks.
-    r_first, s_first = int((reference_labels == 0).sum()), int((segmented_labels == 0).sum())
+    r_first, s_first = int((reference_labels == 0).sum()), int((result_labels == 0).sum())
     return Overlaps(
         reference_labels[r_first:],
         reference_areas[r_first:],
-        segmented_labels[s_first:],
-        segmented_areas[s_first:],
+        result_labels[s_first:],
+        result_areas[s_first:],
         r[both] - r_first,
         s[both] - s_first,
         count[both],

@@ -44,12 +44,12 @@ class WarpingError(NamedTuple):
         return self.split + self.merged
 
 
-def warping_error(reference: ArrayLike, segmented: ArrayLike) -> WarpingError:
+def warping_error(reference: ArrayLike, result: ArrayLike) -> WarpingError:
     """Compare two images of cells and membranes up to displacements of their borders.
 
     Parameters
     ----------
-    reference, segmented : bool array (H, W)
+    reference, result : bool array (H, W)
         True inside cells, False on membranes.
 
     Returns
@@ -89,8 +89,8 @@ def warping_error(reference: ArrayLike, segmented: ArrayLike) -> WarpingError:
     >>> warping_error(reference, broken).merged * broken.size
     1.0
     """
-    target = bool_mask(segmented)
-    warped = warp(reference, segmented)
+    target = bool_mask(result)
+    warped = warp(reference, result)
     cut, joined = np.argwhere(warped & ~target), np.argwhere(~warped & target)
     return WarpingError(
         (len(cut) + len(joined)) / target.size,
@@ -99,12 +99,12 @@ def warping_error(reference: ArrayLike, segmented: ArrayLike) -> WarpingError:
     )
 
 
-def warp(reference: ArrayLike, segmented: ArrayLike) -> NDArray[np.bool_]:
+def warp(reference: ArrayLike, result: ArrayLike) -> NDArray[np.bool_]:
     """Flip simple points of the reference towards the result until none is left to flip.
 
     Parameters
     ----------
-    reference, segmented : bool array (H, W)
+    reference, result : bool array (H, W)
         True inside cells, False on membranes.
 
     Returns
@@ -127,7 +127,7 @@ def warp(reference: ArrayLike, segmented: ArrayLike) -> NDArray[np.bool_]:
     For blurred references and blurred images the orders agree within 2 %, and so does the
     challenge's on predicted stacks, while single slices differ by up to 10 %.
     """
-    start, target = bool_mask(reference), bool_mask(segmented)
+    start, target = bool_mask(reference), bool_mask(result)
     if start.shape != target.shape or start.ndim != 2:
         raise InputError(
             f"the reference has shape {start.shape} and the result {target.shape}: "

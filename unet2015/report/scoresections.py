@@ -94,7 +94,7 @@ def _caption(score: FrameScore, factor: int) -> Html:
     return join(
         element("b", f"Frame {score.name}"),
         f": SEG {show(score.seg.mean)}, {score.seg.values.size} cells, "
-        f"{score.counts.segmented} objects; {', '.join(counts) or 'no mistakes'}.{reduced}",
+        f"{score.counts.objects} objects; {', '.join(counts) or 'no mistakes'}.{reduced}",
     )
 
 
