@@ -83,7 +83,9 @@ def finish(
         return True
     folder = runs / name
     logger.info("%s: %d frames to train on, %s", name, len(fold.frames), engine)
-    model = train(fold.frames, folder, settings, engine, True, deadline=deadline, build=build)
+    model = train(
+        fold.frames, folder, settings, engine, resume=True, deadline=deadline, build=build
+    )
     log = read_log(folder)
     if log[-1].iteration < settings.training.iterations:
         return False

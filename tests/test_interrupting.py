@@ -66,6 +66,6 @@ def test_a_prediction_stopped_by_ctrl_c_can_be_resumed(tmp_path):
     done = {path: path.stat().st_mtime_ns for path in chunks if path.is_file()}
     assert done
     assert main(words) == 0
-    uninterrupted = predict(read_image(source), load_model(network), 148)[1]
+    uninterrupted = predict(read_image(source), load_model(network), tile=148)[1]
     np.testing.assert_allclose(read_image(out), uninterrupted, atol=1e-5)
     assert any(path.stat().st_mtime_ns == when for path, when in done.items()), "kept work"

@@ -75,7 +75,7 @@ def test_tiled_prediction_equals_whole_image_prediction(height, width, depth, st
     image = np.random.default_rng(seed).integers(0, 255, (1, height, width), dtype=np.uint8)
     net = model(depth, seed=seed)
     tile = net.network.valid_input_size(steps * net.network.step)
-    assert np.abs(predict(image, net, tile) - whole(image, net)).max() <= 1e-5
+    assert np.abs(predict(image, net, tile=tile) - whole(image, net)).max() <= 1e-5
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 130), (91, 93), (210, 100)])
@@ -83,7 +83,7 @@ def test_tiled_prediction_equals_whole_image_prediction(height, width, depth, st
 def test_tiled_prediction_equals_whole_image_prediction_at_paper_depth(shape, tile):
     image = np.random.default_rng(1).normal(size=(2, *shape))
     net = model(4, in_channels=2)
-    assert np.abs(predict(image, net, tile) - whole(image, net)).max() <= 1e-5
+    assert np.abs(predict(image, net, tile=tile) - whole(image, net)).max() <= 1e-5
 
 
 @pytest.mark.parametrize(("average", "versions"), [("mirrored", MIRRORED), ("rotated", ROTATED)])
@@ -93,11 +93,11 @@ def test_tiled_averaging_equals_averaging_whole_images(average, versions, shape,
     image = np.random.default_rng(2).normal(size=(2, *shape)) + np.arange(shape[1])
     net = model(2, in_channels=2)
     expected = whole(image, net, versions)
-    found = predict(image, net, tile, CPU._replace(average=average))
+    found = predict(image, net, tile=tile, engine=CPU._replace(average=average))
     assert np.abs(found - expected).max() <= 1e-5
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-6)
     if min(shape) > 1:
-        assert np.abs(predict(image, net, tile) - expected).max() > 1e-3, "averaging matters"
+        assert np.abs(predict(image, net, tile=tile) - expected).max() > 1e-3, "averaging matters"
 
 
 def assembled(shape, parts):
@@ -306,7 +306,7 @@ def test_a_read_error_ends_the_prediction():
 )
 def test_mismatched_images_and_tiles_are_refused(shape, tile, message):
     with pytest.raises(InputError, match=message):
-        predict(np.zeros(shape, np.uint8), model(4), tile)
+        predict(np.zeros(shape, np.uint8), model(4), tile=tile)
 
 
 @pytest.mark.skipif(

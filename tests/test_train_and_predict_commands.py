@@ -185,8 +185,8 @@ def test_predictions_are_averaged_on_request(model, tmp_path, caplog, average):
     )
     engine = choose_engine(average=average)
     found, known = read_image(tmp_path / "b.tif"), load_model(model)
-    np.testing.assert_allclose(found, predict(image, known, 60, engine)[1], atol=1e-5)
-    assert np.abs(found - predict(image, known, 60)[1]).max() > 1e-3
+    np.testing.assert_allclose(found, predict(image, known, tile=60, engine=engine)[1], atol=1e-5)
+    assert np.abs(found - predict(image, known, tile=60)[1]).max() > 1e-3
 
 
 def test_cells_below_the_minimum_of_the_model_are_dropped_by_default(model, tmp_path):
@@ -285,7 +285,7 @@ def test_an_image_that_vanishes_does_not_stop_the_others(model, tmp_path, monkey
 
 
 def test_ctrl_c_before_the_first_checkpoint_says_when_it_comes(data, tmp_path, monkeypatch, capsys):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("unet2015.commands.train.train", interrupt)

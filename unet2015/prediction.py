@@ -213,10 +213,7 @@ def run_network(
 
 
 def predict(
-    image: NDArray[Any],
-    model: Model,
-    tile: int | None = None,
-    engine: Engine | None = None,
+    image: NDArray[Any], model: Model, *, tile: int | None = None, engine: Engine | None = None
 ) -> NDArray[np.float32]:
     """Compute class probabilities of an image in memory.
 
@@ -244,7 +241,7 @@ def predict(
         If the image has other channels than the model or cannot be normalised, or the tile is not
         a valid size.
     """
-    grid, parts = predict_parts(image, model, tile, engine)
+    grid, parts = predict_parts(image, model, tile=tile, engine=engine)
     probabilities = np.empty((model.network.config.num_classes, *grid.shape), np.float32)
     for part, values in parts:
         probabilities[:, *part.write] = values
@@ -252,7 +249,7 @@ def predict(
 
 
 def predict_parts(
-    image: NDArray[Any], model: Model, tile: int | None = None, engine: Engine | None = None
+    image: NDArray[Any], model: Model, *, tile: int | None = None, engine: Engine | None = None
 ) -> tuple[TileGrid, Iterator[tuple[Tile, NDArray[np.float32]]]]:
     """Compute class probabilities as `predict` does, but return them tile by tile.
 

@@ -48,6 +48,7 @@ def train(
     folder: Path | str,
     settings: Settings,
     engine: Engine | None = None,
+    *,
     resume: bool = False,
     validate: Callable[[Model], float] | None = None,
     deadline: float = math.inf,

@@ -88,9 +88,9 @@ def test_a_unet_predicts_the_same_up_to_rounding(calls, average):
     torch.manual_seed(0)
     model = Model(UNet(base_channels=WIDE, depth=1).eval(), "standard")
     image = np.random.default_rng(0).integers(0, 255, (100, 70), dtype=np.uint8)
-    exact = predict(image, model, 108, CPU._replace(average=average))
+    exact = predict(image, model, tile=108, engine=CPU._replace(average=average))
     assert not calls
-    found = predict(image, model, 108, NNPACK._replace(average=average))
+    found = predict(image, model, tile=108, engine=NNPACK._replace(average=average))
     up, down = (WIDE, 2 * WIDE, 3, 3), (2 * WIDE, WIDE, 3, 3)
     assert set(calls) == {(WIDE, WIDE, 3, 3), up, down, (2 * WIDE, 2 * WIDE, 3, 3)}
     np.testing.assert_allclose(found, exact, atol=1e-4)

@@ -121,7 +121,7 @@ def run(options: Options) -> None:
 def _predict(out: Path, model: Model, engine: Engine) -> None:
     """Predict the unseen sequence: cells in 02_RES, probabilities beside it."""
     for frame in Progress(load_sequence(out / "data", "02"), desc="predicting", unit="frame"):
-        probabilities = predict(frame.image, model, TILE, engine)
+        probabilities = predict(frame.image, model, tile=TILE, engine=engine)
         cells = label_cells(foreground(probabilities), model.min_size).astype(np.uint16)
         number = frame.name[-3:]
         write_image(out / "02_RES" / f"mask{number}.tif", cells)

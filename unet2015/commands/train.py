@@ -142,7 +142,9 @@ def run(options: Options) -> None:
     check_frames(settings, validation)
     validate = _validation(validation, engine, options.training.margin) if validation else None
     try:
-        model = train(frames, options.out, settings, engine, options.resume, validate)
+        model = train(
+            frames, options.out, settings, engine, resume=options.resume, validate=validate
+        )
     except KeyboardInterrupt:
         if not (options.out / CHECKPOINT_FILE).exists():
             training = settings.training
