@@ -65,7 +65,7 @@ def test_the_python_in_the_readme_runs(tmp_path, monkeypatch):
     fake = SimpleNamespace(InferenceSession=Session, __spec__=ModuleSpec("onnxruntime", None))
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
     tiny = Settings(UNetConfig(base_channels=2), TrainingConfig(tile=204, iterations=1))
-    monkeypatch.setattr("unet2015.settings.Settings", lambda **_: tiny)
+    monkeypatch.setattr("unet2015.Settings", lambda **_: tiny)
     names = {"labels": labels, "image": image, "network": network, "out": out, "array": array}
     names["mine"] = [(image, labels, "cells")]
     names |= {"all_labels": [labels], "logits": torch.zeros(1, 2, 8, 8)}

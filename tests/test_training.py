@@ -561,6 +561,13 @@ def test_objects_that_are_not_frames_are_refused(tmp_path):
         train([("a", np.zeros((9, 9)), np.eye(9))], tmp_path, SMALL, CPU)
 
 
+def test_a_part_of_settings_and_the_name_of_a_device_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"settings are a TrainingConfig: put it into Settings"):
+        train(frames(), tmp_path, SMALL.training, CPU)
+    with pytest.raises(InputError, match="engine is 'cpu': pass one that `choose_engine` has made"):
+        train(frames(), tmp_path, SMALL, "cpu")
+
+
 def test_a_wrong_number_of_channels_is_refused():
     settings = dataclasses.replace(SMALL, network=UNetConfig(in_channels=3))
     with pytest.raises(InputError, match="has 1 channel, but the network takes 3"):

@@ -15,7 +15,7 @@ from . import normalisation
 from .arrays import as_array
 from .checkpoint import Model
 from .engines.backends import runner
-from .engines.device import Engine
+from .engines.device import Engine, check_engine
 from .errors import InputError
 from .prefetch import in_thread, lagging
 from .symmetries import averaged
@@ -142,8 +142,7 @@ def _written(
 def engine_of(network: nn.Module, given: Engine | None = None) -> Engine:
     """The engine that is given, by default float32 on the device of a network."""
     if given is not None:
-        if not isinstance(given, Engine):
-            raise InputError(f"the engine is {given!r}: pass one that `choose_engine` has made.")
+        check_engine(given)
         return given
     first = next(chain(network.parameters(), network.buffers()), None)
     return Engine(torch.device("cpu") if first is None else first.device)

@@ -29,6 +29,11 @@ class Settings:
 
 def check(settings: Settings) -> None:
     """Refuse invalid settings, before any time is spent on them."""
+    if not isinstance(settings, Settings):
+        raise InputError(
+            f"the settings are a {type(settings).__name__}: put it into Settings, as in "
+            "Settings(training=TrainingConfig(tile=380))."
+        )
     for part in (settings.network, settings.training, settings.augmentation, settings.weight_map):
         _check_numbers(part)
     config = settings.training

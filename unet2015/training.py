@@ -20,7 +20,7 @@ from .checkpoint import Model
 from .datasets.checks import require_cells, warn_of_doubts, warn_of_strays
 from .datasets.frames import AnnotatedFrame, digest, smallest_cell
 from .engines.backends import runner
-from .engines.device import PASSES, Engine, choose_engine
+from .engines.device import PASSES, Engine, check_engine, choose_engine
 from .errors import InputError
 from .initialisation import adapt
 from .instances import SMALLEST
@@ -87,7 +87,8 @@ def train(
         If there is no cell, the settings are invalid, the folder holds another run, or the loss
         diverges.
     """
-    frames, engine = list(frames), engine or choose_engine()
+    frames, engine = list(frames), choose_engine() if engine is None else engine
+    check_engine(engine)
     if not all(isinstance(frame, AnnotatedFrame) for frame in frames):
         raise InputError("train takes frames made by `annotated_frame` of image and labels.")
     check(settings)

@@ -186,6 +186,12 @@ def choose_engine(
     return engine
 
 
+def check_engine(engine: object) -> None:
+    """Refuse what is not an engine, such as the name of a device."""
+    if not isinstance(engine, Engine):
+        raise InputError(f"the engine is {engine!r}: pass one that `choose_engine` has made.")
+
+
 def choose_backend(
     engine: Engine, backend: BackendName, pixels: int, base_channels: int = 16
 ) -> Engine:
