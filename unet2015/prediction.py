@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -92,10 +93,19 @@ def predict_tiles(
             f"predict_tiles takes a network (nn.Module), not a {type(network).__name__}: pass a "
             "model from `load_model` to `predict`, which normalises the image first."
         )
+    source = source if hasattr(source, "read") else ArraySource(source)
+    grid = _grid(source, border, halo, tile, step)
+    inputs = in_thread(lambda part: read_mirrored(source, *grid.read(part)), grid)
+    finish = partial(_finish, grid=grid, halo=halo, activation=activation)
+    return _written(run_network(inputs, network, engine_of(network, engine), finish))
+
+
+def _grid(
+    source: Source, border: int | None, halo: int | None, tile: int | tuple[int, int], step: int
+) -> TileGrid:
+    """Tiles of an image; the parameters are those of `predict_tiles`."""
     if (border is None) == (halo is None):
         raise InputError("give either the border of a valid network or the halo of a padded one.")
-    margin = border or halo or 0
-    source = source if hasattr(source, "read") else ArraySource(source)
     if len(source.shape) != 3:
         raise InputError(
             f"the source has the shape {tuple(source.shape)}: give (channels, height, width)."
@@ -103,33 +113,38 @@ def predict_tiles(
     if np.shape(tile) not in ((), (2,)):
         raise InputError(f"the tile is {tile}: give one number, or its height and width.")
     height, width = np.broadcast_to(tile, 2).tolist()
+    margin = border or halo or 0
     grid = TileGrid(source.shape[1:], (height - 2 * margin, width - 2 * margin), margin, step)
     if halo and halo % step:
         raise InputError(
             f"the halo is {halo} pixels, the step {step}: make the halo a multiple of {step}, "
             f"such as {-(-halo // step) * step}."
         )
+    return grid
+
+
+def _finish(
+    output: Tensor,
+    grid: TileGrid,
+    halo: int | None,
+    activation: Callable[[Tensor], Tensor] | None,
+) -> Tensor:
+    """Crop the halo off the output of a network, and apply the activation."""
     expected = grid.output if halo is None else grid.input
-
-    def finish(output: Tensor) -> Tensor:
-        if output.shape[-2:] != expected:
-            raise InputError(
-                f"the network's output is {tuple(output.shape[-2:])} pixels for {grid.input}, but "
-                f"{expected} were expected: check border, halo and tile."
-            )
-        if halo:
-            output = output[..., halo:-halo, halo:-halo]
-        result = activation(output) if activation else output
-        if result.ndim != 4 or result.shape[-2:] != output.shape[-2:]:
-            raise InputError(
-                f"the activation turns {tuple(output.shape)} into {tuple(result.shape)}: it must "
-                "keep batch, height and width."
-            )
-        return result
-
-    inputs = in_thread(lambda part: read_mirrored(source, *grid.read(part)), grid)
-    outputs = run_network(inputs, network, engine_of(network, engine), finish)
-    return _written(outputs)
+    if output.shape[-2:] != expected:
+        raise InputError(
+            f"the network's output is {tuple(output.shape[-2:])} pixels for {grid.input}, but "
+            f"{expected} were expected: check border, halo and tile."
+        )
+    if halo:
+        output = output[..., halo:-halo, halo:-halo]
+    result = activation(output) if activation else output
+    if result.ndim != 4 or result.shape[-2:] != output.shape[-2:]:
+        raise InputError(
+            f"the activation turns {tuple(output.shape)} into {tuple(result.shape)}: it must "
+            "keep batch, height and width."
+        )
+    return result
 
 
 def _written(
