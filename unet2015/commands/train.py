@@ -47,9 +47,6 @@ from ..weightmap import WeightMapConfig
 logger = logging.getLogger(__name__)
 
 
-"""Folders of a data set that must not be taken for the run."""
-
-
 @dataclass(frozen=True)
 class Network(UNetConfig):
     """Options of the network. The defaults are the paper's (Sec. 2, Fig. 1)."""
