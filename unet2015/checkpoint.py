@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +136,16 @@ def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
         version=described["version"],
         min_size=int(described.get("min_size", 0)),
     )
+
+
+def digest(model: Model) -> str:
+    """Identify a network and its input normalisation: SHA-256 in 64 hexadecimal digits."""
+    parts = [dataclasses.asdict(model.network.config), model.normalisation]
+    sha256 = hashlib.sha256(json.dumps(parts).encode())
+    for name, tensor in model.network.state_dict().items():
+        sha256.update(name.encode())
+        sha256.update(tensor.cpu().numpy().tobytes())
+    return sha256.hexdigest()
 
 
 def write_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:

@@ -17,11 +17,11 @@ import pytest
 import torch
 
 from unet2015 import InputError, save_model
-from unet2015.checkpoint import Model, load_model
+from unet2015.checkpoint import Model, digest, load_model
 from unet2015.cli import main
 from unet2015.engines.device import Engine
 from unet2015.errors import UnreachableError
-from unet2015.fileprediction.imagefile import digest, predict_file
+from unet2015.fileprediction.imagefile import predict_file
 from unet2015.fileprediction.results import Result
 from unet2015.fileprediction.scratch import Scratch
 from unet2015.fileprediction.tasks import Work, statistics_key

@@ -27,7 +27,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from .. import __version__
 from ..atomic import remove_leftovers
 from ..builtin import find_built_in
-from ..checkpoint import Model, load_model
+from ..checkpoint import Model, digest, load_model
 from ..engines.allocation import keep_memory
 from ..engines.backends import Backend
 from ..engines.device import (
@@ -39,7 +39,7 @@ from ..engines.device import (
     choose_engine,
 )
 from ..errors import InputError, counted
-from ..fileprediction.imagefile import digest, is_resumable, predict_file, scratch_folder
+from ..fileprediction.imagefile import is_resumable, predict_file, scratch_folder
 from ..fileprediction.inputs import plan_results
 from ..fileprediction.jobs import (
     Failures,

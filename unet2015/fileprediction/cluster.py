@@ -32,13 +32,12 @@ from typing import Any, NamedTuple, Self
 import torch
 
 from ..builtin import find_model
-from ..checkpoint import Model, load_model
+from ..checkpoint import Model, digest, load_model
 from ..engines.device import Engine
 from ..errors import InputError, UnreachableError
 from ..images import open_image
 from ..images.fingerprint import image_state
 from ..tiles import TileGrid
-from .imagefile import digest
 from .results import Result
 from .scratch import ScratchPixels
 from .tasks import Task, Work, compute, plane_statistics, statistics_key, unfinished

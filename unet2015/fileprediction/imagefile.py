@@ -8,12 +8,10 @@ result, ``.NAME.unet2015``, with a ledger of finished tiles, from which a killed
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..checkpoint import Model
+from ..checkpoint import Model, digest
 from ..engines.device import Engine
 from ..errors import ImageError, InputError, UnreachableError
 from ..images import open_image, select_channels
@@ -181,16 +179,6 @@ def purpose(task: Task, state: str, tile: int | None) -> dict[str, Any]:
         "output": f"{task.result.kind} {dtype}".strip(),
         "version": __version__,
     }
-
-
-def digest(model: Model) -> str:
-    """Identify a network and its input normalisation: SHA-256 in 64 hexadecimal digits."""
-    parts = [asdict(model.network.config), model.normalisation]
-    sha256 = hashlib.sha256(json.dumps(parts).encode())
-    for name, tensor in model.network.state_dict().items():
-        sha256.update(name.encode())
-        sha256.update(tensor.cpu().numpy().tobytes())
-    return sha256.hexdigest()
 
 
 @contextmanager
