@@ -364,7 +364,7 @@ def test_images_of_equal_tile_shape_share_a_backend(model, tmp_path, monkeypatch
         write_image(tmp_path / "in" / name, np.ones(size, np.uint8))
     asked = []
     monkeypatch.setattr(
-        "unet2015.commands.predict.choose_backend",
+        "unet2015.fileprediction.preparation.choose_backend",
         lambda engine, _backend, pixels, _channels: asked.append(pixels) or engine,
     )
     assert main(["predict", str(tmp_path / "in"), "-m", str(model), "-o", str(tmp_path / "o")]) == 0

@@ -351,7 +351,7 @@ def test_a_prediction_resumes_with_its_original_backend(model, image, monkeypatc
         assert cli(*words) == 2
     # With more images, another backend would be chosen.
     monkeypatch.setattr(
-        "unet2015.commands.predict.choose_backend",
+        "unet2015.fileprediction.preparation.choose_backend",
         lambda engine, *_: engine._replace(backend="compile"),
     )
     assert cli(*words) == 0
@@ -487,7 +487,7 @@ def test_bad_input_is_reported_before_any_computation(model, image, capsys):
 
 
 def test_a_plane_too_large_for_a_png_is_not_said_to_fit_in_uint8(model, image, capsys, monkeypatch):
-    monkeypatch.setattr("unet2015.commands.predict.STREAMED_FROM", 100)
+    monkeypatch.setattr("unet2015.fileprediction.preparation.STREAMED_FROM", 100)
     words = ("predict", image, "-m", model, "-o", image.with_name("out.png"))
     for extra in ((), ("--dtype", "uint8")):
         assert cli(*words, *extra) == 2

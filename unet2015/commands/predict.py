@@ -13,33 +13,21 @@ in hidden folders next to the results, .*unet2015.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .. import __version__
-from ..atomic import remove_leftovers
 from ..builtin import find_built_in
 from ..checkpoint import Model, digest, load_model
 from ..engines.allocation import keep_memory
-from ..engines.backends import Backend
-from ..engines.device import (
-    BackendName,
-    DeviceName,
-    Engine,
-    Precision,
-    choose_backend,
-    choose_engine,
-)
+from ..engines.device import BackendName, DeviceName, Engine, Precision, choose_engine
 from ..errors import InputError, counted
-from ..fileprediction.imagefile import is_resumable, predict_file, scratch_folder
+from ..fileprediction.imagefile import is_resumable, predict_file
 from ..fileprediction.inputs import plan_results
 from ..fileprediction.jobs import (
     Failures,
@@ -51,15 +39,11 @@ from ..fileprediction.jobs import (
     set_done,
     warn_of_other_masks,
 )
+from ..fileprediction.preparation import check_image, choose_engines, prepare_outputs
 from ..fileprediction.results import ProbabilityType, Result
-from ..fileprediction.scratch import unfinished_purpose
-from ..images import STREAMED_FROM, check_output, open_image, select_channels
-from ..images.units import warn_of_other_scale
-from ..images.writing import check_own, check_planes
 from ..labelfiles.trackfile import forget_tracks
 from ..progress import Progress
 from ..symmetries import Average
-from ..tilesize import tile_grid
 
 if TYPE_CHECKING:
     from ..fileprediction.cluster import Cluster
@@ -140,21 +124,20 @@ def run(options: Options) -> None:
         for source, target, is_frame in plan_results(options.images, options.out, masks)
     ]
     _check_kinds(options, jobs)
-    failures = Failures(len(jobs))
-    checked = []
+    failures, built_in = Failures(len(jobs)), find_built_in(options.model)
+    images = []
     for job in jobs:
         with failures.catch(job):
-            checked.append((job, *_check(job, model, options)))
-    if not checked:
+            images.append(check_image(job, model, options.channels, options.tile, built_in))
+    if not images:
         failures.raise_if_any()
-    usable, pixels, sizes = zip(*checked, strict=True)
-    engines = _engines(engine, options.backend, pixels, sizes, model)
-    if options.backend == "auto" and not options.overwrite:
-        engines = [_resumed_engine(*each) for each in zip(engines, usable, strict=True)]
-    _prepare_outputs(usable, options.out)
+    engines = choose_engines(images, engine, options.backend, model, resume=not options.overwrite)
+    usable = [image.job for image in images]
+    prepare_outputs(usable, options.out)
     _announce(usable, engines)
     warn_of_other_masks(jobs)
     purpose = _purpose(model, engine, options, any(job.is_frame for job in jobs))
+    pixels = [image.pixels for image in images]
     on_disk = is_resumable(max(pixels)) or options.keep_scratch
     with (
         explain_resumption(on_disk or len(jobs) > 1, options.overwrite),
@@ -164,7 +147,7 @@ def run(options: Options) -> None:
     ):
         if done := sum(job.target.name in finished for job in usable):
             logger.info("resuming: %d of %d results are recorded as complete.", done, len(jobs))
-        for job, count, chosen in zip(usable, pixels, engines, strict=True):
+        for (job, count, _), chosen in zip(images, engines, strict=True):
             bar.set_postfix_str(job.source.name, refresh=False)
             with failures.catch(job):
                 if is_done(job, finished):
@@ -233,47 +216,12 @@ def _check_kinds(options: Options, jobs: Sequence[Job]) -> None:
         raise InputError("--dtype applies to probabilities, not to cells or classes: leave it out.")
 
 
-def _prepare_outputs(jobs: Sequence[Job], out: Path | None) -> None:
-    """Check that the results can be written, and make their folder."""
-    for job in jobs:
-        check_output(job.target, [job.source])
-        if job.target != out:
-            check_own(job.target)
-    jobs[0].target.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(jobs[0].target.parent)
-
-
 def _announce(jobs: Sequence[Job], engines: Sequence[Engine]) -> None:
     """Log what is about to be done."""
     least = jobs[0].result.min_size
     if any(job.result.kind == "labels" for job in jobs) and least > 1:
         logger.info("cells of fewer than %d pixels are dropped (--min-size).", least)
     logger.info("computing on %s.", "; ".join(sorted({str(chosen) for chosen in engines})))
-
-
-def _engines(
-    engine: Engine,
-    backend: BackendName,
-    pixels: Sequence[int],
-    sizes: Sequence[tuple[int, ...]],
-    model: Model,
-) -> list[Engine]:
-    """Choose the backend for each image; it is prepared once per image size."""
-    total: Counter[tuple[int, ...]] = Counter()
-    for count, size in zip(pixels, sizes, strict=True):
-        total[size] += count
-    channels = model.network.config.base_channels
-    chosen = {size: choose_backend(engine, backend, total[size], channels) for size in total}
-    return [chosen[size] for size in sizes]
-
-
-def _resumed_engine(engine: Engine, job: Job) -> Engine:
-    """The engine with the backend of the run to resume, perhaps chosen for more images."""
-    device = unfinished_purpose(scratch_folder(job.target)).get("device")
-    for backend in get_args(Backend):
-        if str(engine._replace(backend=backend)) == device:
-            return engine._replace(backend=backend)
-    return engine
 
 
 def _cluster(options: Options, on_disk: bool) -> AbstractContextManager[Cluster | None]:
@@ -312,26 +260,3 @@ def _result(options: Options, model: Model, is_frame: bool) -> Result:
         options.fill_holes,
         options.neck_depth,
     )
-
-
-def _check(job: Job, model: Model, options: Options) -> tuple[int, tuple[int, ...]]:
-    """Check that an image can be predicted, before anything is computed.
-
-    Returns its number of pixels, and the height and width that determine its tiles.
-    """
-    with open_image(job.source) as image:
-        check_planes(image)
-        if known := find_built_in(options.model):
-            warn_of_other_scale(image.pixel_size, known.pixel_size, known.name)
-        select_channels(image, options.channels, model.network.config.in_channels)
-        tile_grid(image.shape[-2:], model.network, options.tile)
-        axes = image.plane_axes + "YX"
-        shape = (*image.plane_shape, *image.shape[-2:])
-        small = axes == "YX" and prod(shape) < STREAMED_FROM
-        if job.target.suffix.lower() == ".png" and not (small and job.result.stored == np.uint8):
-            smaller = small and job.result.kind == "probability"
-            raise InputError(
-                f"{job.target}: a PNG holds one small plane of integers, not {image.describe()} of "
-                f"{job.result.stored}: write a .tif{', or choose --dtype uint8' * smaller}."
-            )
-        return prod(shape), (options.tile,) if options.tile else image.shape[-2:]
