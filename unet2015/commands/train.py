@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -92,6 +93,37 @@ def run(options: Options) -> None:
     if options.report is not None:
         check_page(options.report)
     _check_validation(options)
+    keep_memory()
+    network = UNetConfig(**asdict(options.network))
+    settings = Settings(network, options.training, options.augmentation, options.weight_map)
+    check(settings)  # as all that does not need the data, before they are read
+    _warn_of_small_output(settings)
+    engine = choose_engine(options.device, options.precision)
+    _check_out(options)
+    frames = load_frames(options.data, options.sequences, options.silver)
+    if options.sequences and not options.training.margin:
+        logger.warning(
+            "--margin is 0: most data sets of the challenge do not annotate cells entirely within "
+            "the outer 50 pixels; without --margin 50 these are learned as background."
+        )
+    held_out = _read_held_out(options, frames)
+    channels = len(frames[0].image)
+    of = f" of {channels} channels" * (channels > 1)
+    logger.info("%s%s; computing on %s.", counted(len(frames), "annotated frame"), of, engine)
+    settings = replace(settings, network=replace(network, in_channels=channels))
+    check_frames(settings, held_out)
+    validate = _validation(held_out, engine, options.training.margin) if held_out else None
+    with _explain_interruption(options):
+        model = train(
+            frames, options.out, settings, engine, resume=options.resume, validate=validate
+        )
+    draw_and_log(options.out)
+    if options.report is not None:
+        _write_page(options.report, options.out, frames, held_out, model, engine)
+
+
+def _check_out(options: Options) -> None:
+    """Refuse a folder that the run must not be written to."""
     if options.resume and not options.out.is_dir():
         raise InputError(
             f"{options.out} holds no run to resume: correct the folder, or omit --resume."
@@ -99,58 +131,50 @@ def run(options: Options) -> None:
     data = [data for data in (options.data, options.validation_data) if data is not None]
     if any(_is_part(options.out.resolve(), each.resolve()) for each in data):
         raise InputError(f"{options.out} is where the data are: give another folder with --out.")
-    keep_memory()
-    network = UNetConfig(**asdict(options.network))
-    settings = Settings(network, options.training, options.augmentation, options.weight_map)
-    # Before the data are read, as everything that does not need them:
-    check(settings)
-    judged = output_size(settings.training.tile, network.depth)
-    enough = math.ceil(2 / 3 * border(network.depth))  # a quarter of the side of such a tile
-    if judged < enough:
-        logger.warning(
-            "each step learns from %d x %d pixels only: a larger --tile, from %d on, learns more.",
-            judged,
-            judged,
-            valid_input_size(enough, network.depth),
-        )
-    engine = choose_engine(options.device, options.precision)
     check_folder(options.out, options.resume)
     if options.out.is_dir() and not options.resume and (images := image_files(options.out)):
         raise InputError(
             f"{options.out} holds images, such as {images[0].name}: give the run a folder of its "
             "own with --out."
         )
-    frames = load_frames(options.data, options.sequences, options.silver)
-    if options.sequences and not options.training.margin:
+
+
+def _warn_of_small_output(settings: Settings) -> None:
+    """Warn if the network judges so little of a tile that most of the work is on its border."""
+    depth = settings.network.depth
+    judged = output_size(settings.training.tile, depth)
+    enough = math.ceil(2 / 3 * border(depth))  # a quarter of the side of such a tile
+    if judged < enough:
         logger.warning(
-            "--margin is 0: most data sets of the challenge do not annotate cells entirely within "
-            "the outer 50 pixels; without --margin 50 these are learned as background."
+            "each step learns from %d x %d pixels only: a larger --tile, from %d on, learns more.",
+            judged,
+            judged,
+            valid_input_size(enough, depth),
         )
-    validation: list[AnnotatedFrame] = []
-    if options.validation_sequences or options.validation_data:
-        held_out = options.validation_data or options.data
-        validation = load_frames(held_out, options.validation_sequences)
-        warn_of_doubts(validation)
-        _warn_of_shared(frames, validation)
-    channels = len(frames[0].image)
-    of = f" of {channels} channels" * (channels > 1)
-    logger.info("%s%s; computing on %s.", counted(len(frames), "annotated frame"), of, engine)
-    settings = replace(settings, network=replace(network, in_channels=channels))
-    check_frames(settings, validation)
-    validate = _validation(validation, engine, options.training.margin) if validation else None
+
+
+def _read_held_out(options: Options, frames: Sequence[AnnotatedFrame]) -> list[AnnotatedFrame]:
+    """Read the frames for validation, if any; warn of those that are trained on."""
+    if not (options.validation_sequences or options.validation_data):
+        return []
+    held_out = load_frames(options.validation_data or options.data, options.validation_sequences)
+    warn_of_doubts(held_out)
+    trained = {frame.image.tobytes() for frame in frames}
+    if shared := [frame.name for frame in held_out if frame.image.tobytes() in trained]:
+        logger.warning("%s: both trained on and used for validation.", some(shared))
+    return held_out
+
+
+@contextmanager
+def _explain_interruption(options: Options) -> Iterator[None]:
+    """Say at Ctrl-C how to resume, or that there is nothing to resume yet."""
     try:
-        model = train(
-            frames, options.out, settings, engine, resume=options.resume, validate=validate
-        )
+        yield
     except KeyboardInterrupt:
-        if not (options.out / CHECKPOINT_FILE).exists():
-            training = settings.training
-            first = min(training.interval, training.iterations)
-            raise KeyboardInterrupt(f"before the first checkpoint, at iteration {first}") from None
-        raise KeyboardInterrupt("--resume resumes from the last checkpoint") from None
-    draw_and_log(options.out)
-    if options.report is not None:
-        _write_page(options.report, options.out, frames, validation, model, engine)
+        if (options.out / CHECKPOINT_FILE).exists():
+            raise KeyboardInterrupt("--resume resumes from the last checkpoint") from None
+        first = min(options.training.interval, options.training.iterations)
+        raise KeyboardInterrupt(f"before the first checkpoint, at iteration {first}") from None
 
 
 def _is_part(out: Path, data: Path) -> bool:
@@ -173,12 +197,6 @@ def _check_validation(options: Options) -> None:
         )
     if other is not None and not options.validation_sequences:
         raise InputError(f"{other} is the data to train on: give other data for validation.")
-
-
-def _warn_of_shared(frames: Sequence[AnnotatedFrame], held_out: Sequence[AnnotatedFrame]) -> None:
-    trained = {frame.image.tobytes() for frame in frames}
-    if shared := [frame.name for frame in held_out if frame.image.tobytes() in trained]:
-        logger.warning("%s: both trained on and used for validation.", some(shared))
 
 
 def draw_and_log(folder: Path) -> None:
