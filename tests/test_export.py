@@ -43,13 +43,13 @@ def stored(tmp_path):
 def exported(tmp_path_factory):
     """The ONNX file of `make_model`, made once, since the exporter takes many seconds."""
     path = tmp_path_factory.mktemp("onnx") / "weights.onnx"
-    write_onnx(make_model(), path)
+    write_onnx(path, make_model())
     return path
 
 
 @pytest.fixture
 def quick_onnx(exported, monkeypatch):
-    monkeypatch.setattr(exchange, "write_onnx", lambda _model, path: shutil.copy(exported, path))
+    monkeypatch.setattr(exchange, "write_onnx", lambda path, _model: shutil.copy(exported, path))
 
 
 def probabilities(model, image):
@@ -74,7 +74,7 @@ def test_onnx_accepts_every_valid_size(exported):
 
 def test_torchscript_accepts_every_valid_size(tmp_path):
     model = make_model(depth=1, in_channels=3, preset="release")
-    write_torchscript(model, tmp_path / "a.pt")
+    write_torchscript(tmp_path / "a.pt", model)
     facts = {"border.txt": ""}
     network = torch.jit.load(tmp_path / "a.pt", _extra_files=facts)
     assert facts["border.txt"] in (b"8", "8")
@@ -87,7 +87,7 @@ def test_torchscript_accepts_every_valid_size(tmp_path):
 def test_torchscript_with_different_output_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.jit, "load", lambda _file: lambda image: image)
     with pytest.raises(InputError, match="does not compute what PyTorch does"):
-        write_torchscript(make_model(), tmp_path / "a.pt")
+        write_torchscript(tmp_path / "a.pt", make_model())
     assert not list(tmp_path.iterdir())
 
 
@@ -113,7 +113,7 @@ def test_onnx_with_different_output_is_not_written(exported, tmp_path, monkeypat
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     monkeypatch.setattr(torch.onnx, "export", lambda *_arguments, **_settings: Program())
     with pytest.raises(InputError, match="does not compute what PyTorch does"):
-        write_onnx(make_model(), tmp_path / "a.onnx")
+        write_onnx(tmp_path / "a.onnx", make_model())
     assert not list(tmp_path.iterdir())
 
 
@@ -259,7 +259,7 @@ def test_exported_torchscript_refuses_invalid_sizes(stored, tmp_path):
 
 def test_export_leaves_the_network_unchanged(tmp_path):
     network = UNet(base_channels=1, depth=1).train()
-    write_torchscript(Model(network, "standard"), tmp_path / "a.pt")
+    write_torchscript(tmp_path / "a.pt", Model(network, "standard"))
     assert network.training
 
 
@@ -273,6 +273,6 @@ def test_export_restores_the_log_level(tmp_path):
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.INFO)
-    write_torchscript(make_model(), tmp_path / "a.pt")
+    write_torchscript(tmp_path / "a.pt", make_model())
     assert logger.level == logging.INFO
     logger.setLevel(before)

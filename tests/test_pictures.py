@@ -19,7 +19,7 @@ def colours(path):
 
 @pytest.mark.parametrize("seg", [None, 0.5])
 def test_the_loss_curve_shows_the_validation_score_if_present(tmp_path, seg):
-    draw_loss(log(None, seg, seg), tmp_path / "loss.png")
+    draw_loss(tmp_path / "loss.png", log(None, seg, seg))
     seen = colours(tmp_path / "loss.png")
     assert (217, 95, 2) in seen
     assert ((27, 158, 119) in seen) == (seg is not None)

@@ -20,15 +20,15 @@ SEG_COLOUR = "#1b9e77"
 LOSS_COLOUR = "#d95f02"
 
 
-def draw_loss(lines: Sequence[LogLine], path: Path | str) -> None:
+def draw_loss(path: Path | str, lines: Sequence[LogLine]) -> None:
     """Plot the loss of a run against the iterations, and the validation SEG if there is one.
 
     Parameters
     ----------
-    lines : sequence of LogLine
-        The log of the run.
     path : Path or str
         The PNG to write.
+    lines : sequence of LogLine
+        The log of the run.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()

@@ -69,7 +69,7 @@ def run(options: Options) -> None:
     if suffix == ".zip":
         _write_package(model, options)
     else:
-        (write_onnx if suffix == ".onnx" else write_torchscript)(model, options.out)
+        (write_onnx if suffix == ".onnx" else write_torchscript)(options.out, model)
     for what, value in metadata(model).items():
         logger.info("%-14s %s", f"{what}:", value)
     logger.info("written and checked: %s", options.out)
@@ -92,7 +92,7 @@ def _write_package(model: Model, options: Options) -> None:
         )
     if options.description:
         about = replace(about, description=options.description)
-    write_package(model, options.out, about, _sample(options.sample, model))
+    write_package(options.out, model, about, _sample(options.sample, model))
 
 
 def _sample(path: Path | None, model: Model) -> NDArray[Any]:

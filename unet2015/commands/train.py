@@ -202,7 +202,7 @@ def _check_validation(options: Options) -> None:
 def draw_and_log(folder: Path) -> None:
     """Draw the loss curve of a run and log a summary."""
     lines = read_log(folder)
-    draw_loss(lines, folder / CURVE_FILE)
+    draw_loss(folder / CURVE_FILE, lines)
     seconds = sum(line.seconds for line in lines) or 0.01  # rounded, so all may be 0
     waited = sum(line.seconds * line.waiting_share for line in lines)
     logger.info(

@@ -85,16 +85,16 @@ class About:
     """An SPDX identifier such as CC-BY-4.0."""
 
 
-def write_package(model: Model, path: Path | str, about: About, sample: NDArray[Any]) -> None:
+def write_package(path: Path | str, model: Model, about: About, sample: NDArray[Any]) -> None:
     """Write a bioimage.io package: weights as ONNX and TorchScript, description, sample, help.
 
     Parameters
     ----------
-    model : Model
-        From `load_model`.
     path : Path or str
         The zip file, written only if bioimageio.core can run it and gets the same result. Its
         folder is created if needed.
+    model : Model
+        From `load_model`.
     about : About
         Name, authors and licence.
     sample : ndarray
@@ -176,8 +176,8 @@ def _cut(sample: NDArray[Any], model: Model) -> NDArray[Any]:
 
 def _write_files(model: Model, home: Path, about: About, sample: NDArray[Any]) -> None:
     """Weights, test tensors, cover and documentation."""
-    exchange.write_onnx(model, home / "weights.onnx")
-    exchange.write_torchscript(model, home / "weights.pt")
+    exchange.write_onnx(home / "weights.onnx", model)
+    exchange.write_torchscript(home / "weights.pt", model)
     image = torch.from_numpy(normalisation.normalise(sample, model.normalisation, "the sample"))[
         None
     ]

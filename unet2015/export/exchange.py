@@ -71,15 +71,15 @@ class SizeChecked(nn.Module):
         return self.traced(image)
 
 
-def write_onnx(model: Model, path: Path | str) -> None:
+def write_onnx(path: Path | str, model: Model) -> None:
     """Write a network as ONNX, and check that ONNX Runtime gets the same result.
 
     Parameters
     ----------
-    model : Model
-        From `load_model`.
     path : Path or str
         The file, written only if the check succeeds. Its folder is created if needed.
+    model : Model
+        From `load_model`.
 
     Raises
     ------
@@ -109,15 +109,15 @@ def write_onnx(model: Model, path: Path | str) -> None:
         _check_onnx(temporary, network, example_input(model, 5, 4))
 
 
-def write_torchscript(model: Model, path: Path | str) -> None:
+def write_torchscript(path: Path | str, model: Model) -> None:
     """Write a network as TorchScript, which needs no Python to run.
 
     Parameters
     ----------
-    model : Model
-        From `load_model`.
     path : Path or str
         The file, written only if TorchScript gets the same result. Its folder is created if needed.
+    model : Model
+        From `load_model`.
 
     Raises
     ------
