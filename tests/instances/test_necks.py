@@ -6,7 +6,8 @@ from scipy import ndimage
 from skimage.morphology import disk
 
 from unet2015.errors import InputError
-from unet2015.instances import EIGHT_NEIGHBOURS, label_cells, necks
+from unet2015.instances import label_cells, necks
+from unet2015.instances.components import EIGHT_NEIGHBOURS
 from unet2015.instances.necks import part_at_necks
 
 

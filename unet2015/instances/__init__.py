@@ -4,6 +4,6 @@
 any size, from the `pieces` into which blocks cut each component.
 """
 
-from .components import EIGHT_NEIGHBOURS, SMALLEST, as_mask, foreground, label_cells
+from .components import SMALLEST, foreground, label_cells
 
-__all__ = ["EIGHT_NEIGHBOURS", "SMALLEST", "as_mask", "foreground", "label_cells"]
+__all__ = ["SMALLEST", "foreground", "label_cells"]

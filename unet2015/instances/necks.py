@@ -19,7 +19,7 @@ from ..blockcache import BlockCache
 from ..errors import InputError
 from ..progress import Progress
 from ..weightmap import separate_touching
-from . import EIGHT_NEIGHBOURS, as_mask
+from .components import EIGHT_NEIGHBOURS, as_mask
 from .pieces import Components, Plane
 
 LARGEST = 2**24

@@ -18,7 +18,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ..blockcache import BlockCache, assemble
-from . import EIGHT_NEIGHBOURS
+from .components import EIGHT_NEIGHBOURS
 
 _STRUCTURE = {8: EIGHT_NEIGHBOURS, 4: ndimage.generate_binary_structure(2, 1)}
 
