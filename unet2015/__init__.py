@@ -16,7 +16,7 @@ Around them: `images`, `labelfiles`, `weightmapfiles` and `fileprediction` read 
 `engines` runs the network, `normalisation`, `checkpoint`, `runs` and `builtin` store it,
 `settings` checks what determines a run; `report`, `export`, `napari_plugin`, `commands` and `cli`
 are for users; `errors`, `arrays`, `atomic`, `blockcache`, `prefetch`, `progress` and `pictures`
-serve them all. None imports one that imports it.
+serve them all. Imports never form a cycle.
 
 Names are imported on first use, so that ``from unet2015 import border_weight_map`` does not import
 torch.

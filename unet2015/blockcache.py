@@ -34,7 +34,7 @@ class BlockCache:
     def reserve(self, capacity: int) -> None:
         """Raise the capacity to at least this many bytes, unless these are more than `MOST_BYTES`.
 
-        Of blocks that are read in turn, a part of them saves nothing.
+        Where blocks are read in turns, a cache for only some of them saves nothing.
         """
         if capacity <= MOST_BYTES:
             self._capacity = max(self._capacity, capacity)

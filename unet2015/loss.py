@@ -21,8 +21,8 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
     logits : Tensor
         Shape (batch, classes, height, width).
     target : Tensor
-        Class of each pixel, integer, shape (batch, height, width); a valid class even for ignored
-        pixels.
+        Class of each pixel, integer or bool, shape (batch, height, width); a valid class even for
+        ignored pixels.
     weight : Tensor
         w(x) of Eq. 2, shape (batch, height, width); 0 for ignored pixels.
 
@@ -34,8 +34,8 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
     Raises
     ------
     InputError
-        If the shapes do not match, the target is not of integers, there is only one class, or an
-        argument is not a tensor.
+        If the shapes do not match, the target is of floating-point numbers, there is only one
+        class, or an argument is not a tensor.
 
     Notes
     -----

@@ -61,7 +61,7 @@ def train(
     frames : sequence of AnnotatedFrame
         The training set.
     folder : Path or str
-        The folder of the run, see `runs.Run`.
+        For ``model.safetensors``, ``checkpoint.safetensors`` and ``log.csv``; created if missing.
     settings : Settings
         Network, training, augmentation and weight map.
     engine : Engine, optional
@@ -70,7 +70,7 @@ def train(
         Resume the run in the folder. The result is that of an uninterrupted run; on a CPU with
         the same number of threads, to the last bit.
     validate : callable, optional
-        Returns the validation SEG of a model; called at each interval.
+        Returns the validation SEG of a model, for the log; called at each interval.
     deadline : float
         Time of `time.monotonic` after which the run stops at the next checkpoint, to be resumed.
     build : callable

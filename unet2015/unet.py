@@ -186,7 +186,8 @@ def _centre_crop(skip: Tensor, shape: torch.Size) -> Tensor:
 
 def _initialise(module: nn.Module) -> None:
     """Sec. 3: normal with standard deviation sqrt(2/N), N the incoming nodes of one neuron."""
-    # `load_model` builds on the meta device, where drawing is in vain and imports for a second.
+    # `load_model` builds on the meta device, where drawing weights would have no effect, but take a
+    # second for imports.
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and not module.weight.is_meta:
         incoming = module.in_channels
         if isinstance(module, nn.Conv2d):  # an up-convolution's output pixel sees one input pixel

@@ -97,8 +97,8 @@ def in_field(frame: AnnotatedFrame, margin: int) -> AnnotatedFrame:
     """Ignore pixels outside the field of interest, except in and around annotated cells.
 
     The Cell Tracking Challenge annotates only cells with some pixel in the field. Outside it,
-    background is therefore known only close to annotated cells, and even there a neighbour wholly
-    outside the field may touch.
+    background is therefore known only close to annotated cells, and even there not for certain: a
+    neighbour wholly outside the field is not annotated.
 
     Parameters
     ----------

@@ -36,7 +36,8 @@ quarter of six minutes at 100 TFLOP/s."""
 PASSES = 3
 """Cost of a training step, forward and backward, in predictions of a tile."""
 _PLACING = threading.Lock()
-"""Threads that convert the same network would free the weights that another is copying."""
+"""Held while a network is moved: a second thread that moves it, too, would free the weights that
+the first is still copying."""
 
 
 class Engine(NamedTuple):

@@ -1,4 +1,4 @@
-"""Scores of results on disk: sequences of cells and stacks of membranes, as tables and pictures."""
+"""Scores of cells and membranes, of files or of predictions in memory, as tables and pictures."""
 
 from __future__ import annotations
 

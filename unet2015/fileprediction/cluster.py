@@ -58,8 +58,8 @@ FINISH_TIMEOUT = 60.0
 
 
 DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-"""Run by each local worker: Ctrl-C reaches it, too, but is for the command, which lets workers
-finish their tiles."""
+"""Code that makes a local worker ignore Ctrl-C. The terminal sends it to workers, too, but only the
+command should react to it: it lets workers finish their tiles."""
 
 
 class Recipe(NamedTuple):
