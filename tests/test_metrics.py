@@ -215,9 +215,9 @@ def test_an_invalid_margin_is_refused(margin, why):
 def test_bad_arrays_are_refused():
     with pytest.raises(InputError, match="shape 2x2 and the result 2x3"):
         seg_score(np.ones((2, 2), int), np.ones((2, 3), int))
-    with pytest.raises(InputError, match="result image holds float64 values"):
-        seg_score(np.ones((2, 2), int), np.ones((2, 2)))
-    with pytest.raises(InputError, match="holds the label -1"):
+    with pytest.raises(InputError, match="the result: labels hold fractions"):
+        seg_score(np.ones((2, 2), int), np.full((2, 2), 0.5))
+    with pytest.raises(InputError, match="the reference: labels hold the negative value -1"):
         seg_score(np.full((2, 2), -1), np.ones((2, 2), int))
     with pytest.raises(InputError, match="holds the label 4294967296"):
         seg_score(np.full((2, 2), 2**32), np.ones((2, 2), int))

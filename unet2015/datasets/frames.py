@@ -65,7 +65,7 @@ def annotated_frame(
         If the shapes differ, the image is not of real numbers, the labels are not whole numbers in
         two dimensions, or `ignore` is not bool.
     """
-    image, labels = as_array(image), integer_labels(as_array(labels), name)
+    image, labels = as_array(image), integer_labels(labels, name)
     if labels.size == 0:
         raise InputError(f"{name}: the labels are {by(labels.shape)} pixels: give at least one.")
     if image.dtype.kind not in "buif":

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import as_labels
 from ..errors import InputError, by
 from ..images import Image, open_image
-from ..weightmap import as_labels
 
 
 def open_labels(path: Path) -> Image:
@@ -32,20 +32,18 @@ def open_labels(path: Path) -> Image:
     )
 
 
-def integer_labels(
-    labels: NDArray[Any], name: Path | str, ignore: int | None = None
-) -> NDArray[Any]:
+def integer_labels(labels: ArrayLike, name: Path | str, ignore: int | None = None) -> NDArray[Any]:
     """Check that an array is one plane of labels; like `as_labels`, with a name for messages."""
     try:
-        labels = as_labels(labels, ignore)
+        plane = as_labels(labels, ignore)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    if labels.ndim != 2:
+    if plane.ndim != 2:
         raise InputError(
-            f"{name}: the labels have the shape {by(labels.shape)}: "
+            f"{name}: the labels have the shape {by(plane.shape)}: "
             "give one plane with one number per pixel."
         )
-    return labels
+    return plane
 
 
 def read_plane(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arrays import as_array
+from ..arrays import as_labels
 from ..errors import InputError, by
 
 LARGEST_LABEL = 2**32 - 1
@@ -62,7 +62,8 @@ def overlap_table(reference: ArrayLike, result: ArrayLike, margin: int = 0) -> O
     Parameters
     ----------
     reference, result : integer array (..., H, W)
-        Label images of one shape, 0 = background, labels up to 2**32 - 1.
+        Label images of one shape, 0 = background, labels up to 2**32 - 1; floats must hold whole
+        numbers.
     margin : int
         Width in pixels of the border outside the field of interest. Cells and objects entirely
         within it count as background.
@@ -86,7 +87,7 @@ def overlap_table(reference: ArrayLike, result: ArrayLike, margin: int = 0) -> O
     >>> table.shared
     array([2])
     """
-    reference, result = _as_labels(reference, "reference"), _as_labels(result, "result")
+    reference, result = _numbered(reference, "reference"), _numbered(result, "result")
     if reference.shape != result.shape:
         raise InputError(
             f"the reference has shape {by(reference.shape)} and the result {by(result.shape)}: "
@@ -177,17 +178,15 @@ def check_margin(margin: int, shape: Sequence[int], name: str = "an image") -> N
         )
 
 
-def _as_labels(image: ArrayLike, name: str) -> NDArray[Any]:
-    labels = as_array(image)
-    if labels.dtype.kind not in "bui":
+def _numbered(image: ArrayLike, name: str) -> NDArray[Any]:
+    """Check a label image whose numbers fit into half a key."""
+    try:
+        labels = as_labels(image)
+    except InputError as error:
+        raise InputError(f"the {name}: {error}") from error
+    if labels.max(initial=0) > LARGEST_LABEL:
         raise InputError(
-            f"the {name} image holds {labels.dtype} values: label images hold whole numbers, "
-            "0 for background and one number per cell."
-        )
-    if labels.size and (labels.min() < 0 or labels.max() > LARGEST_LABEL):
-        raise InputError(
-            f"the {name} image holds the label {labels.min() if labels.min() < 0 else labels.max()}"
-            f": labels lie between 0 and {LARGEST_LABEL}, so renumber the cells."
+            f"the {name} holds the label {labels.max()}: give numbers up to {LARGEST_LABEL}."
         )
     return labels
 

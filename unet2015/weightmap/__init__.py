@@ -15,7 +15,6 @@ from .classes import (
     check_balance,
     count_classes,
 )
-from .labels import as_labels
 from .map import WeightMapConfig, border_weight_map, check_config, halo
 from .ridge import check_ridge, separate_touching
 
@@ -25,7 +24,6 @@ __all__ = [
     "ClassWeights",
     "WeightMapConfig",
     "add_counts",
-    "as_labels",
     "balanced_class_weights",
     "border_weight_map",
     "check_balance",

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..arrays import as_array
 from ..errors import InputError
-from .labels import ignored_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +122,24 @@ def add_counts(counts: Iterable[ClassCounts]) -> ClassCounts:
     for one in counts:
         total = ClassCounts(total.foreground + one.foreground, total.background + one.background)
     return total
+
+
+def ignored_pixels(labels: NDArray[Any], ignore: NDArray[np.bool_] | int) -> NDArray[np.bool_]:
+    """Mask of the pixels to leave out, given the mask itself or their value."""
+    if isinstance(ignore, (int, np.integer)):
+        if isinstance(ignore, bool) or ignore == 0:
+            raise InputError(
+                f"ignore is {ignore}: give a boolean mask of the pixels to leave out, or their "
+                "value, which cannot be 0, the background."
+            )
+        return np.asarray(labels == ignore)
+    mask = as_array(ignore)
+    if mask.shape != labels.shape or mask.dtype != np.bool_:
+        raise InputError(
+            f"ignore is an array of {mask.dtype} of shape {mask.shape}: give an integer, or a "
+            f"boolean mask of the labels' shape {labels.shape}."
+        )
+    return mask
 
 
 def resolve_class_weights(

@@ -15,10 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arrays import as_array
+from ..arrays import as_array, as_labels
 from ..errors import InputError
-from .classes import resolve_class_weights
-from .labels import as_labels, ignored_pixels
+from .classes import ignored_pixels, resolve_class_weights
 from .ridge import separate_touching
 from .twonearest import distance_sums, margin
 

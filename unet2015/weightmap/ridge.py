@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import as_labels
 from ..errors import InputError
-from .labels import as_labels
 
 _BAND = 256
 """Rows processed at once; the result does not depend on it."""
