@@ -237,6 +237,14 @@ def test_damaged_zarrs_are_refused(tmp_path: Path) -> None:
         open_image(path)
 
 
+def test_the_only_array_of_a_group_is_known_by_the_path_that_was_opened(tmp_path: Path) -> None:
+    group = zarr.create_group(str(tmp_path / "group.zarr"))
+    group.create_array("only", data=np.arange(30, dtype=np.uint8).reshape(5, 6))
+    with open_image(tmp_path / "group.zarr") as image:
+        assert image.path == tmp_path / "group.zarr"  # by which a worker opens and checks it
+        assert image.read().tolist() == [np.arange(30).reshape(5, 6).tolist()]
+
+
 def test_a_one_dimensional_array_is_refused(tmp_path: Path) -> None:
     zarr.create_array(str(tmp_path / "a.zarr"), data=np.ones(5))
     with pytest.raises(InputError, match="has Y, X"):

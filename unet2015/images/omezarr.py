@@ -59,7 +59,9 @@ def open_zarr(path: Path) -> Image:
             ) from error
         members = sorted(name for name, _ in node.members())
     if len(members) == 1:
-        return open_zarr(path / members[0])
+        image = open_zarr(path / members[0])
+        image.path = path  # so that whoever knows the image only can fingerprint and open it again
+        return image
     if not members:
         raise ImageError(f"{path} is an empty Zarr group: give the path of an image.")
     raise ImageError(
