@@ -199,7 +199,7 @@ def _check_outputs(jobs: Sequence[Job], options: Options) -> None:
 
 
 def _check_same(labels: Image, image: Image) -> None:
-    if (labels.plane_shape, labels.shape[-2:]) != (image.plane_shape, image.shape[-2:]):
+    if labels.result_shape != image.result_shape:
         raise InputError(
             f"{image.path} ({image.describe()}) does not belong to {labels.path} "
             f"({labels.describe()}): give an image of the same size."

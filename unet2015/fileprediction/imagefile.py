@@ -94,45 +94,55 @@ def predict_file(
         processes = 1 if cluster is None else cluster.processes
         grid = tile_grid(image.shape[-2:], model.network, tile, engine.device, processes)
         task = Task(image, chosen, model, engine, grid, result)
-        shape = (*image.plane_shape, *image.shape[-2:])
-        on_disk = keep_scratch or scratch_folder(target).is_dir()
-        if not (is_resumable(prod(shape)) or on_disk):
-            pixels = np.empty(shape, result.stored)
+        begun = scratch_folder(target).is_dir()
+        if is_resumable(prod(image.result_shape)) or keep_scratch or begun:
+            _predict_on_disk(task, state, target, tile, overwrite, keep_scratch, progress, cluster)
+        else:
+            pixels = np.empty(image.result_shape, result.stored)
             compute(task, all_work(task), pixels, {}, progress)
             check_unchanged(source, state)
             write_result(target, pixels, image, result)
-            return state
-        needed = purpose(task, state, tile)
-        unfinished = {} if overwrite else unfinished_purpose(scratch_folder(target))
-        if unfinished:
-            _check_resumable(source, scratch_folder(target), differences(unfinished, needed))
-        with (
-            explain_full_disk(target),
-            Scratch(scratch_folder(target), needed, overwrite) as scratch,
-        ):
-            if unfinished:
-                logger.info("resuming %s.", target)
-            # Keep the tile size of the run being resumed: the memory available may differ now.
-            height, width = scratch.ledger.setdefault("output", grid.output)
-            task = task._replace(grid=replace(grid, output=(height, width)))
-            stored = scratch.pixels(shape, result.stored, task.grid.stride)
-            try:
-                if cluster is None:
-                    compute(task, all_work(task), stored, scratch.ledger, progress)
-                else:
-                    cluster.compute(task, state, all_work(task), stored, scratch.ledger, progress)
-                check_unchanged(source, state)
-            except UnreachableError:  # it may come back unchanged
-                raise
-            except ImageError:  # no part of a damaged image can be trusted
-                scratch.remove()
-                raise
-            write_result(target, stored, image, result)
-            if keep_scratch:
-                scratch.keep()
-            else:
-                scratch.remove()
     return state
+
+
+def _predict_on_disk(
+    task: Task,
+    state: str,
+    target: Path,
+    tile: int | None,
+    overwrite: bool,
+    keep_scratch: bool,
+    progress: Callable[[int], object],
+    cluster: Cluster | None,
+) -> None:
+    """Predict an image by way of a scratch folder; `state` is the image's fingerprint."""
+    source, folder, needed = task.image.path, scratch_folder(target), purpose(task, state, tile)
+    unfinished = {} if overwrite else unfinished_purpose(folder)
+    if unfinished:
+        _check_resumable(source, folder, differences(unfinished, needed))
+    with explain_full_disk(target), Scratch(folder, needed, overwrite) as scratch:
+        if unfinished:
+            logger.info("resuming %s.", target)
+        # Keep the tile size of the run being resumed: the memory available may differ now.
+        height, width = scratch.ledger.setdefault("output", task.grid.output)
+        task = task._replace(grid=replace(task.grid, output=(height, width)))
+        pixels = scratch.pixels(task.image.result_shape, task.result.stored, task.grid.stride)
+        try:
+            if cluster is None:
+                compute(task, all_work(task), pixels, scratch.ledger, progress)
+            else:
+                cluster.compute(task, state, all_work(task), pixels, scratch.ledger, progress)
+            check_unchanged(source, state)
+        except UnreachableError:  # it may come back unchanged
+            raise
+        except ImageError:  # no part of a damaged image can be trusted
+            scratch.remove()
+            raise
+        write_result(target, pixels, task.image, task.result)
+        if keep_scratch:
+            scratch.keep()
+        else:
+            scratch.remove()
 
 
 def is_resumable(pixels: int) -> bool:

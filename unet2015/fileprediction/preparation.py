@@ -59,15 +59,15 @@ def check_image(
             warn_of_other_scale(image.pixel_size, built_in.pixel_size, built_in.name)
         select_channels(image, channels, model.network.config.in_channels)
         tile_grid(image.shape[-2:], model.network, tile)
-        shape = (*image.plane_shape, *image.shape[-2:])
-        small = not image.plane_axes and prod(shape) < STREAMED_FROM
+        pixels = prod(image.result_shape)
+        small = not image.plane_axes and pixels < STREAMED_FROM
         if job.target.suffix.lower() == ".png" and not (small and job.result.stored == np.uint8):
             smaller = small and job.result.kind == "probability"
             raise InputError(
                 f"{job.target}: a PNG holds one small plane of integers, not {image.describe()} of "
                 f"{job.result.stored}: write a .tif{', or choose --dtype uint8' * smaller}."
             )
-        return Checked(job, prod(shape), (tile,) if tile else image.shape[-2:])
+        return Checked(job, pixels, (tile,) if tile else image.shape[-2:])
 
 
 def choose_engines(

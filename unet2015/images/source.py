@@ -99,6 +99,11 @@ class Image(ABC):
         return tuple(self.shape[self.axes.index(axis)] for axis in self.plane_axes)
 
     @property
+    def result_shape(self) -> tuple[int, ...]:
+        """The shape of a result: the lengths of `plane_axes`, height and width."""
+        return (*self.plane_shape, *self.shape[-2:])
+
+    @property
     def planes(self) -> list[tuple[int, ...]]:
         """Index of each plane over `plane_axes`, the last axis fastest; ``[()]`` without any."""
         return list(product(*map(range, self.plane_shape)))

@@ -183,7 +183,7 @@ class Regions(ABC):
     """A result computed only where it is read; fastest from top to bottom."""
 
     def __init__(self, image: Image, reading: LabelReading, dtype: DTypeLike = np.uint8) -> None:
-        self.shape = (*image.plane_shape, *image.shape[-2:])
+        self.shape = image.result_shape
         self.dtype = np.dtype(dtype)
         self._image, self._reading = image, reading
         self._cells: CellRows | None = None
