@@ -244,7 +244,8 @@ def _purpose(model: Model, engine: Engine, options: Options, has_frames: bool) -
         "model": digest(model),
         "channels": options.channels,
         "tile": options.tile or "automatic",
-        "device": f"{engine}, {options.backend}",
+        **engine.options,
+        "backend": options.backend,
         **asdict(_result(options, model, has_frames)),
         "version": __version__,
     }

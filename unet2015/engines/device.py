@@ -55,6 +55,12 @@ class Engine(NamedTuple):
         """The name of `dtype`, without its module."""
         return str(self.dtype).removeprefix("torch.")
 
+    @property
+    def options(self) -> dict[str, str]:
+        """All that a result depends on, by the names of the options."""
+        names = {"device": self.device.type, "precision": self.precision}
+        return {**names, "backend": self.backend, "average": self.average}
+
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Context in which convolutions run in `dtype`."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)

@@ -185,7 +185,7 @@ def purpose(task: Task, state: str, tile: int | None) -> dict[str, Any]:
         "model": digest(task.model),
         "channels": task.channels,
         "tile": tile or "automatic",
-        "device": str(task.engine),
+        **task.engine.options,
         "output": f"{task.result.kind} {dtype}".strip(),
         "version": __version__,
     }
