@@ -51,6 +51,12 @@ def check_image(
         As for `predict_file`.
     built_in : BuiltIn or None
         The model, if it comes with the package, to warn of images of another pixel size.
+
+    Raises
+    ------
+    InputError
+        If the image cannot be read or has other channels than the model takes (`ImageError`), the
+        tile is not a valid size, or a PNG cannot hold the result.
     """
     with open_image(job.source) as image:
         check_planes(image)
