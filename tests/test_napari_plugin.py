@@ -131,8 +131,6 @@ def test_the_widgets_offer_choices_and_require_a_layer():
 def test_a_labels_layer_becomes_its_weight_map():
     labels = np.zeros((40, 50), np.uint16)
     labels[5:20, 5:20], labels[5:20, 22:40] = 1, 2
-    layer = call(
-        weight_map_widget, cells=napari.layers.Labels(labels), class_balance=False, sigma=4.0
-    )
+    layer = call(weight_map_widget, cells=napari.layers.Labels(labels), balanced=False, sigma=4.0)
     expected = border_weight_map(labels, sigma=4.0, class_weights=None)
     np.testing.assert_array_equal(layer.data, expected)

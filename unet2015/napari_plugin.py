@@ -90,13 +90,13 @@ def predict_widget(
     call_button="Compute",
     w0={"max": 1000.0, "tooltip": "height of the border term"},
     sigma={"min": 0.1, "max": 1000.0, "tooltip": "its width in pixels"},
-    class_balance={"label": "class balance", "tooltip": "without it, the border term alone"},
+    balanced={"label": "class balance", "tooltip": "without it, the border term alone"},
 )
 def weight_map_widget(
     cells: napari.layers.Labels,
     w0: float = WeightMapConfig.w0,
     sigma: float = WeightMapConfig.sigma,
-    class_balance: bool = True,
+    balanced: bool = True,
 ) -> FunctionWorker[napari.types.LayerDataTuple]:
     """Compute w(x) of a labels layer in a thread."""
     _require(cells)
@@ -111,7 +111,7 @@ def weight_map_widget(
     def work() -> napari.types.LayerDataTuple:
         pixels = np.asarray(_finest(cells))
         weights = border_weight_map(
-            pixels, w0, sigma, class_weights="balanced" if class_balance else None
+            pixels, w0, sigma, class_weights="balanced" if balanced else None
         )
         return weights, attributes, "image"
 
