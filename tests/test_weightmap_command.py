@@ -76,7 +76,7 @@ def test_wide_ridges_span_bands(tmp_path):
     with open_image(tmp_path / "labels.tif") as image:
         for height in (1, 3, 16, 40):
             rows = CellRows(image, (), LabelReading(ridge=5))
-            found = [rows.read(top, min(top + height, 70)) for top in range(0, 70, height)]
+            found = [rows.read(slice(top, min(top + height, 70))) for top in range(0, 70, height)]
             np.testing.assert_array_equal(np.concatenate(found), expected)
 
 
@@ -179,7 +179,9 @@ def test_connected_components_span_bands(tmp_path):
     write_image(source, mask)
     with open_image(source) as image:
         rows = CellRows(image, (), LabelReading(connected_components=True))
-        found = np.concatenate([rows.read(top, min(top + 25, 120)) for top in range(0, 120, 25)])
+        found = np.concatenate(
+            [rows.read(slice(top, min(top + 25, 120))) for top in range(0, 120, 25)]
+        )
     expected = label_cells(mask > 0)
     pairs = np.unique(np.stack([found, expected]).reshape(2, -1), axis=1)
     assert pairs.shape[1] == expected.max() + 1

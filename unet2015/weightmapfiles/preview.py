@@ -48,7 +48,7 @@ def draw_peak(
         )
         where = (*peak.plane, rows, columns)
         touching = dataclasses.replace(reading, ridge=0)
-        cells = CellRows(image, peak.plane, touching).read(rows.start, rows.stop, columns)
+        cells = CellRows(image, peak.plane, touching).read(rows, columns)
         target, weights = TargetRegions(image, reading)[where], weigh(image)[where]
     grey = None
     if microscope is not None:

@@ -65,19 +65,17 @@ class CellRows:
             cells = number_cells(mask, (BAND, self._width)).labels
             self._band = lambda rows: cells.read(rows, slice(0, self._width))
 
-    def read(self, start: int, stop: int, columns: slice = slice(None)) -> NDArray[Any]:
-        """Return some rows; fast if they do not start above those of the previous call.
+    def read(self, rows: slice, columns: slice = slice(None)) -> NDArray[Any]:
+        """Return a region; fast if it does not start above that of the previous call.
 
         Parameters
         ----------
-        start, stop : int
-            The first row and the one after the last.
-        columns : slice
-            Those to return, without a step; by default all.
+        rows, columns : slice
+            The region, without a step; by default all columns.
 
         Returns
         -------
-        array of int, shape (stop - start, columns)
+        array of int, shape (rows, columns)
             0 is background, each other value a cell.
 
         Raises
@@ -87,13 +85,14 @@ class CellRows:
         """
         reach = self._reading.ridge // 2
         left, right, _ = columns.indices(self._width)
-        first, outer = max(start - reach, 0), max(left - reach, 0)
-        self._load(first, min(stop + reach, self._height))
-        loaded = slice(first - self._first, stop + reach - self._first), slice(outer, right + reach)
-        rows = self._rows[loaded]
+        first, outer = max(rows.start - reach, 0), max(left - reach, 0)
+        self._load(first, min(rows.stop + reach, self._height))
+        last = rows.stop + reach
+        loaded = slice(first - self._first, last - self._first), slice(outer, right + reach)
+        cells = self._rows[loaded]
         if reach:
-            rows = np.where(grow(self._cut[loaded], reach), 0, rows).astype(rows.dtype)
-        return rows[start - first : stop - first, left - outer : right - outer]
+            cells = np.where(grow(self._cut[loaded], reach), 0, cells).astype(cells.dtype)
+        return cells[rows.start - first : rows.stop - first, left - outer : right - outer]
 
     def _load(self, start: int, stop: int) -> None:
         """Have rows `start` to `stop` in memory, with ridges of one pixel."""
@@ -163,7 +162,7 @@ def summarise(image: Image, reading: LabelReading) -> Iterator[LabelSummary]:
         cells = CellRows(image, plane, reading)
         for top in range(0, height, BAND):
             rows = slice(top, min(top + BAND, height))
-            band = cells.read(rows.start, rows.stop)
+            band = cells.read(rows)
             counts = count_classes(band, cells.ignored(rows))
             inside = band[band != 0]
             names = (int(inside.min()), int(inside.max())) if inside.size else None
@@ -210,7 +209,7 @@ class TargetRegions(Regions):
     """
 
     def _compute(self, cells: CellRows, rows: slice, columns: slice) -> NDArray[np.bool_]:
-        return cells.read(rows.start, rows.stop, columns) != 0
+        return cells.read(rows, columns) != 0
 
 
 class WeightRegions(Regions):
@@ -252,7 +251,7 @@ class WeightRegions(Regions):
     def _compute(self, cells: CellRows, rows: slice, columns: slice) -> NDArray[np.float32]:
         top, left = max(rows.start - self._halo[0], 0), max(columns.start - self._halo[1], 0)
         bottom = min(rows.stop + self._halo[0], self.shape[-2])
-        grown = cells.read(top, bottom, slice(left, columns.stop + self._halo[1]))
+        grown = cells.read(slice(top, bottom), slice(left, columns.stop + self._halo[1]))
         config = self._config
         weights = border_weight_map(
             grown,
