@@ -73,8 +73,7 @@ def predict_widget(
         result = np.empty(planes.shape, np.uint32 if numbered else np.float32)
         for index in planes:
             probability = np.empty(planes.shape[-2:], np.float32)
-            _, parts = predict_parts(planes.read(index), loaded, engine=engine)
-            for part, values in parts:
+            for part, values in predict_parts(planes.read(index), loaded, engine=engine):
                 probability[part.write] = values[1]
                 yield
             result[index] = label_cells(probability > threshold, least) if numbered else probability

@@ -255,8 +255,9 @@ def predict(
         If the image has other channels than the model or cannot be normalised, or the tile is not
         a valid size.
     """
-    grid, parts = predict_parts(image, model, tile=tile, engine=engine)
-    probabilities = np.empty((model.network.config.num_classes, *grid.shape), np.float32)
+    parts = predict_parts(image, model, tile=tile, engine=engine)
+    shape = (model.network.config.num_classes, *np.shape(image)[-2:])
+    probabilities = np.empty(shape, np.float32)
     for part, values in parts:
         probabilities[:, *part.write] = values
     return probabilities
@@ -264,7 +265,7 @@ def predict(
 
 def predict_parts(
     image: NDArray[Any], model: Model, *, tile: int | None = None, engine: Engine | None = None
-) -> tuple[TileGrid, Iterator[tuple[Tile, NDArray[np.float32]]]]:
+) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
     """Compute class probabilities as `predict` does, but return them tile by tile.
 
     Parameters
@@ -274,9 +275,8 @@ def predict_parts(
 
     Returns
     -------
-    (TileGrid, iterator of (Tile, ndarray of float32))
-        The tiles, and for each of them the pixels that it alone writes, shape (classes,
-        tile.height, tile.width).
+    iterator of (Tile, ndarray of float32)
+        A tile and the pixels that it alone writes, shape (classes, tile.height, tile.width).
     """
     if not isinstance(model, Model):
         raise InputError(f"predict takes a model from `load_model`, not a {type(model).__name__}.")
@@ -293,4 +293,4 @@ def predict_parts(
     normalise = normalisation.fit(model.normalisation, found, source.dtype)
     inputs = in_thread(lambda part: normalise(read_mirrored(source, *grid.read(part))), grid)
     outputs = run_network(inputs, model.network, engine, class_probabilities)
-    return grid, _written(outputs)
+    return _written(outputs)
