@@ -178,7 +178,7 @@ def _explain_interruption(options: Options) -> Iterator[None]:
 
 
 def _is_part(out: Path, data: Path) -> bool:
-    """Whether a folder is a data set, or is or lies in one of the folders that make it up."""
+    """Whether `out` is the folder of the data, or is or lies in one of images or labels in it."""
     if data not in out.parents:
         return out == data
     part = out.relative_to(data).parts[0]

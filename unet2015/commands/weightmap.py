@@ -131,7 +131,7 @@ def run(options: Options) -> None:
 
 
 def _check_numbers(options: Options) -> None:
-    """Raise for numbers out of range before any file is touched."""
+    """Refuse numbers out of range before any file is touched, most by the rules for arrays."""
     check_balance(options.class_balance)
     if options.ignore == 0:
         raise InputError("--ignore is 0, the background: give the value of pixels to leave out.")

@@ -198,7 +198,7 @@ def _score_frames(
 
 
 def _check_labels(path: Path, labels: NDArray[Any], side: str, components: Components) -> None:
-    """Warn of what are no cells; refuse only a reference, as any result has a score."""
+    """Warn of an image that does not look like labels; refuse it as reference, not as result."""
     if why := doubt(labels):
         if side == "reference":
             raise InputError(f"{path}: {why}")

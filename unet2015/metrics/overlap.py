@@ -179,7 +179,7 @@ def check_margin(margin: int, shape: Sequence[int], name: str = "an image") -> N
 
 
 def _numbered(image: ArrayLike, name: str) -> NDArray[Any]:
-    """Check a label image whose numbers fit into half a key."""
+    """Check a label image, and that its numbers fit into 32 bits, half of a key."""
     try:
         labels = as_labels(image)
     except InputError as error:

@@ -95,7 +95,7 @@ class CellRows:
         return cells[rows.start - first : rows.stop - first, left - outer : right - outer]
 
     def _load(self, start: int, stop: int) -> None:
-        """Have rows `start` to `stop` in memory, with ridges of one pixel."""
+        """Read on until rows `start` to `stop` are in memory, with ridges of one pixel."""
         if start < self._first:
             self._first, self._rows, self._cut = 0, self._rows[:0], self._cut[:0]
         while self._first + len(self._rows) < stop:
