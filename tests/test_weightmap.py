@@ -16,6 +16,7 @@ from unet2015.weightmap import (
     balanced_class_weights,
     count_classes,
     halo,
+    map,
     ridge,
     twonearest,
 )
@@ -97,6 +98,15 @@ def test_distances_respect_the_spacing(labels, spacing):
     np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [0.1, 0.2, 0.7])
+def test_the_unit_of_lengths_does_not_matter(size):
+    # Squares of such numbers of pixels are not exact: (3 * 0.7)**2 / 0.7**2 is less than 9.
+    labels = discs(8, 60, 5)
+    expected = border_weight_map(labels, sigma=5.0, class_weights=None)
+    found = border_weight_map(labels, sigma=5.0 * size, class_weights=None, spacing=(size, size))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 @given(label_images(70))
 @settings(max_examples=40)
 def test_tiles_leave_no_seams(labels):
@@ -119,6 +129,14 @@ def test_any_number_of_cells_and_any_sigma_work(count, sigma):
     weights = border_weight_map(labels, 10.0, sigma, class_weights=None)
     expected = border_term(separate_touching(labels), 10.0, sigma)
     np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-4)
+
+
+def test_as_many_cells_as_16_bits_just_cannot_hold_work():
+    labels = np.zeros((80, 80), np.uint8)
+    labels.flat[: 67 * 90 : 90] = np.arange(1, 68)
+    sigma = 23.01 / 4.79957  # cells within 22.01 pixels matter: 67 numbers times 2 * 22**2 + 3
+    weights = border_weight_map(labels, 10.0, sigma, class_weights=None)
+    np.testing.assert_allclose(weights, border_term(labels, 10.0, sigma), rtol=0, atol=1e-4)
 
 
 def test_distances_are_between_pixel_centres():
@@ -162,8 +180,9 @@ def test_a_stack_is_handled_plane_by_plane():
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 4, 5), (1, 1)])
-def test_images_without_pixels_or_cells_are_accepted(shape):
-    assert border_weight_map(np.zeros(shape, int)).shape == shape
+@pytest.mark.parametrize("dtype", [int, float])
+def test_images_without_pixels_or_cells_are_accepted(shape, dtype):
+    assert border_weight_map(np.zeros(shape, dtype)).shape == shape
 
 
 def test_masked_labels_are_refused():
@@ -199,6 +218,12 @@ def test_ridges_equal_those_cut_pixel_by_pixel(labels):
 @pytest.mark.parametrize("labels", [np.arange(1, 601).reshape(3, 200), np.tile([1, 2], (40, 20))])
 def test_ridge_where_every_pixel_touches_another_cell(labels):
     np.testing.assert_array_equal(separate_touching(labels), cut_pixel_by_pixel(labels))
+
+
+def test_ridges_are_cut_in_uint8_if_labels_are_bool():
+    cut = separate_touching([[True, False]])
+    assert cut.dtype == np.uint8
+    assert cut.tolist() == [[1, 0]]
 
 
 def test_ridge_is_one_pixel_wide():
@@ -284,8 +309,11 @@ def test_halo_covers_every_cell_that_matters():
     labels[0, 1], labels[0, 2 + rows] = 1, 2
     assert border_weight_map(labels, class_weights=None)[0, 2] > 0
     labels[0, 2 + rows], labels[0, 3 + rows] = 0, 2
-    assert border_weight_map(labels, class_weights=None)[0, 2] == 0
+    weights = border_weight_map(labels, class_weights=None)
+    assert weights[0, 0] == weights[0, 2] == 0
     assert halo(5.0, spacing=(2.0, 0.5)) == (11, 46)
+    with pytest.raises(InputError, match="sigma is -1"):
+        halo(-1)
 
 
 # Class weights
@@ -322,6 +350,15 @@ def test_class_weights_may_be_a_name_or_a_pair(caplog):
     np.testing.assert_array_equal(freiburg, border_weight_map(labels, class_weights=FREIBURG))
     np.testing.assert_allclose(freiburg, [[0.1, 1, 1]], rtol=1e-6)
     assert not border_weight_map(labels, class_weights=None).any()
+    np.testing.assert_array_equal(border_weight_map(labels, class_weights=(1, 0)), labels)
+
+
+def test_a_boolean_mask_is_warned_about_once(caplog):
+    map._warn_of_mask.cache_clear()
+    for _ in range(2):
+        border_weight_map([[True, False]])
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "counts as one cell" in caplog.text
 
 
 def test_counts_need_their_type():
@@ -356,6 +393,8 @@ def test_an_ignore_mask_keeps_the_cells_below_it():
         ([[np.nan, 1.0]], "NaN"),
         ([[np.inf, 1.0]], "infinity"),
         ([[1e300, 1.0]], "2\\*\\*63"),
+        ([[2.0**63, 1.0]], "2\\*\\*63"),
+        ([[-1e300, 1.0]], "2\\*\\*63"),
         ([[-1, 1]], "negative value -1"),
         ([[-1.0, 1.0]], "negative value -1"),
         (np.zeros((9, 9, 3), np.uint8), "colour"),
@@ -364,6 +403,7 @@ def test_an_ignore_mask_keeps_the_cells_below_it():
         (7, "not an image"),
         ([[1j]], "complex"),
         ([["a"]], "type <U1"),
+        ([[None, 1]], "type object"),
     ],
 )
 @pytest.mark.parametrize("function", [border_weight_map, separate_touching])
@@ -378,11 +418,13 @@ def test_invalid_label_images_are_refused(labels, what, function):
         ({"sigma": 0}, "sigma is 0"),
         ({"sigma": -2.0}, "sigma is -2.0"),
         ({"sigma": np.nan}, "sigma is nan"),
+        ({"sigma": np.inf}, "sigma is inf"),
         ({"w0": -1}, "w0 is -1"),
         ({"w0": np.inf}, "w0 is inf"),
         ({"w0": 1e39}, "w0 is 1e\\+39"),
         ({"spacing": 2.0}, "spacing is 2.0"),
         ({"spacing": (1.0, 0.0)}, "spacing is"),
+        ({"spacing": (1.0, np.inf)}, "spacing is"),
         ({"spacing": (1.0,)}, "spacing is"),
         ({"class_weights": "inverse"}, "'inverse'"),
         ({"class_weights": (1.0, -1.0)}, "class weights are"),
@@ -391,6 +433,7 @@ def test_invalid_label_images_are_refused(labels, what, function):
         ({"ignore": np.zeros((2, 2), bool)}, "shape \\(2, 2\\)"),
         ({"ignore": np.zeros((1, 2), int)}, "int64"),
         ({"ignore": False}, "ignore is False"),
+        ({"ignore": True}, "ignore is True"),
         ({"ignore": 0}, "cannot be 0, the background"),
         ({"class_weights": (1e39, 1)}, "class weights are"),
     ],
