@@ -108,6 +108,13 @@ def assembled(shape, parts):
     return found
 
 
+def test_a_network_that_works_in_place_does_not_change_the_image():
+    image = np.full((1, 30, 40), -1, np.float32)
+    ((_, values),) = predict_tiles(image, nn.ReLU(inplace=True), border=0, tile=(30, 40))
+    assert (values == 0).all()
+    assert (image == -1).all()
+
+
 @pytest.mark.parametrize("tile", [9, 32, (21, 64), 512])
 def test_any_network_with_a_known_border_can_be_tiled(tile):
     image = np.random.default_rng(0).random((1, 50, 61), dtype=np.float32)

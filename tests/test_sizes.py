@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unet2015 import InputError, sizes
@@ -24,6 +24,7 @@ def shrink(size: int, depth: int) -> int | None:
 
 
 @given(size=st.integers(1, 700), depth=st.integers(1, 6))
+@example(size=16, depth=1)  # whose output has no pixel
 def test_output_size_matches_the_layers(size, depth):
     expected = shrink(size, depth)
     if expected is None:
@@ -42,11 +43,18 @@ def test_valid_input_size_is_the_smallest_sufficient_one(wanted, depth):
 
 
 @pytest.mark.parametrize(
-    ("size", "nearest"), [(570, "556 and 572"), (10, "188"), (189, "188 and 204")]
+    ("size", "nearest"),
+    [(570, "556 and 572"), (10, "188"), (186, "188"), (189, "188 and 204")],
 )
 def test_the_error_for_an_invalid_size_names_the_nearest_valid_ones(size, nearest):
-    with pytest.raises(InputError, match=f"{nearest}"):
+    told = rf"are 188, 204, 220, \.\.\.; the nearest to yours: {nearest}\.$"
+    with pytest.raises(InputError, match=told):
         sizes.output_size(size, depth=4)
+
+
+def test_an_output_without_pixels_is_refused():
+    with pytest.raises(InputError, match="at least 1 pixel"):
+        sizes.valid_input_size(0, depth=4)
 
 
 def test_sizes_match_the_paper():

@@ -30,6 +30,11 @@ def test_every_pixel_is_written_once_from_offsets_aligned_to_the_step(grid):
     assert len(grid) == len(tiles)
 
 
+def test_no_tile_is_superfluous():
+    assert len(TileGrid((20, 52), (20, 20), 92, 16)) == 1 * 3  # strides of 16 leave 4 pixels
+    assert len(TileGrid((21, 53), (20, 20), 92, 16)) == 2 * 4
+
+
 @given(grids)
 def test_a_tile_reads_its_output_and_the_border_around_it(grid):
     for tile in grid:
@@ -74,5 +79,7 @@ def test_only_the_needed_part_is_read():
 def test_too_small_tiles_and_empty_images_are_refused():
     with pytest.raises(InputError, match="larger tile"):
         TileGrid((100, 100), (4, 4), 92, 16)
+    with pytest.raises(InputError, match="larger tile"):
+        TileGrid((100, 100), (4, 20), 92, 16)
     with pytest.raises(InputError, match="nothing to predict"):
         TileGrid((0, 100), (20, 20), 92, 16)
