@@ -50,6 +50,16 @@ def test_frames_are_prepared_according_to_the_settings():
     np.testing.assert_array_equal(frame.weight, expected)
 
 
+def test_without_ridges_neither_target_nor_weights_have_any():
+    (frame,), classes = prepare(frames(), TrainingConfig(ridge=0), WeightMapConfig())
+    (source,) = frames()
+    np.testing.assert_array_equal(frame.target, source.labels > 0)
+    expected = border_weight_map(
+        source.labels, class_weights=classes, ignore=source.ignore, ridge=0
+    )
+    np.testing.assert_array_equal(frame.weight, expected)
+
+
 def test_grey_value_variation_is_independent_of_the_normalisation():
     def sample(normalisation):
         training = TrainingConfig(normalisation=normalisation)
@@ -176,6 +186,13 @@ def test_unannotated_frames_are_refused():
         prepare([frame], BALANCED, WeightMapConfig())
 
 
+def test_one_frame_may_be_unannotated():
+    known, unknown = frames()[0], frames(known=0)[0]
+    prepared, classes = prepare([unknown, known], BALANCED, WeightMapConfig())
+    assert not prepared[0].weight.any()
+    assert classes == prepare([known], BALANCED, WeightMapConfig())[1]
+
+
 def test_image_target_and_weight_are_deformed_alike():
     prepared, _ = prepare(frames(), BALANCED, WeightMapConfig())
     target = prepared[0].target
@@ -229,6 +246,11 @@ def test_linear_and_nearest_interpolation_match_scipy(height, width, seed):
     pixels = nearest(coordinates, labels.shape)
     expected = ndimage.map_coordinates(labels, coordinates, order=0, mode="mirror")
     np.testing.assert_array_equal(labels.ravel()[pixels], expected)
+
+
+def test_positions_halfway_between_pixels_repeat_no_pixel():
+    rows = np.arange(6) + 0.5
+    assert nearest(np.stack([rows, 0 * rows]), (9, 1)).tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_linear_interpolation_is_accurate_in_large_frames():
