@@ -309,8 +309,7 @@ def test_halo_covers_every_cell_that_matters():
     labels[0, 1], labels[0, 2 + rows] = 1, 2
     assert border_weight_map(labels, class_weights=None)[0, 2] > 0
     labels[0, 2 + rows], labels[0, 3 + rows] = 0, 2
-    weights = border_weight_map(labels, class_weights=None)
-    assert weights[0, 0] == weights[0, 2] == 0
+    assert border_weight_map(labels, class_weights=None)[0, 2] == 0
     assert halo(5.0, spacing=(2.0, 0.5)) == (11, 46)
     with pytest.raises(InputError, match="sigma is -1"):
         halo(-1)
