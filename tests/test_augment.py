@@ -85,6 +85,13 @@ def test_zero_displacement_changes_nothing_for_any_dtype(monkeypatch, dtype, ord
     assert np.allclose(found.astype(float), noise.astype(float), atol=1e-3)
 
 
+@pytest.mark.parametrize(("dtype", "name"), [("u4", 2**32 - 2), ("i4", 2**31 - 2), ("i8", 2**53)])
+def test_large_numbers_of_cells_stay_exact(dtype, name):
+    labels = np.full((8, 9), name, dtype)
+    labels[:, 4:] -= 1
+    assert np.array_equal(deform([labels], np.zeros((2, 3, 3)), [0])[0], labels)
+
+
 def test_cubic_interpolation_of_integers_stays_in_their_range():
     image = np.zeros((20, 20), np.uint8)
     image[:, 10:] = 255
@@ -152,9 +159,10 @@ def test_an_unrotated_tile_is_deformed_like_an_array():
     assert np.allclose(ours, deform([image], displacement, [1])[0])
 
 
-def test_a_quarter_turn_rotates_the_tile():
-    image = arrays(4, (21, 21))[0]
-    seen = tile_coordinates(Variation(np.zeros((2, 3, 3)), 90.0, 1.0, 0.0), (10.0, 10.0), 21)
+@pytest.mark.parametrize("size", [20, 21])
+def test_a_quarter_turn_rotates_the_tile(size):
+    image, centre = arrays(4, (size, size))[0], ((size - 1) / 2, (size - 1) / 2)
+    seen = tile_coordinates(Variation(np.zeros((2, 3, 3)), 90.0, 1.0, 0.0), centre, size)
     turned = ndimage.map_coordinates(image, seen, order=1, mode="mirror")
     assert np.allclose(turned, np.rot90(image, -1))
 
@@ -168,7 +176,12 @@ def test_variations_follow_the_generator_and_the_config():
     nodes = np.stack([one.displacement for one in many])
     assert nodes.shape[1:] == (2, 3, 3)
     assert nodes.std() == pytest.approx(10, rel=0.05)
-    assert max(abs(one.rotation) for one in many) <= config.rotation
+    for amounts, most in (
+        ([one.rotation for one in many], 180),
+        ([one.gain - 1 for one in many], 0.2),
+        ([one.offset for one in many], 0.2),
+    ):
+        assert [min(amounts), max(amounts)] == pytest.approx([-most, most], rel=0.05)
     assert {one.displacement.any() for one in many} == {True}
     still = draw(AugmentationConfig(deformation_sigma=0, rotation=0, gain=0, offset=0), generator)
     assert (still.displacement.any(), still.rotation, still.gain, still.offset) == (0, 0, 1, 0)
