@@ -229,6 +229,14 @@ def test_a_diverging_loss_stops_the_run_and_leaves_no_broken_model(tmp_path):
     assert not (tmp_path / LOG_FILE).exists()
 
 
+def test_defaults_are_those_of_the_paper_and_of_the_published_results():
+    assert TrainingConfig() == TrainingConfig(
+        momentum=0.99, first_momentum=0.9, tile=572, iterations=6000, learning_rate=5e-3,
+        warmup=100, clip_norm=1.0, class_balance=0.1, ridge=3, margin=0, normalisation="standard",
+        interval=250, seed=0,
+    )  # fmt: skip
+
+
 def test_the_learning_rate_rises_and_falls_along_a_cosine():
     config = TrainingConfig(learning_rate=2.0, warmup=4, iterations=20, first_momentum=0.99)
     rates = [learning_rate(config, i) for i in range(20)]
@@ -507,6 +515,8 @@ def test_training_works_in_bfloat16(tmp_path):
         {"deformation_grid": 1},
         {"deformation_sigma": math.nan},
         {"rotation": -5.0},
+        {"rotation": math.inf},
+        {"offset": -0.1},
         {"gain": -0.1},
         {"gain": 1.0},
     ],
