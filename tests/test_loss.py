@@ -29,6 +29,11 @@ def test_a_single_class_is_refused():
         weighted_cross_entropy(torch.zeros(1, 1, 4, 4), ONES, torch.ones(1, 4, 4))
 
 
+def test_logits_without_classes_are_refused():
+    with pytest.raises(InputError, match="at least two classes"):
+        weighted_cross_entropy(torch.zeros(4), torch.ones(4).long(), torch.ones(4))
+
+
 def test_targets_of_fractions_are_refused():
     with pytest.raises(InputError, match=r"target is torch\.float32: give integers"):
         weighted_cross_entropy(torch.zeros(1, 2, 4, 4), ONES * 0.99, torch.ones(1, 4, 4))
@@ -65,9 +70,24 @@ def test_pixels_of_weight_zero_do_not_matter():
     )
 
 
-def test_the_loss_is_computed_in_float32_under_autocast():
-    logits = torch.tensor([[[[20.0]], [[-3.0]]]], dtype=torch.bfloat16)
-    with torch.autocast("cpu", torch.bfloat16):
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_loss_is_computed_in_float32(autocast):
+    logits = torch.tensor([[[[0.3]], [[-0.7]]]], dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         loss = weighted_cross_entropy(logits, ONES[:, :1, :1], torch.ones(1, 1, 1))
     assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(23.0, abs=1e-5)
+    difference = logits[0, 0, 0, 0].item() - logits[0, 1, 0, 0].item()
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(difference)), rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_scale_of_the_weights_does_not_matter(scale):
+    logits, weight = torch.randn(1, 2, 4, 4), torch.rand(1, 4, 4)
+    expected = weighted_cross_entropy(logits, ONES, weight)
+    torch.testing.assert_close(weighted_cross_entropy(logits, ONES, scale * weight), expected)
+
+
+def test_the_sum_of_weights_in_float16_does_not_overflow():
+    logits, ones = torch.zeros(1, 2, 300, 300), torch.ones(1, 300, 300)
+    loss = weighted_cross_entropy(logits, ones.long(), ones.half())
+    assert loss.item() == pytest.approx(math.log(2))
