@@ -56,3 +56,5 @@ def test_adapting_ignores_dropout_and_keeps_the_training_mode() -> None:
         assert network.training
     pairs = zip(networks[0].parameters(), networks[1].parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
+    adapt(networks[0].eval(), torch.ones(1, 1, 64, 64))
+    assert not networks[0].training

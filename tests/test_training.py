@@ -243,6 +243,8 @@ def test_the_learning_rate_rises_and_falls_along_a_cosine():
     assert rates[:5] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0])
     assert rates[12] == pytest.approx(1.0)
     assert rates[19] == pytest.approx(1 + math.cos(math.pi * 15 / 16))
+    only_rising = dataclasses.replace(config, iterations=4)
+    assert [learning_rate(only_rising, i) for i in range(4)] == pytest.approx(rates[:4])
 
 
 def test_the_momentum_rises_and_the_learning_rate_compensates():
