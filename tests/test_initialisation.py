@@ -26,6 +26,7 @@ def test_adapted_feature_maps_have_mean_0_and_variance_1() -> None:
     torch.manual_seed(0)
     network, images = UNet(base_channels=4), 3 * torch.randn(2, 1, 188, 204) + 2
     adapt(network, images)
+    adapt(network, images)  # whose biases are no longer 0
     maps = maps_of(network, images)
     assert len(maps) == 23  # "In total the network has 23 convolutional layers" (Sec. 2)
     for name, made in maps.items():

@@ -37,7 +37,7 @@ def test_range_keeps_floats_from_0_to_1_and_refuses_others(dtype):
     unit = (image(np.float64) / image(np.float64).max()).astype(dtype)
     np.testing.assert_array_equal(normalise(unit, "range"), unit.astype(np.float32))
     normalise(unit * dtype(1.0005), "range")  # interpolation may exceed 0...1 this far
-    for other in (image(dtype), unit - dtype(0.5)):
+    for other in (image(dtype), unit - dtype(0.5), unit * dtype(1.01)):
         with pytest.raises(InputError, match="'range' takes floats from 0 to 1"):
             normalise(other, "range")
 
@@ -77,6 +77,16 @@ def test_statistics_by_region_equal_those_of_the_whole_image(dtype, region):
     )
     for expected, found in zip(whole, by_region, strict=True):
         assert np.allclose(expected, found, rtol=1e-12, atol=0)
+
+
+def test_regions_end_with_the_image():
+    class Watched(ArraySource):
+        def read(self, rows, columns):
+            assert rows.stop <= 9
+            assert columns.stop <= 7
+            return super().read(rows, columns)
+
+    gather_statistics(Watched(image(np.uint8)), (4, 4))
 
 
 def test_a_small_spread_about_a_large_mean_keeps_its_precision():
