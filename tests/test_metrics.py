@@ -269,6 +269,7 @@ def test_added_counts_equal_those_of_the_frames_side_by_side(frames):
     ]
     expected = count_matches(overlap_table(*wide))
     assert_array_equal(added.matches, expected.matches)
+    assert added.panoptic_matches == expected.panoptic_matches
     assert_allclose(added.panoptic_iou, expected.panoptic_iou)
     assert (added.cells, added.objects) == (expected.cells, expected.objects)
     assert (added.intersection, added.union) == (expected.intersection, expected.union)
@@ -281,8 +282,9 @@ def test_foreground_iou_equals_that_of_the_masks(reference, segmented):
     assert (counts.intersection, counts.union) == ((a & b).sum(), (a | b).sum())
 
 
-def test_scores_of_empty_images_are_nan():
-    counts = count_matches(overlap_table(np.zeros((2, 2), int), np.zeros((2, 2), int)))
+@pytest.mark.parametrize("shape", [(2, 2), (0, 3)])
+def test_scores_of_empty_images_are_nan(shape):
+    counts = count_matches(overlap_table(np.zeros(shape, int), np.zeros(shape, int)))
     assert np.isnan(average_precision(counts)).all()
     assert np.isnan(panoptic_quality(counts))
     assert np.isnan(foreground_iou(counts))
@@ -308,6 +310,11 @@ def test_a_cell_that_is_merged_and_split_counts_as_merged():
     assert [labels.tolist() for labels in mistakes] == [[], [], [1, 2], []]
 
 
+def test_an_object_of_which_half_lies_in_a_cell_is_spurious():
+    mistakes = find_mistakes(overlap_table([[1, 1, 1, 1, 0, 0]], [[0, 0, 0, 9, 9, 0]]))
+    assert [labels.tolist() for labels in mistakes] == [[1], [], [], [9]]
+
+
 @given(label_images)
 def test_the_reference_has_no_mistakes(reference):
     assert not any(map(len, find_mistakes(overlap_table(reference, reference))))
@@ -325,6 +332,14 @@ def test_objects_on_unannotated_cells_are_left_out():
     assert score.unjudged == 1
     assert score.mistakes.spurious.tolist() == [9]
     assert_allclose(average_precision(score.counts)[0], 2 / 3)
+
+
+def test_most_of_a_marker_decides_which_cell_and_object_it_is_of():
+    # Marker 5 touches cell 1 and object 7, but most of it lies in object 8 alone.
+    reference = np.array([[1, 1, 1, 0, 0, 0]])
+    segmented = np.array([[7, 7, 7, 8, 8, 8]])
+    markers = np.array([[4, 4, 5, 5, 5, 0]])
+    assert objects_without_truth(reference, segmented, markers).tolist() == [8]
 
 
 @given(label_images, label_images, st.sets(st.integers(1, 5)))
@@ -396,6 +411,14 @@ def test_merged_cells_need_a_split_and_lose_their_edges():
     assert (errors.missed, errors.extra) == (0, 0)
     # Every true edge begins or ends at the merged object; the daughters' edges skip it.
     assert (errors.edges_missed, errors.edges_extra) == (5, 2)
+
+
+def test_three_merged_cells_need_two_splits():
+    table = overlap_table([[1, 1, 0, 2, 2, 0, 3, 3]], [[9] * 8])
+    none = np.empty((0, 4), int)
+    errors = compare_lineages([table], none, none)
+    assert (errors.splits, errors.missed, errors.extra) == (2, 0, 0)
+    assert_allclose(det(errors), 1 - 2 * 5 / 30)
 
 
 def test_an_extra_object_costs_one_point():
