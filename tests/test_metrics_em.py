@@ -274,8 +274,9 @@ def test_thin_borders_are_one_pixel_wide():
 # --- The whole score -----------------------------------------------------------------------------
 
 
-def test_a_perfect_stack_has_perfect_scores():
-    score = em_score(np.stack([TWO_CELLS] * 2), np.stack([TWO_CELLS] * 2))
+@pytest.mark.parametrize("cells", [TWO_CELLS, image("##..", "##..", "..##", "..##")])
+def test_a_perfect_stack_has_perfect_scores(cells):
+    score = em_score(np.stack([cells] * 2), np.stack([cells] * 2))
     assert score == EmScore(0, 0, 0, 0, 0, 1, 1)
 
 
@@ -294,6 +295,22 @@ def test_a_stack_with_one_broken_membrane_has_known_scores():
     # changes nothing; but V_rand is the mean over the slices, as in the challenge's script.
     assert_allclose(score.v_rand, (1 + 2 * apart / (apart + together)) / 2)
     assert_allclose(score.v_info, (1 + 0) / 2)
+
+
+def test_only_the_v_scores_thin_borders_and_only_one_error_counts_holes():
+    found = image("##...###", "##...###", "##...###", "##...#.#", "##...###")
+    score = em_score(TWO_CELLS[None], found[None])
+    cells, objects = (ndimage.label(mask, FOUR)[0] for mask in (TWO_CELLS, found))
+    plain, thinned = overlap_table(cells, objects), overlap_table(cells, thin_borders(found))
+    assert score.rand_error == 1 - rand_f_score([plain]) > 1 - rand_f_score([thinned])
+    assert score.v_rand == rand_f_score([thinned])
+    assert score.v_info == information_f_score(thinned) > information_f_score(plain)
+    assert (score.warping_error, score.splits_and_mergers) == (1 / 40, 0)
+
+
+def test_a_stack_of_membrane_has_no_error():
+    score = em_score(*np.zeros((2, 1, 3, 4), bool))
+    assert score == EmScore(0, 0, 0, 0, 0, 1, 1)
 
 
 def test_best_errors_are_minima_and_best_scores_maxima():
