@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
@@ -93,6 +93,10 @@ def slow_flip(state, target, kind):
 
 
 @given(masks, masks)
+@example(  # with one round of growing before shrinking, another pixel differs
+    image(".#####..", "########", "...#.###", "#.......", "#......#", "#.....##"),
+    image("#..#....", "...#...#", "...#####", "...###..", "..###...", "#...#..."),
+)
 @settings(max_examples=50)
 def test_warping_equals_flipping_one_point_at_a_time(reference, target):
     assert_array_equal(warp(reference, target), slow_warp(reference, target))
@@ -194,6 +198,8 @@ def test_only_boolean_images_of_equal_size_are_warped():
         warping_error(np.ones((2, 2), bool), np.full((2, 2), 255, np.uint8))
     with pytest.raises(InputError, match=r"shape \(2, 2\) and the result \(2, 3\)"):
         warping_error(np.ones((2, 2), bool), np.ones((2, 3), bool))
+    with pytest.raises(InputError, match=r"give two images \(height, width\)"):
+        warping_error(np.ones((1, 2, 2), bool), np.ones((1, 2, 2), bool))
 
 
 # --- Rand and information ------------------------------------------------------------------------
