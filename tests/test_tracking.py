@@ -63,6 +63,41 @@ def test_only_two_daughters_share_a_mother():
     assert sorted(parent for *_, parent in tracks) == [0, 0, 1, 1]
 
 
+def test_the_object_that_lies_most_in_a_cell_is_its_daughter():
+    # Object 6, half of which lies in cell 1, comes after object 5, all of which does.
+    masks, tracks = tracked("11111111..", "4444556666")
+    assert masks[1] == "2222334444"
+    assert tracks == [[1, 0, 0, 0], [2, 1, 1, 1], [3, 1, 1, 1], [4, 1, 1, 0]]
+
+
+def test_a_daughter_has_one_mother():
+    masks, tracks = tracked("11112222", "33.44.55")  # object 4 lies on both cells
+    assert masks[1] == "33.44.22"
+    assert tracks == [[1, 0, 0, 0], [2, 0, 1, 0], [3, 1, 1, 1], [4, 1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("daughters", "settings"),
+    [("22.33.", {"division_overlap": 0.5}), ("22.3..", {"min_daughter": 0.5})],
+)
+def test_exactly_the_least_share_suffices_for_a_division(daughters, settings):
+    assert tracked("1111..", daughters, **settings)[1][0] == [1, 0, 0, 0]
+    just_more = {name: value + 0.01 for name, value in settings.items()}
+    assert tracked("1111..", daughters, **just_more)[1][0] == [1, 0, 1, 0]
+
+
+def test_a_lost_cell_is_not_kept_from_a_new_object_by_one_that_continues():
+    # In frames 1 and 2, cell 2 covers most of where cell 1 was.
+    frames = "111112222222", ".22222222222", "322222222222"
+    _, tracks = tracked(*frames)
+    assert tracks == [[1, 0, 0, 0], [2, 0, 2, 0], [3, 2, 2, 1]]
+
+
+def test_the_last_of_two_lost_cells_is_found_where_both_were():
+    _, tracks = tracked("1111..........", "...22222222222", "..............", "...33.........")
+    assert tracks == [[1, 0, 0, 0], [2, 1, 1, 0], [3, 3, 3, 2]]
+
+
 @pytest.mark.parametrize(("gap", "parent"), [(1, 1), (2, 1), (3, 0)])
 def test_a_lost_cell_is_found_again_after_a_short_gap(gap, parent):
     empty = ["22....."] * gap
@@ -145,6 +180,7 @@ def test_a_refused_frame_does_not_count():
 
 
 def test_more_tracks_than_16_bits_hold_are_refused(monkeypatch):
+    assert np.iinfo(np.uint16).max == tracking.LARGEST_TRACK
     monkeypatch.setattr(tracking, "LARGEST_TRACK", 3)
     tracker = Tracker()
     tracker.link(row("1.2.3"))
@@ -165,3 +201,11 @@ def test_more_tracks_than_16_bits_hold_are_refused(monkeypatch):
 def test_invalid_settings_are_refused(settings):
     with pytest.raises(InputError, match=f"{next(iter(settings))} is"):
         Tracker(TrackingConfig(**settings))
+
+
+def test_shares_of_1_are_valid_and_the_defaults_are_documented():
+    whole = TrackingConfig(min_overlap=1, max_gap=0, division_overlap=1, min_daughter=1)
+    assert Tracker(whole).config == whole
+    assert Tracker().config == TrackingConfig(
+        min_overlap=0.1, max_gap=2, division_overlap=0.3, min_daughter=0.3
+    )
