@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from unet2015 import InputError, atomic
-from unet2015.fileprediction.scratch import Ledger, Scratch, unfinished_purpose
+from unet2015.fileprediction import scratch as module
+from unet2015.fileprediction.scratch import Ledger, Scratch, differences, unfinished_purpose
 
 PURPOSE = {"input": "a" * 64, "tile": 60, "channels": (0,)}
 
@@ -44,6 +45,7 @@ def test_pixels_are_synced_to_the_disk(tmp_path, monkeypatch):
         os, "fsync", lambda n: (synced.append(os.readlink(f"/proc/self/fd/{n}")), real(n))
     )
     with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        assert synced[-1] == str(tmp_path / "s"), "the name of the purpose"
         synced.clear()
         pixels = scratch.pixels((2, 50, 40), np.dtype(np.uint8), (16, 16))
         folder, zarr = tmp_path / "s", pixels.path
@@ -84,15 +86,31 @@ def test_work_is_resumed_refused_or_discarded(tmp_path):
     with Scratch(folder, dict(PURPOSE)) as scratch:
         assert "done" in scratch.ledger
         assert scratch.pixels((9, 9), np.dtype(np.float32), (4, 4))[0:9, 0:9].sum() == 16
+    refused = Scratch(folder, PURPOSE | {"tile": 70, "input": "b" * 64})
     with (
         pytest.raises(InputError, match=r"another input, tile 60 instead of 70: .*--overwrite"),
-        Scratch(folder, PURPOSE | {"tile": 70, "input": "b" * 64}),
+        refused,
     ):
         pass
     with Scratch(folder, PURPOSE | {"tile": 70}, overwrite=True) as scratch:
         assert "done" not in scratch.ledger
         scratch.remove()
     assert not folder.exists()
+
+
+def test_work_that_is_being_discarded_is_not_resumed(tmp_path, monkeypatch):
+    with Scratch(tmp_path / "s", PURPOSE) as scratch:
+        scratch.ledger["done"] = None
+    monkeypatch.setattr(module, "empty_locked", lambda *_: 1 / 0)  # killed meanwhile
+    with pytest.raises(ZeroDivisionError), Scratch(tmp_path / "s", PURPOSE, overwrite=True):
+        pass
+    assert unfinished_purpose(tmp_path / "s") == {}
+
+
+def test_differences_are_those_of_the_written_values():
+    written = json.loads(json.dumps(PURPOSE))
+    assert differences(written, PURPOSE) == []
+    assert differences(written, PURPOSE | {"new": 1, "tile": 70}) == ["tile", "new"]
 
 
 def test_a_folder_without_a_purpose_is_restarted(tmp_path):
