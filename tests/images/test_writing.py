@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unet2015 import InputError
-from unet2015.images import check_output, open_image, read_image, write_image
+from unet2015.images import check_output, open_image, read_image, write_image, writing
 
 SIZES = {"T": (60.0, "s"), "Z": (2.0, "µm"), "Y": (0.25, "µm"), "X": (0.5, "µm")}
 DTYPES = ("u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8")
@@ -83,6 +83,46 @@ def test_a_pixel_size_too_small_for_tags_is_only_in_the_description(tmp_path: Pa
     assert read_image(tmp_path / "imagej.tif").shape == (8, 9)
 
 
+@pytest.mark.parametrize("name", ["A.TIF", "A.OME.TIF", "A.PNG"])
+def test_suffixes_may_be_in_capitals(tmp_path: Path, name: str) -> None:
+    array = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    write_image(tmp_path / name, array.T)
+    np.testing.assert_array_equal(read_image(tmp_path / name), array.T)
+    if name != "A.PNG":
+        with tifffile.TiffFile(tmp_path / name) as tiff:
+            assert (tiff.is_ome, tiff.is_imagej) == (name == "A.OME.TIF", name == "A.TIF")
+
+
+def test_a_stack_one_pixel_wide_stays_a_stack(tmp_path: Path) -> None:
+    array = np.arange(24, dtype=np.uint8).reshape(3, 8, 1)
+    write_image(tmp_path / "a.tif", array, "TYX")
+    with open_image(tmp_path / "a.tif") as image:
+        assert (image.axes, image.shape) == ("TYX", (3, 8, 1))
+
+
+def test_only_sizes_of_axes_that_exist_are_written(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tif", np.zeros((8, 9), np.uint8), "YX", SIZES)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert not {"spacing", "finterval"} & tiff.imagej_metadata.keys()
+
+
+def test_images_beyond_4_gib_are_bigtiffs_and_not_for_imagej(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big: list[bool] = []
+    monkeypatch.setattr(tifffile, "imwrite", lambda *_, bigtiff, **__: big.append(bigtiff))
+    image = np.broadcast_to(np.uint8(0), (1 << 16, 1 << 16))
+    for part in (image, image[1:]):
+        assert writing._imagej_can(part, {}) == (part is not image)
+        writing._write_ome(tmp_path / "a.ome.tif", part, "YX", {})
+    assert big == [True, False]
+
+
+def test_axes_must_fit_the_array(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"axes ZYX do not fit an array of shape \(8, 9\)"):
+        write_image(tmp_path / "a.tif", np.zeros((8, 9), np.uint8), "ZYX")
+
+
 def test_a_mask_is_written_as_zeros_and_ones(tmp_path: Path) -> None:
     mask = np.eye(9, dtype=bool)
     write_image(tmp_path / "a.tif", mask)
@@ -121,6 +161,8 @@ def test_names_too_long_for_a_temporary_file_are_refused(tmp_path: Path) -> None
     with pytest.raises(InputError, match="more than 240 bytes"):
         check_output(tmp_path / f"{'n' * 237}.tif")
     check_output(tmp_path / f"{'n' * 236}.tif")
+    with pytest.raises(InputError, match="more than 240 bytes"):
+        check_output(tmp_path / f"{'é' * 119}.tif")
 
 
 def test_missing_folders_are_created(tmp_path: Path) -> None:
