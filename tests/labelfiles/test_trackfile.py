@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from unet2015.errors import InputError
-from unet2015.labelfiles.trackfile import check_masks, read_tracks, write_tracks
+from unet2015.labelfiles.trackfile import check_masks, forget_tracks, read_tracks, write_tracks
 
 
 def test_tracks_survive_a_round_trip(tmp_path):
@@ -19,8 +19,8 @@ def test_tracks_survive_a_round_trip(tmp_path):
 
 
 def test_tabs_and_blank_lines_are_accepted(tmp_path):
-    (tmp_path / "t.txt").write_text("1\t0\t3\t0\r\n\n 2  1 1 0\n")
-    assert read_tracks(tmp_path / "t.txt").tolist() == [[1, 0, 3, 0], [2, 1, 1, 0]]
+    (tmp_path / "t.txt").write_text("1\t0\t3\t0\r\n\n 999999999  1 1 0\n")
+    assert read_tracks(tmp_path / "t.txt").tolist() == [[1, 0, 3, 0], [999_999_999, 1, 1, 0]]
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,7 @@ def test_tabs_and_blank_lines_are_accepted(tmp_path):
         ("1 0 3\n", "line 1: '1 0 3' is not a track: give four whole numbers"),
         ("1 0 3 0\n2 x 3 0\n", "line 2: '2 x 3 0' is not a track"),
         ("1 0 12345678901234567890123 0\n", "is not a track: give four whole numbers below"),
+        ("1 0 3 0 7\n", "line 1: '1 0 3 0 7' is not a track"),
         ("1 0 3 -1\n", "line 1: '1 0 3 -1' is not a track"),
         ("1 0 3 ²\n", "is not a track"),
         ("0 0 3 0\n", "track 0 is background"),
@@ -48,6 +49,16 @@ def test_broken_files_get_one_sentence(tmp_path, text, message):
         read_tracks(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_only_a_replaced_mask_makes_the_tracks_beside_it_obsolete(tmp_path):
+    tracks = tmp_path / "res_track.txt"
+    tracks.write_text("1 0 3 0\n")
+    forget_tracks(tmp_path / "other.tif")
+    assert tracks.exists()
+    for _ in range(2):
+        forget_tracks(tmp_path / "mask000.tif")
+        assert not tracks.exists()
 
 
 def test_a_missing_file_gets_one_sentence(tmp_path):
