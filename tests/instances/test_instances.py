@@ -43,6 +43,8 @@ def test_the_most_probable_class_decides():
     probabilities = np.array([[[0.4, 0.6]], [[0.3, 0.2]], [[0.3, 0.2]]], np.float32)
     assert foreground(probabilities).tolist() == [[False, False]]
     assert foreground(probabilities[[1, 0, 2]]).tolist() == [[True, True]]
+    assert foreground(probabilities[[1, 2, 0]]).tolist() == [[True, True]]
+    assert foreground(np.full((2, 1, 1), 0.5, np.float32)).tolist() == [[False]]
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0), (1, 1)])
@@ -66,7 +68,7 @@ def test_numbered_cells_are_refused_as_a_mask(function, dtype):
 
 @pytest.mark.parametrize("function", [label_cells, lambda mask: part_at_necks(mask, 3)])
 def test_probabilities_are_refused_as_a_mask(function):
-    for values in (0.3, np.nan):
+    for values in (0.3, 0.7, np.nan, 0.5j):
         with pytest.raises(InputError, match="such as probability > 0"):
             function(np.full((3, 4), values))
     whole = np.array([[0, 255], [0, 255]])

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from unet2015.instances import label_cells
 from unet2015.instances.necks import part_at_necks
-from unet2015.instances.pieces import Plane
+from unet2015.instances.pieces import Components, Plane
 from unet2015.instances.stitching import number_cells
 
 
@@ -83,6 +83,14 @@ def test_any_region_of_the_result_can_be_read():
     cells = number_cells(plane(mask), (16, 32), 3)
     region = cells.labels.read(slice(13, 50), slice(30, 69))
     assert np.array_equal(region, label_cells(mask, 3)[13:50, 30:69])
+
+
+def test_boxes_are_those_of_the_whole_image():
+    mask = np.random.default_rng(0).random((90, 70)) < 0.3
+    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    expected = [(r.start, c.start, r.stop, c.stop) for r, c in ndimage.find_objects(labels)]
+    found = Components(plane(mask), 8, (16, 32)).boxes()
+    assert sorted(map(tuple, found.tolist())) == sorted(expected)
 
 
 @pytest.mark.parametrize("value", [False, True])
