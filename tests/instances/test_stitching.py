@@ -65,6 +65,25 @@ def test_blockwise_neck_cuts_equal_whole_image_cuts(
     assert np.array_equal(whole(cells), expected)
 
 
+def pair_of_discs(top):
+    y, x = np.ogrid[:60, :50]
+    return np.hypot(y - 18 - top, x - 14) < 12, np.hypot(y - 18 - top, x - 34) < 12
+
+
+def test_necks_are_cut_in_any_order_of_cells_and_blocks():
+    mask = np.hstack([np.logical_or(*pair_of_discs(top)) for top in (0, 6, 25, 1, 12)])
+    expected = label_cells(part_at_necks(mask, 3))
+    assert expected.max() == 10
+    for block in (16, 16), (7, 30), (60, 250):
+        assert np.array_equal(whole(number_cells(plane(mask), block, neck_depth=3)), expected)
+
+
+def test_a_cell_of_the_least_size_is_cut():
+    mask = np.logical_or(*pair_of_discs(0))
+    assert number_cells(plane(mask), (60, 50), int(mask.sum()), neck_depth=3).total == 0
+    assert number_cells(plane(mask), (60, 50), int(mask.sum())).total == 1
+
+
 def test_cells_and_holes_may_span_all_blocks():
     y, x = np.mgrid[:200, :200] - 99.5
     radius = np.hypot(y, x)
