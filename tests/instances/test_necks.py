@@ -27,6 +27,20 @@ def test_a_neck_is_cut_only_where_it_is_narrowest():
     assert np.array_equal(parted[:, 45:], pair[:, 45:])
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_a_neck_at_one_side_of_its_cells_is_cut(turns):
+    mask = np.zeros((90, 60), bool)
+    mask[10:40, 10:40] = mask[46:76, 10:40] = mask[40:46, 30:40] = True
+    assert label_cells(part_at_necks(np.rot90(mask, turns), 7)).max() == 2
+
+
+def test_pixels_that_touch_a_cell_only_at_a_corner_stay():
+    pair = discs(20)
+    assert not pair[18:21, 23].any()
+    pair[19, 23] = True
+    assert part_at_necks(pair, 3)[19, 23]
+
+
 @pytest.mark.parametrize(("depth", "parts"), [(1, 1), (7, 1), (8, 2), (12, 2)])
 def test_only_deep_enough_necks_are_cut(depth, parts):
     bar = np.zeros((60, 160), bool)

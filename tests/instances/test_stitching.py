@@ -74,8 +74,10 @@ def test_necks_are_cut_in_any_order_of_cells_and_blocks():
     mask = np.hstack([np.logical_or(*pair_of_discs(top)) for top in (0, 6, 25, 1, 12)])
     expected = label_cells(part_at_necks(mask, 3))
     assert expected.max() == 10
+    before = mask.copy()
     for block in (16, 16), (7, 30), (60, 250):
         assert np.array_equal(whole(number_cells(plane(mask), block, neck_depth=3)), expected)
+    assert np.array_equal(mask, before)
 
 
 def test_a_cell_of_the_least_size_is_cut():
