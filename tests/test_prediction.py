@@ -100,6 +100,21 @@ def test_tiled_averaging_equals_averaging_whole_images(average, versions, shape,
         assert np.abs(predict(image, net, tile=tile) - expected).max() > 1e-3, "averaging matters"
 
 
+@pytest.mark.parametrize("scheme", ["standard", "minmax", "range"])
+def test_images_are_normalised_as_the_model_prescribes(scheme):
+    image = np.random.default_rng(0).integers(50, 99, (1, 30, 40), dtype=np.uint8)
+    net = Model(model(1).network, scheme)
+    assert np.abs(predict(image, net, 36) - whole(image, net)).max() <= 1e-5
+
+
+def test_drop_out_is_off_in_prediction():
+    image, net = np.random.default_rng(0).normal(size=(1, 30, 40)), model(1)
+    expected = predict(image, net)
+    net.network.train()
+    assert np.array_equal(predict(image, net), expected)
+    assert not net.network.training
+
+
 def assembled(shape, parts):
     found = np.full(shape, np.nan, np.float32)
     for tile, values in parts:
@@ -176,14 +191,14 @@ def test_networks_that_are_not_float32_are_refused(dtype):
         list(predict_tiles(np.zeros((20, 20)), nn.Conv2d(1, 2, 5).to(dtype), border=2, tile=16))
 
 
-def test_an_activation_that_drops_an_axis_is_refused():
+@pytest.mark.parametrize(
+    ("activation", "shape"),
+    [(lambda x: x.argmax(1), r"\(1, 12, 12\)"), (lambda x: x[..., 1:], r"\(1, 2, 12, 11\)")],
+)
+def test_an_activation_that_changes_the_image_s_shape_is_refused(activation, shape):
     network = nn.Conv2d(1, 2, 5)
-    with pytest.raises(InputError, match=r"turns \(1, 2, 12, 12\) into \(1, 12, 12\)"):
-        list(
-            predict_tiles(
-                np.zeros((20, 20)), network, border=2, tile=16, activation=lambda x: x.argmax(1)
-            )
-        )
+    with pytest.raises(InputError, match=rf"turns \(1, 2, 12, 12\) into {shape}"):
+        list(predict_tiles(np.zeros((20, 20)), network, border=2, tile=16, activation=activation))
 
 
 def test_a_network_can_be_trained_after_prediction_in_inference_mode():
