@@ -1,6 +1,7 @@
 """Tiles: valid, covering the image, wasting little, and small if memory is short."""
 
 from math import prod
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from unet2015.tilesize import (
     MEMORY_SHARE,
     WASTE,
     _free_in_container,
+    _free_memory,
     tile_grid,
 )
 from unet2015.unet import UNet
@@ -123,8 +125,26 @@ def test_the_memory_of_the_device_limits_the_tile(monkeypatch):
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (150 * 2**20, 2**40))
     monkeypatch.setattr("torch.cuda.memory_reserved", lambda _: 80 * 2**20)
     monkeypatch.setattr("torch.cuda.memory_allocated", lambda _: 30 * 2**20)
+    assert _free_memory(torch.device("cuda")) == 200 * 2**20
     gpu = tile_grid((3000, 2000), UNet(base_channels=16), device=torch.device("cuda"))
     assert BYTES_PER_CHANNEL * 16 * prod(gpu.input) <= MEMORY_SHARE * 200 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("lines", "limit", "expected"),
+    [
+        ("MemFree: 9 kB\nMemAvailable:   3000 kB\n", 2**63, 3000 * 1024 + 5),
+        ("MemFree: 9 kB\nMemAvailable:   3000 kB\n", 1000, 1000 + 5),
+        ("", 1000, 4 * 2**30),
+    ],
+)
+def test_the_free_memory_is_that_of_the_machine_and_the_container(
+    monkeypatch, lines, limit, expected
+):
+    monkeypatch.setattr(Path, "read_text", lambda _: lines)
+    monkeypatch.setattr("unet2015.tilesize._free_in_container", lambda: limit)
+    monkeypatch.setattr("unet2015.tilesize.kept_memory", lambda: 5)
+    assert _free_memory(torch.device("cpu")) == expected
 
 
 @pytest.mark.parametrize("names", CONTAINERS)
