@@ -439,6 +439,29 @@ def test_a_run_is_not_resumed_with_other_data(tmp_path):
         train([frame._replace(image=frame.image + 1)], tmp_path, SMALL, CPU, resume=True)
 
 
+def test_a_run_without_its_model_is_not_overwritten(tmp_path):
+    train(frames(), tmp_path, SMALL, CPU)
+    (tmp_path / MODEL_FILE).unlink()
+    with pytest.raises(InputError, match="already holds a training run"):
+        train(frames(), tmp_path, SMALL, CPU)
+
+
+def test_resuming_a_complete_run_restores_its_log(tmp_path):
+    train(frames(), tmp_path, SMALL, CPU)
+    written = (tmp_path / LOG_FILE).read_text()
+    (tmp_path / LOG_FILE).unlink()
+    train(frames(), tmp_path, SMALL, CPU, resume=True)
+    assert (tmp_path / LOG_FILE).read_text() == written
+
+
+def test_a_run_with_a_checkpoint_of_another_format_is_not_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr("unet2015.runs.FORMAT", "unet2015 checkpoint 1")
+    train(frames(), tmp_path, SMALL, CPU)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="not a checkpoint of this version"):
+        train(frames(), tmp_path, SMALL, CPU, resume=True)
+
+
 def test_a_run_of_a_version_without_a_setting_is_not_resumed(tmp_path):
     train(frames(), tmp_path, SMALL, CPU)
     tensors, metadata = read_tensors(tmp_path / CHECKPOINT_FILE)
