@@ -14,7 +14,7 @@ from unet2015.datasets.frames import annotated_frame
 from unet2015.engines.backends import WithFallback
 from unet2015.engines.device import Engine
 from unet2015.loss import weighted_cross_entropy
-from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, Run, read_log
+from unet2015.runs import CHECKPOINT_FILE, LOG_FILE, Run, check_folder, read_log
 from unet2015.samples import prepare
 from unet2015.schedule import TrainingConfig, learning_rate, momentum
 from unet2015.settings import Settings, check, check_frames
@@ -437,6 +437,14 @@ def test_a_run_is_not_resumed_with_other_data(tmp_path):
     (frame,) = frames()
     with pytest.raises(InputError, match="started with other images or labels"):
         train([frame._replace(image=frame.image + 1)], tmp_path, SMALL, CPU, resume=True)
+
+
+def test_another_picture_of_a_loss_is_not_overwritten(tmp_path):
+    (tmp_path / ".hidden").touch()
+    check_folder(tmp_path, resume=True)
+    (tmp_path / "loss.png").touch()
+    with pytest.raises(InputError, match=r"loss\.png is not of a training run"):
+        check_folder(tmp_path, resume=False)
 
 
 def test_a_run_without_its_model_is_not_overwritten(tmp_path):
