@@ -104,7 +104,7 @@ def test_tiled_averaging_equals_averaging_whole_images(average, versions, shape,
 def test_images_are_normalised_as_the_model_prescribes(scheme):
     image = np.random.default_rng(0).integers(50, 99, (1, 30, 40), dtype=np.uint8)
     net = Model(model(1).network, scheme)
-    assert np.abs(predict(image, net, 36) - whole(image, net)).max() <= 1e-5
+    assert np.abs(predict(image, net, tile=36) - whole(image, net)).max() <= 1e-5
 
 
 def test_drop_out_is_off_in_prediction():
