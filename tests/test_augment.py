@@ -151,6 +151,12 @@ def test_a_non_finite_displacement_is_refused():
         deform([np.zeros((4, 4))], np.full((2, 3, 3), np.nan), [1])
 
 
+@pytest.mark.parametrize("number", [2**53 + 2, -(2**53) - 2])
+def test_integers_that_float64_cannot_hold_are_refused(number):
+    with pytest.raises(InputError, match=r"2\*\*53"):
+        deform([np.full((4, 4), number)], np.zeros((2, 3, 3)), [0])
+
+
 def test_an_unrotated_tile_is_deformed_like_an_array():
     image = arrays(2, (41, 41))[0]
     displacement = np.random.default_rng(3).normal(0, 3, (2, 3, 3))

@@ -141,6 +141,7 @@ def test_dropout_acts_on_the_last_two_contracting_levels_and_the_last_skip():
         {"base_channels": 0},
         {"in_channels": UNetConfig()},
         {"num_classes": 1},
+        {"num_classes": 257},
         {"dropout": 1.0},
         {"dropout": -0.1},
         {"preset": "2016"},

@@ -98,6 +98,14 @@ def test_distances_respect_the_spacing(labels, spacing):
     np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-4)
 
 
+def test_very_narrow_pixels_keep_the_tolerance():
+    labels = np.zeros((120, 3), np.uint8)
+    labels[[10, 80, 100], [0, 2, 0]] = 1, 2, 3
+    weights = border_weight_map(labels, 10.0, 16.5, class_weights=None, spacing=(0.0034, 9.0))
+    expected = border_term(labels, 10.0, 16.5, (0.0034, 9.0))
+    np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("size", [0.1, 0.2, 0.7])
 def test_the_unit_of_lengths_does_not_matter(size):
     # Squares of such numbers of pixels are not exact: (3 * 0.7)**2 / 0.7**2 is less than 9.

@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 Interpolation = Literal["nearest", "linear"]
 """How grey values between the pixels of a frame are computed for training tiles."""
 
+LARGEST = 2**53
+"""Up to here float64, in which images are deformed, holds all integers."""
+
 
 @dataclass(frozen=True)
 class AugmentationConfig:
@@ -146,6 +149,10 @@ def deform(
         raise InputError(
             f"the orders are {list(orders)} for {len(arrays)} arrays: give one for each, 0 to 5."
         )
+    for array in arrays:
+        ends = (array.min(initial=0), array.max(initial=0)) if array.dtype.kind in "iu" else (0, 0)
+        if not -LARGEST <= ends[0] <= ends[1] <= LARGEST:
+            raise InputError("deform takes integers up to 2**53: renumber larger labels first.")
     # elasticdeform fills arrays one pixel high or wide with zeros.
     deformer = _deformer() if min(arrays[0].shape) > 1 else deform_with_scipy
     floats = [_as_float(array) for array in arrays]

@@ -43,7 +43,7 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
     authors' later code we divide by the sum of the weights, so that neither the size of a tile nor
     the amount of border in it changes the step. **The learning rate depends on that choice.**
 
-    The soft-max is computed in float32 even under autocast: bfloat16 has only three digits.
+    All is computed in float32, even under autocast: bfloat16 has only three digits.
     """
     if not all(isinstance(part, Tensor) for part in (logits, target, weight)):
         raise InputError("the loss takes tensors: convert arrays with torch.from_numpy.")
@@ -59,10 +59,9 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
         raise InputError(
             "soft-max needs at least two classes: add one for the background, as class 0."
         )
-    with torch.autocast(device_type=logits.device.type, enabled=False):
-        energy = functional.cross_entropy(
-            logits.float(), target.long(), reduction="none", ignore_index=_NONE_IGNORED
-        )
-        weight = weight.float()
-        total = weight.sum()
-        return (weight * energy).sum() / torch.where(total > 0, total, torch.ones_like(total))
+    energy = functional.cross_entropy(
+        logits.float(), target.long(), reduction="none", ignore_index=_NONE_IGNORED
+    )
+    weight = weight.float()
+    total = weight.sum()
+    return (weight * energy).sum() / torch.where(total > 0, total, torch.ones_like(total))

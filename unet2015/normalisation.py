@@ -47,11 +47,12 @@ class Affine(NamedTuple):
         """Normalise an image of shape (channels, height, width)."""
         # Round types more precise than float32 only after subtracting the offset.
         exact = np.result_type(image.dtype, np.float32)
-        offset = self.offset[:, None, None].astype(exact)
-        factor = self.factor[:, None, None].astype(exact)
+        offset, factor = self.offset[:, None, None], self.factor[:, None, None]
+        rounded = offset.astype(exact)
         pixels = image.astype(exact)
-        pixels -= offset
-        pixels *= factor
+        pixels -= rounded
+        pixels -= (offset - rounded).astype(exact)  # float32 lacks digits for a large offset
+        pixels *= factor.astype(exact)
         return pixels.astype(np.float32, copy=False)
 
 
@@ -71,7 +72,7 @@ def statistics(image: NDArray[Any], name: str = "the image") -> Statistics:
         If a pixel is NaN or infinite.
     """
     flat = image.reshape(len(image), -1)
-    with np.errstate(invalid="ignore"):  # infinities are reported below
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities are reported below, or by `fit`
         mean = flat.mean(axis=1, dtype=np.float64)
         deviation = flat.std(axis=1, dtype=np.float64)
     stats = Statistics(
@@ -136,6 +137,7 @@ def merge(one: Statistics, other: Statistics) -> Statistics:
     )
 
 
+@np.errstate(over="ignore")  # what does not fit is refused
 def fit(scheme: Scheme, stats: Statistics, dtype: np.dtype[Any], name: str = "the image") -> Affine:
     """Find the transformation that a scheme prescribes for an image.
 

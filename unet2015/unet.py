@@ -19,6 +19,9 @@ from .errors import InputError, check_choice
 
 Preset = Literal["paper", "release"]
 
+MOST_CLASSES = 256
+"""Images of classes have 8 bits a pixel."""
+
 
 @dataclass(frozen=True)
 class UNetConfig:
@@ -203,6 +206,8 @@ def check(config: UNetConfig) -> None:
         value = getattr(config, name)
         if not isinstance(value, Integral) or value < least:
             raise InputError(f"{name} is {value}: it must be a whole number of at least {least}.")
+    if config.num_classes > MOST_CLASSES:
+        raise InputError(f"num_classes is {config.num_classes}: it must be {MOST_CLASSES} at most.")
     if not 0 <= config.dropout < 1:
         raise InputError(f"dropout is {config.dropout}: it must be at least 0 and below 1.")
     check_choice("preset", config.preset, get_args(Preset))

@@ -5,7 +5,8 @@ folder of the Cell Tracking Challenge with a SEG folder in it. Pixels are 0 in t
 have one number per cell. OUT is a .tif or .zarr for one image, or a folder that gets a .tif of the
 same name per image. Classes are balanced over all images.
 With --ridge 3 --class-balance 0.1 the weights are those of `unet2015 train`, except that cells
-missing from a mask of the challenge count as background here and have weight 0 there.
+missing from a mask of the challenge count as background here, also in the balance of the classes,
+and have weight 0 there.
 """
 
 from __future__ import annotations

@@ -162,8 +162,8 @@ def _check_resumable(source: Path, folder: Path, changed: list[str]) -> None:
     """
     if "input" in changed and {"input", "channels"}.issuperset(changed):
         raise ImageError(
-            f"{source} is not the image whose unfinished prediction is in {folder}: put that image "
-            "back, or delete the folder."
+            f"{source} is not the image whose unfinished prediction is in {folder}, or has another "
+            "date: put that image back as it was, or delete the folder."
         )
 
 

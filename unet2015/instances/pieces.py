@@ -95,7 +95,7 @@ class Components:
                 rows, columns = self._blocks.region(i, j)
                 labels, count = self._blocks.label(i, j)
                 self._offsets[i, j] = total
-                sizes.append(np.bincount(labels.ravel(), minlength=count + 1)[1:])
+                sizes.append(np.bincount(labels.ravel())[1:])
                 row, column = np.divmod(_first_pixels(labels, count), labels.shape[1])
                 firsts.append((row + rows.start) * width + column + columns.start)
                 upper[columns], lower[columns], first, last = (

@@ -117,10 +117,8 @@ class MatchCounts(NamedTuple):
     matches : int64 array (T,)
         For each threshold of `IOU_THRESHOLDS`, the largest number of one-to-one pairs of cell and
         object with at least that IoU.
-    panoptic_matches : int
-        Pairs with an IoU above 0.5.
     panoptic_iou : float
-        The sum of their IoU.
+        The sum of the IoU of pairs with more than 0.5.
     intersection, union : int
         Pixels that belong to a cell in both images, and in at least one.
     """
@@ -128,7 +126,6 @@ class MatchCounts(NamedTuple):
     cells: int
     objects: int
     matches: NDArray[np.int64]
-    panoptic_matches: int
     panoptic_iou: float
     intersection: int
     union: int
@@ -153,7 +150,6 @@ def count_matches(table: Overlaps) -> MatchCounts:
         table.reference_labels.size,
         table.result_labels.size,
         np.array([_largest_matching(table, iou >= least) for least in IOU_THRESHOLDS], np.int64),
-        int(above_half.sum()),
         float(iou[above_half].sum()),
         intersection,
         areas - intersection,
@@ -181,7 +177,6 @@ def add_counts(counts: Iterable[MatchCounts]) -> MatchCounts:
         cells=sum(part.cells for part in parts),
         objects=sum(part.objects for part in parts),
         matches=sum((part.matches for part in parts), np.zeros(len(IOU_THRESHOLDS), np.int64)),
-        panoptic_matches=sum(part.panoptic_matches for part in parts),
         panoptic_iou=sum(part.panoptic_iou for part in parts),
         intersection=sum(part.intersection for part in parts),
         union=sum(part.union for part in parts),

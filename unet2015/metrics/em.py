@@ -145,7 +145,8 @@ def rand_f_score(tables: Iterable[Overlaps]) -> float:
     with itself. Let ``A`` be the number of pairs within one cell of the reference, ``B`` within one
     cell of the result, and ``AB`` within one cell of both. Precision is ``AB / B``, recall
     ``AB / A`` and the score ``2 AB / (A + B)``. Membrane pixels of the result count as cells of one
-    pixel [1]_; `skimage.metrics.adapted_rand_error` counts them as one large cell.
+    pixel [1]_; `skimage.metrics.adapted_rand_error` counts them as one large cell, and leaves out
+    the pairs of a pixel with itself.
 
     References
     ----------

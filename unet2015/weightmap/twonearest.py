@@ -95,7 +95,7 @@ def _tile_sums(
     farthest = min(_farthest(limit, pixel), diagonal)
     # Squared distances are counted in squared pixels, or for non-square pixels in steps so small
     # that rounding does not matter.
-    unit = pixel[0] ** 2 if pixel[0] == pixel[1] else min(limit, diagonal) ** 2 / 2**28
+    unit = pixel[0] ** 2 if pixel[0] == pixel[1] else min(limit, diagonal) ** 2 / 2**34
     none = int(farthest**2 / unit) + 1
     dtype = np.min_scalar_type((2 * none + 1) * (count + 1))
     down, across = (
