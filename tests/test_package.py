@@ -14,6 +14,11 @@ def test_the_package_is_marked_as_typed():
     assert files("unet2015").joinpath("py.typed").is_file()
 
 
+def test_the_public_names_are_those_that_can_be_imported():
+    assert sorted(unet2015.__all__) == sorted(["__version__", *unet2015._HOME])
+    assert all(hasattr(unet2015, name) for name in unet2015.__all__)
+
+
 def test_the_parts_of_the_package_have_no_circular_imports():
     needs = {}
     for module in ROOT.rglob("*.py"):
