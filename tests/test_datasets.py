@@ -41,6 +41,11 @@ def test_the_surroundings_of_a_marker_without_a_mask_are_ignored():
     assert np.array_equal(ignore, distance <= 8)
 
 
+def test_a_name_in_the_place_of_the_image_is_refused():
+    with pytest.raises(InputError, match="the name is ndarray: give image, labels and name"):
+        annotated_frame("a", np.zeros((9, 9)), two_cells())
+
+
 def test_annotated_pixels_and_complete_frames_are_never_ignored():
     labels = np.zeros((20, 20), np.uint16)
     labels[:, :8] = 1

@@ -158,7 +158,11 @@ def test_the_engine_agreement_in_the_readme_matches_the_check():
     assert u373["same"] + hela["same"] == cells
     assert f"find the same {cells} cells of {frames} frames" in text
     assert f"of the {em['cells']:,} pieces of {found['frames']} EM slices" in text
-    assert f"some of few pixels, {em['cells'] - em['same']} change" in text
+    changed = em["cells"] - em["same"]
+    assert f"some of few pixels, {changed} change" in text
+    assert f"some of few pixels, {changed / em['cells']:.0%} change".replace("%", " %") in prose()
+    assert max(each["largest"] for each in (u373, hela, em)) <= 0.04
+    assert max(each["mean"] for each in (u373, hela, em)) < 0.0005
     results = README.parent / "experiments/results"
     avx2 = json.loads((results / "check_engines_avx2.json").read_text())
     nnpack = [avx2[name]["cpu, float32, NNPACK"] for name in ("u373", "hela", "em")]

@@ -588,6 +588,13 @@ def test_gradient_clipping_can_be_disabled(tmp_path):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_a_part_of_the_settings_in_the_place_of_another_is_refused():
+    with pytest.raises(
+        InputError, match="training is AugmentationConfig: it must be TrainingConfig"
+    ):
+        check(dataclasses.replace(SMALL, training=AugmentationConfig()))
+
+
 @pytest.mark.parametrize("wrong", [{"sigma": 0.0}, {"w0": -1.0}])
 def test_an_invalid_weight_map_is_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):

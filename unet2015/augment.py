@@ -126,7 +126,8 @@ def deform(
     Raises
     ------
     InputError
-        If the arrays are not 2-D of one shape, or `displacement` or `orders` is invalid.
+        If the arrays are not 2-D of one shape, integers are beyond 2**53, or `displacement` or
+        `orders` is invalid.
 
     Notes
     -----

@@ -34,7 +34,10 @@ def check(settings: Settings) -> None:
             f"the settings are a {type(settings).__name__}: put it into Settings, as in "
             "Settings(training=TrainingConfig(tile=380))."
         )
-    for part in (settings.network, settings.training, settings.augmentation, settings.weight_map):
+    for name, default in vars(Settings()).items():
+        part, kind = getattr(settings, name), type(default)
+        if not isinstance(part, kind):
+            raise InputError(f"{name} is {type(part).__name__}: it must be {kind.__name__}.")
         _check_numbers(part)
     config = settings.training
     for name, least in [("iterations", 1), ("interval", 1), ("warmup", 0), ("seed", 0)]:

@@ -21,7 +21,7 @@ from unet2015.checkpoint import Model, load_model
 from unet2015.cli import main
 from unet2015.engines.device import Engine
 from unet2015.errors import ImageError
-from unet2015.fileprediction.imagefile import predict_file
+from unet2015.fileprediction.imagefile import predict_file, scratch_folder
 from unet2015.fileprediction.results import Result
 from unet2015.fileprediction.scratch import Scratch
 from unet2015.images import open_image, read_image, write_image
@@ -354,6 +354,20 @@ def test_a_prediction_resumes_with_its_original_backend(model, image, monkeypatc
         lambda engine, *_: engine._replace(backend="compile"),
     )
     assert cli(*words) == 0
+
+
+@pytest.mark.usefixtures("large")
+def test_a_damaged_record_of_the_backend_is_refused(model, image, monkeypatch, capsys):
+    out = image.with_name("out.tif")
+    words = ("predict", image, "-m", model, "-o", out, "--tile", 84)
+    with monkeypatch.context() as patched:
+        patched.setattr(PIXELS, failing(5, "pixels"))
+        assert cli(*words) == 2
+    record = scratch_folder(out) / "purpose.json"
+    record.write_text(record.read_text().replace('"torch"', '"foo"'))
+    capsys.readouterr()
+    assert cli(*words) == 2
+    assert "backend foo instead of torch" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("large")

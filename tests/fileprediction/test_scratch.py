@@ -98,6 +98,15 @@ def test_work_is_resumed_refused_or_discarded(tmp_path):
     assert not folder.exists()
 
 
+def test_work_of_another_version_is_refused_as_such(tmp_path):
+    with Scratch(tmp_path / "s", {**PURPOSE, "gone": 1}) as scratch:
+        scratch.ledger["done"] = None
+    with pytest.raises(InputError, match="by another version"), Scratch(tmp_path / "s", PURPOSE):
+        pass
+    with Scratch(tmp_path / "s", {**PURPOSE, "gone": 1}) as scratch:
+        assert "done" in scratch.ledger
+
+
 def test_work_that_is_being_discarded_is_not_resumed(tmp_path, monkeypatch):
     with Scratch(tmp_path / "s", PURPOSE) as scratch:
         scratch.ledger["done"] = None

@@ -38,7 +38,7 @@ class AnnotatedFrame(NamedTuple):
 def annotated_frame(
     image: NDArray[Any],
     labels: NDArray[Any],
-    name: str,
+    name: str | Path,
     ignore: NDArray[np.bool_] | None = None,
 ) -> AnnotatedFrame:
     """Check an image and its labels and put them together.
@@ -49,7 +49,7 @@ def annotated_frame(
         Integers or floating-point numbers, shape (height, width) or (channels, height, width).
     labels : ndarray
         0 for the background, another whole number for each cell; shape (height, width).
-    name : str
+    name : str or Path
         For messages and pictures, and for the record in the trained model.
     ignore : ndarray of bool, optional
         Pixels without annotation, shape (height, width); by default there are none.
@@ -63,8 +63,12 @@ def annotated_frame(
     ------
     InputError
         If the shapes differ, the image is not of real numbers, the labels are not whole numbers in
-        two dimensions, or `ignore` is not bool.
+        two dimensions, `ignore` is not bool, or `name` is no name.
     """
+    if not isinstance(name, (str, Path)):
+        raise InputError(
+            f"the name is {type(name).__name__}: give image, labels and name in this order."
+        )
     image, labels = as_array(image), integer_labels(labels, name)
     if labels.size == 0:
         raise InputError(f"{name}: the labels are {by(labels.shape)} pixels: give at least one.")

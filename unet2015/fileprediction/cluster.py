@@ -223,6 +223,8 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self._client.close()
         if self._local is not None:
+            # On a busy machine workers end too slowly and are killed, which does no harm here.
+            logging.getLogger("distributed.nanny").setLevel(logging.ERROR)
             self._local.close()
 
 

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from ..atomic import remove_leftovers
 from ..builtin import BuiltIn
 from ..checkpoint import Model
+from ..engines.backends import Backend
 from ..engines.device import BackendName, Engine, choose_backend
 from ..errors import InputError
 from ..images import STREAMED_FROM, check_output, open_image, select_channels
@@ -106,8 +107,8 @@ def choose_engines(
 
 def _resumed_engine(engine: Engine, job: Job) -> Engine:
     """The engine with the backend of the run to resume, if there is one."""
-    unfinished = unfinished_purpose(scratch_folder(job.target))
-    return engine._replace(backend=unfinished.get("backend", engine.backend))
+    backend: Any = unfinished_purpose(scratch_folder(job.target)).get("backend")
+    return engine._replace(backend=backend) if backend in get_args(Backend) else engine
 
 
 def prepare_outputs(jobs: Sequence[Job], out: Path | None) -> None:

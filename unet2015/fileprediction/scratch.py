@@ -104,6 +104,11 @@ class Scratch:
                 return
             unfinished = unfinished_purpose(self.folder)
             if unfinished:
+                if unfinished.keys() != self._purpose.keys():
+                    raise InputError(
+                        f"{self.folder} holds an unfinished prediction by another version of "
+                        "unet2015: finish it with that version, or start over with --overwrite."
+                    )
                 changed = _differing(unfinished, self._purpose)
                 details = ", ".join(_describe(name, unfinished, self._purpose) for name in changed)
                 raise InputError(

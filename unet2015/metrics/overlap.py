@@ -186,7 +186,7 @@ def _numbered(image: ArrayLike, name: str) -> NDArray[Any]:
         raise InputError(f"the {name}: {error}") from error
     if labels.max(initial=0) > LARGEST_LABEL:
         raise InputError(
-            f"the {name} holds the label {labels.max()}: give numbers up to {LARGEST_LABEL}."
+            f"the {name} holds the label {labels.max()}: renumber the cells, up to {LARGEST_LABEL}."
         )
     return labels
 
