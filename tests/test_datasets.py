@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from unet2015.datasets.any import load_frames
 from unet2015.datasets.checks import warn_of_doubts, warn_of_strays
 from unet2015.datasets.ctc import load_sequence, unannotated
 from unet2015.datasets.em import load_slices
-from unet2015.datasets.frames import annotated_frame, smallest_cell
+from unet2015.datasets.frames import annotated_frame, digest, in_field, smallest_cell
 from unet2015.datasets.pairs import load_pairs
 from unet2015.datasets.synthetic import simulate, write_sequence
 from unet2015.images import write_image
@@ -58,6 +59,15 @@ def test_annotated_pixels_and_complete_frames_are_never_ignored():
     assert not unannotated(labels, markers, reach=6).any()
 
 
+def test_a_marker_that_a_mask_half_covers_is_annotated():
+    labels, markers = np.zeros((2, 9, 9), np.uint16)
+    labels[4, :4] = 1
+    markers[4, 2:6] = 1
+    assert not unannotated(labels, markers, reach=6).any()
+    markers[4, 6] = 1
+    assert unannotated(labels, markers, reach=6).any()
+
+
 def test_a_sequence_gives_its_annotated_frames(tmp_path):
     labels = np.zeros((30, 40), np.uint16)
     labels[4:16, 4:16] = 7
@@ -71,6 +81,30 @@ def test_a_sequence_gives_its_annotated_frames(tmp_path):
     reach = 2 * np.sqrt(144 / np.pi)
     near = ndimage.distance_transform_edt(markers == 0) <= reach
     assert np.array_equal(frame.ignore, near & (labels == 0))
+
+
+def test_the_reach_of_a_missing_cell_follows_the_median_cell(tmp_path):
+    labels, markers = np.zeros((2, 60, 90), np.uint16)
+    labels[2:6, 2:6], labels[2:6, 10:14], labels[20:50, 5:35] = 1, 2, 3
+    markers[30, 70] = 4
+    write_ctc(tmp_path, labels, markers)
+    (frame,) = load_sequence(tmp_path, "01")
+    near = ndimage.distance_transform_edt(markers == 0) <= 2 * np.sqrt(16 / np.pi)
+    assert np.array_equal(frame.ignore, near)
+
+
+def test_a_sequence_needs_no_markers(tmp_path):
+    write_ctc(tmp_path, np.eye(30, 40, dtype=np.uint16), np.ones((30, 40), np.uint16))
+    shutil.rmtree(tmp_path / "01_GT/TRA")
+    (frame,) = load_sequence(tmp_path, "01")
+    assert not frame.ignore.any()
+
+
+def test_a_frame_of_several_planes_is_refused(tmp_path):
+    write_ctc(tmp_path, np.eye(30, 40, dtype=np.uint16), np.zeros((30, 40), np.uint16))
+    write_image(tmp_path / "01/t003.tif", np.zeros((2, 30, 40), np.uint8), "ZYX")
+    with pytest.raises(InputError, match=r"t003.tif is a stack of 2 planes"):
+        load_sequence(tmp_path, "01")
 
 
 def test_sequence_files_may_differ_in_zero_padding_and_suffix(tmp_path):
@@ -154,6 +188,7 @@ def test_a_mask_is_recognised_far_from_the_corner():
 def test_a_missing_folder_is_explained_by_those_that_are_there(tmp_path):
     (tmp_path / "Images").mkdir()
     (tmp_path / "masks").mkdir()
+    (tmp_path / "notes.txt").touch()
     with pytest.raises(InputError, match=r"images does not exist.*in it are Images, masks\."):
         load_pairs(tmp_path)
 
@@ -196,12 +231,13 @@ def test_swapped_images_and_labels_are_detected(tmp_path):
 
 
 def test_components_of_masks_become_cells_with_a_warning(tmp_path, caplog):
-    masks = [[255, 0, 255, 255], [0, 0, 255, 0]], [[0, 0, 0, 0], [0, 0, 255, 0]]
+    masks = [[255, 0, 255, 255], [0, 0, 255, 0]], [[0, 0, 0, 0], [0, 255, 255, 0]]
     write_pairs(tmp_path / "masks", *masks)
     first, second = load_pairs(tmp_path / "masks")
     assert first.labels.tolist() == [[1, 0, 2, 2], [0, 0, 2, 0]]
-    assert second.labels.tolist() == [[0, 0, 0, 0], [0, 0, 1, 0]]
-    assert "holds masks" in caplog.text
+    assert second.labels.tolist() == [[0, 0, 0, 0], [0, 1, 1, 0]]
+    assert "holds masks: each 8-connected component" in caplog.text
+    assert "the smallest of 1 pixels" in caplog.text
     assert smallest_cell([first, second]) == 1
 
 
@@ -220,6 +256,37 @@ def test_the_smallest_cell_of_all_frames_is_found():
     large[:5, :5], small[:5, :5], small[7:, 6:] = 1, 1, 2
     frames = [annotated_frame(labels, found, "a") for found in (labels, large, small)]
     assert [smallest_cell(frames[:n]) for n in (1, 2, 3)] == [0, 25, 6]
+
+
+def test_labels_without_cells_are_refused(tmp_path):
+    write_pairs(tmp_path, np.zeros((8, 8)), np.zeros((8, 8)))
+    with pytest.raises(InputError, match="none of the 2 label images contains a cell"):
+        load_pairs(tmp_path)
+
+
+def test_a_data_set_is_known_by_its_pixels_labels_and_annotated_part():
+    image, labels = np.indices((8, 8)).astype(np.uint8)
+    frame = annotated_frame(image, labels, "a")
+    others = [
+        annotated_frame(image + 1, labels, "a"),
+        annotated_frame(image, labels + 1, "a"),
+        annotated_frame(image, labels, "a", labels > 3),
+        annotated_frame(image.reshape(4, 16), labels.reshape(4, 16), "a"),
+    ]
+    assert len({digest([other]) for other in [frame, *others]}) == 5
+    assert digest([frame._replace(name="b")]) == digest([frame])
+
+
+def test_outside_the_field_only_the_surroundings_of_cells_are_annotated():
+    labels, ignore = np.zeros((60, 70), int), np.zeros((60, 70), bool)
+    labels[20:40, 10:30] = 1
+    ignore[30, 40] = True
+    expected = ndimage.distance_transform_edt(labels == 0) > 8
+    expected[15:-15, 15:-15] = False
+    frame = in_field(annotated_frame(np.zeros((60, 70)), labels, "a", ignore), 15)
+    assert np.array_equal(frame.ignore, expected | ignore)
+    with pytest.raises(InputError, match="leaves no field of interest in a"):
+        in_field(frame, 30)
 
 
 def test_sequences_of_data_without_any_are_refused(tmp_path):
@@ -321,9 +388,17 @@ def test_the_planes_of_a_stack_are_frames(tmp_path):
     for frame, plane in zip(frames, stack, strict=True):
         assert np.array_equal(frame.image, plane[None])
         assert np.array_equal(frame.labels, plane)
+    for folder in ("images", "labels"):
+        write_image(tmp_path / folder / "a.tif", stack[:2], "ZYX")
+    assert [frame.name for frame in load_pairs(tmp_path)] == [frame.name for frame in frames[:2]]
+    write_image(tmp_path / "images" / "a.tif", stack, "ZYX")
     write_image(tmp_path / "labels" / "a.tif", labels)
     refused = r"a.tif \({}.*a.tif \({}.*differ in their planes: give one label plane"
     with pytest.raises(InputError, match=refused.format("Z 3, ", "Y 8, ")):
+        load_pairs(tmp_path)
+    write_image(tmp_path / "images" / "a.tif", np.ones((2, 3, 8, 8), np.uint8), "TZYX")
+    write_image(tmp_path / "labels" / "a.tif", np.ones((6, 8, 8), np.uint8), "ZYX")
+    with pytest.raises(InputError, match=refused.format("T 2, Z 3", "Z 6")):
         load_pairs(tmp_path)
     for folder, shape in (("images", (2, 3)), ("labels", (3, 2))):
         write_image(tmp_path / folder / "a.tif", np.ones((*shape, 8, 8), np.uint8), "TZYX")
