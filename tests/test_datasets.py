@@ -15,7 +15,7 @@ from unet2015.datasets.frames import annotated_frame, digest, in_field, smallest
 from unet2015.datasets.pairs import load_pairs
 from unet2015.datasets.synthetic import simulate, write_sequence
 from unet2015.images import write_image
-from unet2015.labelfiles.doubt import numbers_in_pieces
+from unet2015.labelfiles.doubt import has_soft_edges, looks_like_a_picture, numbers_in_pieces
 
 
 def write_ctc(data, labels, markers):
@@ -230,6 +230,25 @@ def test_swapped_images_and_labels_are_detected(tmp_path):
         load_pairs(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("pairs", "unlike", "told"), [(500, 300, True), (500, 200, False), (400, 400, False)]
+)
+def test_few_or_mostly_equal_neighbours_make_no_picture(pairs, unlike, told):
+    labels = np.zeros((1, 4801), np.uint8)
+    labels[0, 0 : 3 * pairs : 3] = labels[0, 1 : 3 * pairs : 3] = 1
+    labels[0, 1 : 3 * unlike : 3] = 2
+    assert looks_like_a_picture(labels) == told
+
+
+def test_cells_one_pixel_wide_are_no_soft_edges():
+    labels = np.zeros((20, 30), np.uint8)
+    labels[:, :4] = 255
+    labels[:, 12::2] = np.arange(1, 10)
+    assert not has_soft_edges(labels)
+    single = np.indices(labels.shape).sum(axis=0) % 2 == 0
+    assert has_soft_edges(np.where(single | (labels == 255), labels, 0))
+
+
 def test_components_of_masks_become_cells_with_a_warning(tmp_path, caplog):
     masks = [[255, 0, 255, 255], [0, 0, 255, 0]], [[0, 0, 0, 0], [0, 255, 255, 0]]
     write_pairs(tmp_path / "masks", *masks)
@@ -301,6 +320,19 @@ def two_cells():
     return labels
 
 
+def small_cell_with_three_holes():
+    labels = (two_cells() == 1).astype(np.uint8)
+    labels[15:26:5, 20] = 0
+    return labels
+
+
+def two_cells_in_holes():
+    labels = np.ones((60, 80), np.uint8)
+    labels[10:20, 10:20] = labels[40:50, 40:50] = 0
+    labels[12:18, 12:18], labels[42:48, 42:48] = 2, 3
+    return labels
+
+
 @pytest.mark.parametrize(
     ("labels", "told"),
     [
@@ -312,6 +344,8 @@ def two_cells():
         (two_cells() == 1, ""),
         (np.hypot(*np.ogrid[-30:30, -40:40]) < 42, ""),  # four corners are no holes
         (abs(np.subtract(*np.ogrid[-30:30, -40:40])) < 25, ""),
+        (small_cell_with_three_holes(), ""),
+        (two_cells_in_holes(), ""),
     ],
 )
 def test_labels_that_are_not_cells_are_warned_about(caplog, labels, told):
@@ -330,6 +364,8 @@ def test_constant_images_are_warned_about(caplog):
     caplog.clear()
     warn_of_doubts([annotated_frame(np.stack([plain, two_cells()]), two_cells(), "a")])
     assert not caplog.messages
+    warn_of_doubts([annotated_frame(np.stack([plain, plain + 1]), two_cells(), "a")])
+    assert "all pixels of the image are equal" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -359,13 +395,15 @@ def test_strays_are_named_with_their_place(caplog, pixels, told):
 def test_many_strays_are_not_taken_for_the_usual_size(caplog):
     image, strays = np.random.default_rng(0).integers(0, 9, (60, 80)), two_cells()
     strays[57, 2:70:4] = np.arange(17) + 10
+    strays[54, 5:7] = 9
     warn_of_strays([annotated_frame(image, strays, "a")])
-    assert "row 57, column 2 and 16 more have so few pixels (1)" in caplog.text
+    assert "row 57, column 2 and 17 more have so few pixels (1)" in caplog.text
 
 
-def test_cells_that_the_edge_cuts_are_no_strays(caplog):
+@pytest.mark.parametrize("place", [(0, 70), (59, 70), (33, 0), (33, 79)])
+def test_cells_that_the_edge_cuts_are_no_strays(caplog, place):
     image, cut = np.random.default_rng(0).integers(0, 9, (60, 80)), two_cells()
-    cut[59, 70] = 9
+    cut[place] = 9
     warn_of_strays([annotated_frame(image, cut, "a")])
     assert not caplog.messages
 
