@@ -105,6 +105,9 @@ def test_a_frame_of_several_planes_is_refused(tmp_path):
     write_image(tmp_path / "01/t003.tif", np.zeros((2, 30, 40), np.uint8), "ZYX")
     with pytest.raises(InputError, match=r"t003.tif is a stack of 2 planes"):
         load_sequence(tmp_path, "01")
+    write_image(tmp_path / "01_GT/SEG/man_seg003.tif", np.ones((2, 30, 40), np.uint8), "ZYX")
+    with pytest.raises(InputError, match=r"man_seg003.tif is a stack of 2 planes"):
+        load_sequence(tmp_path, "01")
 
 
 def test_sequence_files_may_differ_in_zero_padding_and_suffix(tmp_path):
