@@ -67,6 +67,9 @@ def test_a_data_set_folder_is_refused_with_the_choices(tmp_path):
         (tmp_path / name).mkdir()
     with pytest.raises(InputError, match="choose 01_GT or 02_GT or 02_ST in it"):
         pair_frames(tmp_path, tmp_path)
+    (tmp_path / "pairs/labels").mkdir(parents=True)
+    with pytest.raises(InputError, match="choose labels in it"):
+        pair_frames(tmp_path / "pairs", tmp_path / "pairs")
 
 
 @pytest.fixture
@@ -544,7 +547,7 @@ def test_ome_tiffs_belong_to_labels_and_images_of_that_name(tmp_path, capsys, re
 
 def test_images_are_found_beside_the_folder_of_masks_too(truth):
     (truth.parent / "01").mkdir()
-    for folder in (truth, truth / "SEG"):
+    for folder in (truth, truth / "SEG", truth.parent / "01_ST"):
         assert folder_of_images(folder, None) == truth.parent / "01"
 
 
@@ -640,6 +643,20 @@ def test_four_digit_names_and_silver_truth_are_found(tmp_path):
     for other in ("01_ST", "01_RES"):
         (pair,) = pair_frames(tmp_path / "01_GT", tmp_path / other)
         assert pair.name == "012"
+
+
+def test_references_named_like_frames_belong_to_masks_or_their_namesakes(tmp_path):
+    for number in range(2):
+        write(tmp_path / "labels" / f"t{number:04d}.tif", CELLS)
+        write(tmp_path / "masks" / f"mask{number:03d}.tif", CELLS)
+        write(tmp_path / "same" / f"t{number:04d}.tif", CELLS)
+    for result, names in (
+        ("masks", ["mask000.tif", "mask001.tif"]),
+        ("same", ["t0000.tif", "t0001.tif"]),
+    ):
+        pairs = pair_frames(tmp_path / "labels", tmp_path / result)
+        assert [pair.reference.name for pair in pairs] == ["t0000.tif", "t0001.tif"]
+        assert [pair.result.name for pair in pairs] == names
 
 
 def test_detection_needs_all_frames(truth, result, capsys):
