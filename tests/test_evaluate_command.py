@@ -783,7 +783,7 @@ def test_bad_em_input_gets_one_sentence(membranes, tmp_path, capsys):
     assert "n.tif holds NaN" in fails(capsys, membranes, tmp_path / "n.tif", "--em")
     write(tmp_path / "s.tif", np.zeros((3, 20, 30), np.uint8))
     assert "has the shape 3x20x30" in fails(capsys, membranes, tmp_path / "s.tif", "--em")
-    assert "thresholds 1.5" in fails(capsys, membranes, membranes, "--em", "--thresholds", "1.5")
+    assert "thresholds 1.0" in fails(capsys, membranes, membranes, "--em", "--thresholds", "1.0")
     assert "--em does not score" in fails(capsys, membranes, membranes, "--em", "--margin", "3")
 
 
@@ -891,6 +891,14 @@ def test_small_em_probabilities_in_bytes_are_scored_with_a_warning(tmp_path, cap
     assert "holds whole numbers up to 13, as numbered cells do: they are scored" in caplog.text
 
 
+def test_few_different_em_probabilities_in_bytes_are_no_cells(tmp_path):
+    stack = np.full((20, 20), 255, np.uint8)
+    stack[:, 5:] = 128  # just above half of 255
+    stack[9:11] = 0
+    tifffile.imwrite(tmp_path / "a.tif", stack)
+    assert score_stack(tmp_path / "a.tif", tmp_path / "a.tif", (0.5,))["pixel_error"].value == 0
+
+
 def test_em_masks_are_recognised_from_all_slices(tmp_path):
     for folder in ("truth", "found"):
         (tmp_path / folder).mkdir()
@@ -902,6 +910,10 @@ def test_em_masks_are_recognised_from_all_slices(tmp_path):
     assert best["pixel_error"].threshold == 0.0
     tifffile.imwrite(tmp_path / "found" / "1.tif", np.eye(9, dtype=np.float32))
     with pytest.raises(InputError, match="different types"):
+        score_stack(tmp_path / "truth", tmp_path / "found", (0.5,))
+    for folder in ("truth", "found"):
+        tifffile.imwrite(tmp_path / folder / "1.tif", np.eye(8, dtype=np.uint8))
+    with pytest.raises(InputError, match="truth holds images of different sizes"):
         score_stack(tmp_path / "truth", tmp_path / "found", (0.5,))
 
 
