@@ -229,6 +229,13 @@ def test_the_folders_of_masks_themselves_give_the_same_scores(truth, result, cap
         assert evaluate_json(capsys, reference, found) == expected
 
 
+def test_markers_of_another_size_are_refused(truth, result, capsys):
+    write(truth / "TRA/man_track003.tif", CELLS[:, :20])
+    message = fails(capsys, truth, result)
+    assert "mask003.tif has the shape 40x60, but its reference" in message
+    assert "man_track003.tif 40x20" in message
+
+
 def test_a_frame_without_markers_is_reported(truth, result, capsys):
     (truth / "TRA" / "man_track002.tif").unlink()
     found = evaluate(capsys, truth, result)
@@ -479,6 +486,13 @@ def test_a_picture_distinguishes_drawn_from_judged_objects():
     for unknown, title in ([], "result: 2 objects"), ([2], "result: 2 objects, 1 judged"):
         frame = score_frame("0", table, np.array(unknown, int))
         assert title in picture._panels(frame, reference, result, None)
+
+
+def test_an_object_that_holds_a_cell_is_judged_even_if_it_covers_an_unknown_one():
+    frame = score_frame("a", overlap_table(CELLS, CELLS), np.array([3]))
+    assert (frame.counts.objects, frame.unjudged) == (4, 0)
+    frame = score_frame("a", overlap_table(np.where(CELLS == 3, 0, CELLS), CELLS), np.array([3]))
+    assert (frame.counts.objects, frame.unjudged) == (3, 1)
 
 
 def test_a_picture_gives_objects_without_a_cell_other_colours():
@@ -892,7 +906,7 @@ def test_small_em_probabilities_in_bytes_are_scored_with_a_warning(tmp_path, cap
 
 
 def test_few_different_em_probabilities_in_bytes_are_no_cells(tmp_path):
-    stack = np.full((20, 20), 255, np.uint8)
+    stack = np.full((20, 200), 255, np.uint8)
     stack[:, 5:] = 128  # just above half of 255
     stack[9:11] = 0
     tifffile.imwrite(tmp_path / "a.tif", stack)
