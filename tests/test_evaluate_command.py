@@ -155,6 +155,24 @@ def test_the_printed_table(truth, result, capsys):
     assert "Field of interest: the whole image." in lines
 
 
+def test_measures_that_differ_are_printed_under_their_names(tmp_path, capsys):
+    reference, found = np.zeros((2, 20, 30), np.uint8)
+    reference[2:12, 2:12] = 1
+    found[2:9, 2:12] = found[9, 2:4] = 1  # an IoU of 0.72, above five of ten thresholds
+    found[15, 2:30] = 2
+    write(tmp_path / "a.tif", reference)
+    write(tmp_path / "b.tif", found)
+    scores = evaluate_json(capsys, tmp_path / "a.tif", tmp_path / "b.tif")
+    expected = {"SEG": 0.72, "mean AP": 0.25, "PQ": 0.72 / 1.5, "IoU": 72 / 128}
+    keys = ("SEG", "mean_average_precision", "panoptic_quality", "foreground_iou")
+    assert [scores[key] for key in keys] == pytest.approx(list(expected.values()))
+    lines = evaluate(capsys, tmp_path / "a.tif", tmp_path / "b.tif").splitlines()
+    for name, value in expected.items():
+        assert any(line.startswith(name) and f"  {value:.4f}  " in line for line in lines)
+    row = [0.72, 0.5, 0.25, 0.72 / 1.5, 72 / 128]
+    assert lines[1].split() == ["a", "1", "2", *(f"{value:.4f}" for value in row), *"0001"]
+
+
 def test_an_empty_result_scores_zero(truth, tmp_path, capsys):
     found = evaluate_json(capsys, truth, write_result(tmp_path / "RES", [np.zeros_like(CELLS)] * 4))
     assert found["SEG"] == found["DET"] == found["panoptic_quality"] == 0
@@ -493,6 +511,7 @@ def test_an_object_that_holds_a_cell_is_judged_even_if_it_covers_an_unknown_one(
     assert (frame.counts.objects, frame.unjudged) == (4, 0)
     frame = score_frame("a", overlap_table(np.where(CELLS == 3, 0, CELLS), CELLS), np.array([3]))
     assert (frame.counts.objects, frame.unjudged) == (3, 1)
+    assert not any(map(len, frame.mistakes))
 
 
 def test_a_picture_gives_objects_without_a_cell_other_colours():
