@@ -62,9 +62,10 @@ def test_ome_xml_in_another_file_is_warned_about(
 def test_imagej_spellings_of_units_are_understood(tmp_path: Path) -> None:
     path = tmp_path / "stack.tif"
     metadata = {"axes": "TZYX", "unit": "um", "spacing": -1.5, "finterval": 500, "tunit": "msec"}
+    metadata["zunit"] = "nm"
     tifffile.imwrite(path, PLANES[:, None].repeat(2, 1), imagej=True, metadata=metadata)
     with open_image(path) as image:
-        assert image.pixel_size["Z"] == (1.5, "µm")
+        assert image.pixel_size["Z"] == (0.0015, "µm")
         assert image.pixel_size["T"] == (0.5, "s")
 
 
@@ -73,6 +74,7 @@ def test_imagej_spellings_of_units_are_understood(tmp_path: Path) -> None:
     [
         ("micron", {"Y": (0.5, "µm"), "X": (0.5, "µm")}, False), ("pixel", {}, False),
         ("inch", {}, True), ("foot", {}, True), ("Pixels", {}, False), ("px", {}, False),
+        ("reference frame", {}, False),
     ],
 )  # fmt: skip
 def test_sizes_in_unknown_units_are_warned_about(

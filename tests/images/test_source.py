@@ -112,7 +112,10 @@ def test_unnamed_axes_get_names() -> None:
         (100, "ms", (0.1, "s")), (1, "pixel", None), (0, "µm", None), ("nan", "µm", None),
         (None, "µm", None), (-1, "µm", None), (1, None, None), ("4e-13", "µm", None),
         (1, "kilometre", (1e9, "µm")), (2, "decimeters", (2e5, "µm")), (1, "day", (86400.0, "s")),
-        (72, "inch", None),
+        (72, "inch", None), (1, "hm", (1e8, "µm")), (3, "m", (3e6, "µm")), (1, "cm", (1e4, "µm")),
+        (1, "picometers", (1e-6, "µm")), (1, "Å", (1e-4, "µm")), (1, "Angstrom", (1e-4, "µm")),
+        (1, "h", (3600.0, "s")), (1, "us", (1e-6, "s")), (1, "nanoseconds", (1e-9, "s")),
+        (1, "sec", (1.0, "s")), (1, "microseconds", (1e-6, "s")), (1, "msec", (1e-3, "s")),
     ],
 )  # fmt: skip
 def test_units_are_converted(

@@ -208,13 +208,17 @@ def test_a_hamamatsu_slide_beyond_4_gib_is_read(tmp_path: Path) -> None:
     check_regions(tmp_path / "slide.ndpi", array, "YX", 0)
 
 
-def test_an_lsm_stack_is_read_without_its_thumbnails(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("axis", "length"), [("Z", "DimensionZ"), ("T", "DimensionTime")])
+def test_an_lsm_stack_is_read_without_its_thumbnails(
+    tmp_path: Path, axis: str, length: str
+) -> None:
     stack = np.random.default_rng(0).integers(0, 99, (3, 64, 96)).astype(np.uint8)
     info = np.zeros((), tifffile.TIFF.CZ_LSMINFO)
-    lengths = {"DimensionX": 96, "DimensionY": 64, "DimensionZ": 3, "DimensionChannels": 1}
-    sizes = {"VoxelSizeX": 2e-7, "VoxelSizeY": 2e-7, "VoxelSizeZ": 1e-6}
+    lengths = {"DimensionX": 96, "DimensionY": 64, "DimensionZ": 1, "DimensionChannels": 1}
+    sizes = {"VoxelSizeX": 2e-7, "VoxelSizeY": 2e-7, "VoxelSizeZ": 1e-6, "TimeIntervall": 2.5}
     header = {"MagicNumber": 67127628, "StructureSize": info.nbytes, "DimensionTime": 1}
-    for name, value in (header | lengths | sizes).items():
+    scan = {"ScanType": 3 if axis == "T" else 0}
+    for name, value in (header | lengths | sizes | scan | {length: 3}).items():
         info[name] = value
     tag = [(34412, "B", info.nbytes, info.tobytes(), True)]
     options: dict[str, Any] = {"metadata": None, "compression": "lzw", "contiguous": False}
@@ -225,8 +229,9 @@ def test_an_lsm_stack_is_read_without_its_thumbnails(tmp_path: Path) -> None:
     with tifffile.TiffFile(tmp_path / "stack.lsm") as tiff:
         assert tiff.is_lsm
     with open_image(tmp_path / "stack.lsm") as image:
-        assert image.pixel_size == {"Z": (1.0, "µm"), "Y": (0.2, "µm"), "X": (0.2, "µm")}
-    check_regions(tmp_path / "stack.lsm", stack, "ZYX", 0)
+        step = (1.0, "µm") if axis == "Z" else (2.5, "s")
+        assert image.pixel_size == {axis: step, "Y": (0.2, "µm"), "X": (0.2, "µm")}
+    check_regions(tmp_path / "stack.lsm", stack, f"{axis}YX", 0)
 
 
 def test_pixel_size_comes_from_the_tags_if_ome_has_none(tmp_path: Path) -> None:
@@ -239,6 +244,12 @@ def test_pixel_size_comes_from_the_tags_if_ome_has_none(tmp_path: Path) -> None:
     tifffile.imwrite(path, array, resolution=(20000, 10000), metadata=metadata, **tags)
     with open_image(path) as image:
         assert image.pixel_size == {"X": (2.0, "µm"), "Y": (2.0, "µm")}
+    metadata = {"axes": "ZYX", "PhysicalSizeZ": 3.0}
+    tifffile.imwrite(
+        path, array[None].repeat(2, 0), resolution=(20000, 10000), metadata=metadata, **tags
+    )
+    with open_image(path) as image:
+        assert image.pixel_size == {"Z": (3.0, "µm"), "X": (0.5, "µm"), "Y": (1.0, "µm")}
 
 
 def test_an_axis_in_a_unit_of_time_has_no_pixel_size(tmp_path: Path) -> None:

@@ -73,6 +73,13 @@ def test_ome_metadata_is_written(tmp_path: Path) -> None:
         assert tiff.pages.first.tags["XResolution"].value == (20000, 1)
 
 
+def test_pixel_sizes_keep_their_digits_in_ome_metadata(tmp_path: Path) -> None:
+    sizes = {"Z": (0.123456789, "µm"), "Y": (0.6499, "µm"), "X": (0.324987, "µm")}
+    write_image(tmp_path / "a.ome.tif", np.zeros((2, 8, 9), np.uint8), "ZYX", sizes)
+    with open_image(tmp_path / "a.ome.tif") as image:
+        assert image.pixel_size == sizes
+
+
 def test_a_pixel_size_too_small_for_tags_is_only_in_the_description(tmp_path: Path) -> None:
     sizes = {"X": (6.5e-7, "µm"), "Y": (6.5e-7, "µm")}  # metres taken for micrometres
     for name in ("a.ome.tif", "a.tif"):
