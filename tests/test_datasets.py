@@ -201,6 +201,8 @@ def test_what_is_left_out_beside_pairs_is_named(tmp_path, caplog):
     (tmp_path / "images" / "1.jpg").touch()
     (tmp_path / "labels" / "b.zarr").mkdir()
     (tmp_path / "labels" / "b.zarr" / "zarr.json").touch()
+    (tmp_path / "labels" / ".hidden.zarr").mkdir()
+    (tmp_path / "labels" / ".hidden.zarr" / "zarr.json").touch()
     (tmp_path / "labels" / "more").mkdir()
     (tmp_path / "labels" / "more" / "1.tif").touch()
     load_pairs(tmp_path)

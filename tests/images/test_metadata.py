@@ -69,6 +69,17 @@ def test_imagej_spellings_of_units_are_understood(tmp_path: Path) -> None:
         assert image.pixel_size["T"] == (0.5, "s")
 
 
+def test_ome_sizes_of_the_axes_have_default_units(tmp_path: Path) -> None:
+    metadata = {"axes": "TYX", "TimeIncrement": 2.5}
+    tifffile.imwrite(tmp_path / "a.ome.tif", PLANES, metadata=metadata)
+    with open_image(tmp_path / "a.ome.tif") as image:
+        assert image.pixel_size == {"T": (2.5, "s")}
+    metadata = {"axes": "YX", "PhysicalSizeZ": 3.0, "PhysicalSizeX": 0.5}
+    tifffile.imwrite(tmp_path / "a.ome.tif", PLANES[0], metadata=metadata)
+    with open_image(tmp_path / "a.ome.tif") as image:
+        assert image.pixel_size == {"X": (0.5, "µm")}
+
+
 @pytest.mark.parametrize(
     ("unit", "kept", "warns"),
     [

@@ -53,6 +53,23 @@ def test_a_folder_of_volumes_gets_a_time_axis(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path), volumes)
 
 
+def test_time_follows_the_positions_of_the_frames(tmp_path: Path) -> None:
+    frames = RNG.integers(0, 99, (3, 2, 4, 20, 30)).astype(np.uint8)
+    axes = {"axes": "PZYX"}
+    for number, frame in enumerate(frames):
+        tifffile.imwrite(tmp_path / f"{number}.tif", frame, photometric="minisblack", metadata=axes)
+    with open_image(tmp_path) as image:
+        assert image.axes == "PTZYX"
+    np.testing.assert_array_equal(read_image(tmp_path), frames.transpose(1, 0, 2, 3, 4))
+
+
+def test_frames_of_different_types_are_refused(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "01")
+    write_image(folder / "t12.tif", FRAMES[0].astype(np.uint16))
+    with pytest.raises(InputError, match=r"t12\.tif.*uint16.*t0\.tif.*uint8"):
+        open_image(folder)
+
+
 def test_frames_of_different_sizes_are_refused(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "01")
     write_image(folder / "t12.tif", FRAMES[0][:-1])
@@ -89,7 +106,7 @@ def test_threads_read_the_same_pixels(tmp_path: Path) -> None:
 def test_bad_arguments_are_refused(tmp_path: Path) -> None:
     write_image(tmp_path / "a.tif", FRAMES, "TYX")
     with open_image(tmp_path / "a.tif") as image:
-        for plane, channels in [((), [0]), ((12,), [0]), ((-1,), [0]), ((0,), [1])]:
+        for plane, channels in [((), [0]), ((12,), [0]), ((-1,), [0]), ((0,), [1]), ((0,), [-1])]:
             with pytest.raises(IndexError):
                 image.read(plane, channels=channels)
         with pytest.raises(ValueError, match="step"):
@@ -150,6 +167,19 @@ def test_channels_are_selected_by_name_or_index(
         assert select_channels(image, ["1"], 1) == (1,)
         (message,) = caplog.messages
         assert 'which is named "2"; the one named "1" is channel 0' in message
+    write_channels(tmp_path / "from 0.ome.tif", ["0", "1", "2"])
+    with open_image(tmp_path / "from 0.ome.tif") as image:
+        caplog.clear()
+        assert select_channels(image, ["1"], 1) == (1,)
+        assert not caplog.messages
+    write_channels(tmp_path / "unnamed.ome.tif", ["DAPI", ""])
+    with open_image(tmp_path / "unnamed.ome.tif") as image:
+        assert image.channel_names == ()
+    colours = np.stack([FRAMES[0]] * 3, axis=-1)
+    metadata = {"Channel": {"Name": "RGB"}}
+    tifffile.imwrite(tmp_path / "rgb.ome.tif", colours, photometric="rgb", metadata=metadata)
+    with open_image(tmp_path / "rgb.ome.tif") as image:
+        assert (image.channels, image.channel_names) == (3, ())
     write_image(tmp_path / "grey.tif", FRAMES[0])
     with open_image(tmp_path / "grey.tif") as image:
         assert select_channels(image, [], 1) == (0,)
@@ -192,14 +222,26 @@ def test_fingerprint_notices_changes(tmp_path: Path) -> None:
     assert fingerprint(file) != before[0]
 
 
-def test_fingerprint_covers_the_end_of_a_large_file(tmp_path: Path) -> None:
+def test_fingerprint_covers_ends_size_and_date_of_a_large_file(tmp_path: Path) -> None:
     file = tmp_path / "large.tif"
     prints = []
-    for end in (b"a", b"b"):
-        file.write_bytes(bytes(200_000) + end)
-        os.utime(file, ns=(0, 0))
+    zeros = bytes(200_000)
+    for content, date in [
+        (zeros, 0), (b"a" + zeros[1:], 0), (zeros[1:] + b"a", 0), (zeros + b"\0", 0), (zeros, 1),
+    ]:  # fmt: skip
+        file.write_bytes(content)
+        os.utime(file, ns=(0, date))
         prints.append(fingerprint(file))
-    assert prints[0] != prints[1]
+    assert len(set(prints)) == 5
+
+
+def test_fingerprint_covers_the_places_of_files_in_a_folder(tmp_path: Path) -> None:
+    for name in ("image/0", "image/1"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "image/0/0").touch()
+    before = fingerprint(tmp_path / "image")
+    (tmp_path / "image/0/0").rename(tmp_path / "image/1/0")
+    assert fingerprint(tmp_path / "image") != before
 
 
 def test_cache_drops_the_least_recently_used_block() -> None:

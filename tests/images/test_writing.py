@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from unet2015 import InputError
 from unet2015.images import check_output, open_image, read_image, write_image, writing
+from unet2015.images.source import warn_once
 
 SIZES = {"T": (60.0, "s"), "Z": (2.0, "µm"), "Y": (0.25, "µm"), "X": (0.5, "µm")}
 DTYPES = ("u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8")
@@ -78,6 +79,16 @@ def test_pixel_sizes_keep_their_digits_in_ome_metadata(tmp_path: Path) -> None:
     write_image(tmp_path / "a.ome.tif", np.zeros((2, 8, 9), np.uint8), "ZYX", sizes)
     with open_image(tmp_path / "a.ome.tif") as image:
         assert image.pixel_size == sizes
+
+
+def test_float16_tiffs_are_said_to_lose_the_sizes_along_t_and_z(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_once.cache_clear()
+    for axes, shape in (("YX", (8, 9)), ("ZYX", (2, 8, 9))):
+        sizes = {axis: SIZES[axis] for axis in axes}
+        write_image(tmp_path / "a.tif", np.zeros(shape, np.float16), axes, sizes)
+        assert ("a float16 TIFF holds no pixel sizes" in caplog.text) == (axes == "ZYX")
 
 
 def test_a_pixel_size_too_small_for_tags_is_only_in_the_description(tmp_path: Path) -> None:

@@ -249,3 +249,9 @@ def test_a_one_dimensional_array_is_refused(tmp_path: Path) -> None:
     zarr.create_array(str(tmp_path / "a.zarr"), data=np.ones(5))
     with pytest.raises(InputError, match="has Y, X"):
         open_image(tmp_path / "a.zarr")
+
+
+def test_an_array_without_pixels_is_refused(tmp_path: Path) -> None:
+    zarr.create_array(str(tmp_path / "a.zarr"), shape=(0, 5), dtype="uint8")
+    with pytest.raises(InputError, match=r"a\.zarr is empty \(Y 0, X 5\)"):
+        open_image(tmp_path / "a.zarr")
