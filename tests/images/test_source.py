@@ -14,7 +14,7 @@ from unet2015 import InputError
 from unet2015.blockcache import BlockCache
 from unet2015.images import open_image, read_image, select_channels, write_image
 from unet2015.images.fingerprint import fingerprint
-from unet2015.images.source import canonical_axes
+from unet2015.images.source import canonical_axes, plane_order
 from unet2015.images.units import physical_size
 from unet2015.labelfiles.labelimages import open_labels
 
@@ -109,6 +109,7 @@ def test_bad_arguments_are_refused(tmp_path: Path) -> None:
         for plane, channels in [((), [0]), ((12,), [0]), ((-1,), [0]), ((0,), [1]), ((0,), [-1])]:
             with pytest.raises(IndexError):
                 image.read(plane, channels=channels)
+        assert image.read((0,), rows=slice(9, 3)).shape == (1, 0, 30)
         with pytest.raises(ValueError, match="step"):
             image.read((0,), rows=slice(0, 10, 2))
 
@@ -119,6 +120,8 @@ def test_unnamed_axes_get_names() -> None:
     assert canonical_axes("TQ") == ["T", "Z"]
     assert canonical_axes("ZQ") == ["Z", "T"]
     assert canonical_axes("PTZ") == ["P", "T", "Z"]
+    assert canonical_axes("TT") == ["T", "Z"]
+    assert plane_order("ZTP") == [2, 1, 0]
 
 
 @pytest.mark.parametrize(
