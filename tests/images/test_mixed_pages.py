@@ -68,3 +68,13 @@ def test_pages_too_different_for_one_stack_are_refused(
     write_mixed(tmp_path / name, pages, options)
     with pytest.raises(InputError, match="mixes pages of different pixel types"):
         read_image(tmp_path / name)
+
+
+def test_the_strips_of_a_page_may_be_in_another_order(tmp_path: Path) -> None:
+    stack = np.random.default_rng(0).integers(0, 999, (3, 20, 30)).astype(np.uint16)
+    write_mixed(tmp_path / "image.tif", list(stack), [{"rowsperstrip": 10}] * 3)
+    with tifffile.TiffFile(tmp_path / "image.tif", mode="r+") as tiff:
+        first, second = tiff.pages[1].dataoffsets
+        tiff.pages[1].tags["StripOffsets"].overwrite((second, first))
+    stack[1] = np.roll(stack[1], 10, axis=0)
+    np.testing.assert_array_equal(read_image(tmp_path / "image.tif"), stack)

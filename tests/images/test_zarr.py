@@ -100,6 +100,7 @@ def test_each_box_is_decoded_once(
     ("shape", "axes"),
     [
         ((20, 30), "YX"), ((5, 20, 30), "ZYX"), ((2, 5, 20, 30), "CZYX"), ((20, 30, 3), "YXC"),
+        ((20, 30, 4), "YXC"), ((20, 3), "YX"),
         ((2, 5, 4, 20, 30), "TCZYX"),
     ],
 )  # fmt: skip
@@ -166,6 +167,21 @@ def test_ome_zarrs_are_read(tmp_path: Path, version: str, zarr_format: Any, seri
         }  # fmt: skip
         assert image.channel_names == ("DAPI", "GFP")
     np.testing.assert_array_equal(read_image(path), array.transpose(0, 2, 1, 3, 4))
+
+
+def test_scales_of_level_and_image_are_multiplied(tmp_path: Path) -> None:
+    attributes = multiscales("0.4")
+    image_scale = {"type": "scale", "scale": [0.5, 1.0, 1.5, 3.0, 4.0]}
+    attributes["multiscales"][0]["coordinateTransformations"] = [image_scale]
+    attributes["omero"]["channels"][1] = {"color": "00FF00"}
+    group = zarr.create_group(str(tmp_path / "a.zarr"), zarr_format=2)
+    group.attrs.update(attributes)
+    group.create_array("s0", data=np.zeros((2, 2, 3, 20, 30), np.uint8))
+    with open_image(tmp_path / "a.zarr") as image:
+        assert image.pixel_size == {
+            "T": (30.0, "s"), "Z": (3.0, "µm"), "Y": (1.5, "µm"), "X": (2.0, "µm"),
+        }  # fmt: skip
+        assert image.channel_names == ()  # the second has none
 
 
 SHORT = [{"type": "scale", "scale": [1]}]
