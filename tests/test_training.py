@@ -565,8 +565,14 @@ def test_invalid_augmentation_is_refused(wrong):
     [
         ({"tile": 61}, "nearest to yours: 60 and 64"),
         ({"iterations": 0}, "iterations"),
+        ({"interval": 0}, "interval is 0: it must be at least 1"),
+        ({"warmup": -1}, "warmup is -1: it must be at least 0"),
+        ({"seed": -1}, "seed is -1: it must be at least 0"),
         ({"learning_rate": math.nan}, "learning_rate"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"learning_rate": math.inf}, "learning_rate"),
         ({"momentum": 1.0}, "momentum"),
+        ({"first_momentum": 0.0}, "first_momentum"),
         ({"class_balance": 2.0}, "class balance is 2"),
         ({"clip_norm": 0.0}, "inf clips nothing"),
         ({"normalisation": "none"}, "unknown normalisation"),
@@ -579,6 +585,10 @@ def test_invalid_settings_are_refused_before_training(wrong, message, tmp_path):
     with pytest.raises(InputError, match=message):
         train(frames(), tmp_path, changed(**wrong), CPU)
     assert not list(tmp_path.iterdir())
+
+
+def test_training_may_start_without_a_warmup():
+    check(changed(warmup=0))
 
 
 def test_gradient_clipping_can_be_disabled(tmp_path):

@@ -19,7 +19,7 @@ from unet2015.labelfiles.ctcnames import find_image
 from unet2015.labelfiles.labelimages import open_labels, read_plane
 from unet2015.samples import prepare
 from unet2015.schedule import TrainingConfig
-from unet2015.weightmap import WeightMapConfig, balanced_class_weights
+from unet2015.weightmap import ClassWeights, WeightMapConfig, balanced_class_weights
 from unet2015.weightmapfiles import regions
 from unet2015.weightmapfiles.regions import CellRows, LabelReading, WeightRegions
 
@@ -569,3 +569,19 @@ def assert_one_sentence(capsys, *parts):
     assert message.count("\n") == 1
     for part in parts:
         assert str(part) in message
+
+
+def test_weights_of_a_region_reach_as_far_as_the_spacing_says(tmp_path):
+    labels = np.zeros((20, 230), np.uint8)
+    labels[:, :10], labels[:, 220:] = 1, 2
+    write_image(tmp_path / "a.tif", labels)
+    config, spacing = WeightMapConfig(sigma=10.0), (1.0, 0.1)
+    with open_labels(tmp_path / "a.tif") as image:
+        reading = LabelReading(ridge=0)
+        weights = WeightRegions(image, reading, config, ClassWeights(1.0, 1.0), spacing)
+        found = weights[slice(0, 20), slice(110, 120)]
+    whole = border_weight_map(
+        labels, config.w0, config.sigma, class_weights=(1, 1), ridge=0, spacing=spacing
+    )
+    assert whole[10, 115] > 1.5
+    np.testing.assert_allclose(found, whole[:, 110:120], rtol=1e-5)
