@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from unet2015 import InputError, UNet, __version__, load_model, save_model
-from unet2015.checkpoint import MODEL_FILE, Model, read_tensors, write_tensors
+from unet2015.checkpoint import MODEL_FILE, Model, digest, read_tensors, write_tensors
 
 
 def small_model():
@@ -67,6 +67,13 @@ def test_of_a_compiled_network_the_original_is_saved(tmp_path):
     save_model(tmp_path / MODEL_FILE, Model(torch.compile(network), "standard"))
     found = load_model(tmp_path).network.classifier.weight
     assert torch.equal(found, network.classifier.weight)
+
+
+def test_a_digest_covers_the_normalisation_but_not_the_record():
+    network = UNet(base_channels=2, depth=1)
+    known = digest(Model(network, "standard"))
+    assert digest(Model(network, "minmax")) != known
+    assert digest(Model(network, "standard", settings={"seed": 1}, min_size=9)) == known
 
 
 def test_models_can_be_keys():
