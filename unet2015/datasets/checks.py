@@ -94,7 +94,7 @@ def _looks_inverted(frame: AnnotatedFrame) -> bool:
         return False
     pieces, count = ndimage.label(~inside)
     holes = count - np.count_nonzero(np.unique(_edge(pieces)))
-    return bool(holes > max(1, sizes.size))
+    return bool(holes > sizes.size)
 
 
 def _edge(plane: NDArray[Any]) -> NDArray[Any]:

@@ -76,7 +76,7 @@ def annotated_frame(
         raise InputError(f"{name}: the image is {image.dtype}: it must be of real numbers.")
     if image.ndim == 2:
         image = image[None]
-    if image.ndim != 3 or image.shape[1:] != labels.shape:
+    if image.shape[1:] != labels.shape:
         shape = image.shape[1:] if image.shape[:1] == (1,) else image.shape
         raise InputError(
             f"{name}: the image is {by(shape)} and its labels are {by(labels.shape)} pixels: they "

@@ -62,9 +62,7 @@ def load_pairs(data: Path | str) -> list[AnnotatedFrame]:
 
 def _read_planes(name: str, image_file: Path, labels_file: Path) -> Iterator[AnnotatedFrame]:
     with open_image(image_file) as image, open_labels(labels_file) as labels:
-        planes = len(image.planes)
-        several = max(len(image.plane_axes), len(labels.plane_axes)) > 1  # else Z may stand for T
-        if len(labels.planes) != planes or (several and image.plane_shape != labels.plane_shape):
+        if image.plane_shape != labels.plane_shape:  # their axes may differ: Z may stand for T
             raise InputError(
                 f"{image_file} ({image.describe()}) and {labels_file} ({labels.describe()}) differ "
                 "in their planes: give one label plane for each plane of the image"
@@ -74,7 +72,7 @@ def _read_planes(name: str, image_file: Path, labels_file: Path) -> Iterator[Ann
             cells = read_plane(labels, labelled)
             if why := doubt(cells):
                 raise InputError(f"{labels.plane_name(labelled)}: {why}")
-            where = f"{name}[{number}]" if planes > 1 else name
+            where = f"{name}[{number}]" if len(image.planes) > 1 else name
             yield annotated_frame(image.read(plane), cells, where)
 
 
