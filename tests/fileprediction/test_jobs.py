@@ -294,3 +294,49 @@ def test_masks_of_failed_frames_are_not_reported_as_other_frames(model, tracked,
     DAMAGES["empty"](tmp_path / "01/t001.tif")
     assert cli("predict", tmp_path / "01", "-m", model, "-o", tracked) == 2
     assert "other frames" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ((), "interrupted."),
+        (("--overwrite",), "interrupted."),
+        (("--keep-scratch",), "interrupted: the same command resumes where it stopped."),
+        (
+            ("--keep-scratch", "--overwrite"),
+            "interrupted: the same command without --overwrite resumes where it stopped.",
+        ),
+    ],
+)
+def test_ctrl_c_promises_resumption_only_of_work_that_is_kept(
+    model, images, tmp_path, capsys, monkeypatch, extra, told
+):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unet2015.commands.predict.predict_file", interrupted)
+    words = ("predict", images / "a.tif", "-m", model, "-o", tmp_path / "out.tif", *extra)
+    assert cli(*words) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == f"unet2015: {told}"
+
+
+def test_overwrite_discards_the_record_of_an_interrupted_folder(
+    model, images, tmp_path, capsys, monkeypatch
+):
+    def interrupted(source, *arguments, **options):
+        if source.name == "c.tif":
+            raise KeyboardInterrupt
+        return predict_file(source, *arguments, **options)
+
+    words = ("predict", images, "-m", model, "-o", tmp_path / "out", "--labels")
+    with monkeypatch.context() as patched:
+        patched.setattr("unet2015.commands.predict.predict_file", interrupted)
+        assert cli(*words) == 130
+    assert "min_size 0 instead of 2" in refused(capsys, *words, "--min-size", 2)
+    assert cli(*words, "--min-size", 2, "--overwrite") == 0
+    assert names(tmp_path / "out") == ["a.tif", "b.tif", "c.tif"]
+
+
+def test_other_results_beside_masks_are_written_without_a_warning(model, tracked, images, caplog):
+    assert cli("predict", images, "-m", model, "-o", tracked) == 0
+    assert "other frames" not in caplog.text
