@@ -17,6 +17,7 @@ from unet2015.checkpoint import Model, load_model
 from unet2015.cli import main
 from unet2015.datasets.synthetic import simulate, write_sequence
 from unet2015.engines.device import choose_engine
+from unet2015.fileprediction.inputs import plan_results
 from unet2015.images import open_image, read_image, write_image
 from unet2015.instances import foreground, label_cells
 from unet2015.prediction import predict
@@ -355,6 +356,24 @@ def test_the_result_is_beside_the_image_by_default(model, tmp_path, name, result
     assert cli("predict", tmp_path, "-m", model, "-o", tmp_path / "out") == 0
     results = {path.name for path in (tmp_path / "out").iterdir()}
     assert results == {name.replace("png", "tif"), "my-predicted.tif"}
+
+
+def test_a_folder_may_have_a_name_like_that_of_an_image(tmp_path):
+    write_image(tmp_path / "in/a.tif", np.eye(25, dtype=np.uint8))
+    write_image(tmp_path / "in/b.tif", np.eye(25, dtype=np.uint8))
+    (tmp_path / "cells.tif").mkdir()
+    planned = plan_results([tmp_path / "in"], tmp_path / "cells.tif")
+    assert [target.name for _, target, _ in planned] == ["a.tif", "b.tif"]
+    planned = plan_results([tmp_path / "in"], tmp_path / "new.cells")
+    assert {target.parent for _, target, _ in planned} == {tmp_path / "new.cells"}
+
+
+def test_a_sequence_of_one_frame_becomes_one_mask(model, tmp_path):
+    write_image(tmp_path / "01/t000.tif", np.eye(25, dtype=np.uint8))
+    for out in (tmp_path / "mask000.tif", tmp_path / "01"):
+        assert cli("predict", tmp_path / "01", "-m", model, "-o", out) == 0
+    for mask in (tmp_path / "mask000.tif", tmp_path / "01/mask000.tif"):
+        assert read_image(mask).dtype == np.uint16
 
 
 def test_images_of_equal_tile_shape_share_a_backend(model, tmp_path, monkeypatch):

@@ -129,6 +129,16 @@ def test_a_folder_lists_a_multi_file_image_once(
     assert "not TIFF or PNG: photo.jpg" in caplog.text
 
 
+def test_the_file_that_describes_most_of_an_image_stands_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (tmp_path / f"{number}.ome.tif" for number in range(3))
+    others = {first: [second], second: [first, third], third: []}
+    monkeypatch.setattr("unet2015.fileprediction.inputs.companions", others.get)
+    planned = plan_results([first, second, third], tmp_path / "out")
+    assert [source for source, _, _ in planned] == [second]
+
+
 def test_files_with_an_outdated_description_are_separate_images(tmp_path: Path) -> None:
     write_multi_file_ome_tiff(tmp_path)
     for path in sorted(tmp_path.iterdir()):
