@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from unet2015.cli import main
 from unet2015.engines.device import Engine
 from unet2015.errors import ImageError
 from unet2015.fileprediction.imagefile import predict_file, scratch_folder
-from unet2015.fileprediction.results import Result
+from unet2015.fileprediction.results import Result, number_stack
 from unet2015.fileprediction.scratch import Scratch
 from unet2015.images import open_image, read_image, write_image
 from unet2015.instances import foreground, label_cells
@@ -126,6 +127,20 @@ def test_a_class_map_is_written(model, image):
     found = read_image(out)
     assert found.dtype == np.uint8
     assert np.array_equal(found, predict(read_image(image), load_model(model)).argmax(0))
+
+
+def test_the_probability_is_that_of_all_classes_but_the_background():
+    probabilities = np.array([0.25, 0.25, 0.5], np.float32)[:, None, None]
+    assert Result().encode(probabilities) == 0.75
+    assert Result(dtype="uint8").encode(probabilities) == 191
+
+
+def test_more_cells_than_uint16_can_count_keep_their_numbers():
+    pixels = np.zeros((2, 514, 514), np.uint8)
+    pixels[0, ::2, ::2] = 1
+    image = SimpleNamespace(planes=[(0,), (1,)], path="image.tif")
+    stack = number_stack(pixels, image, Result("labels"))
+    assert stack[0, slice(0, 514), slice(0, 514)].max() == 257**2
 
 
 @pytest.mark.parametrize("big", [False, True])
