@@ -23,7 +23,7 @@ from unet2015.cli import main
 from unet2015.engines.device import Engine
 from unet2015.errors import ImageError
 from unet2015.fileprediction.imagefile import predict_file, scratch_folder
-from unet2015.fileprediction.results import Result, number_stack
+from unet2015.fileprediction.results import Result, number_stack, write_result
 from unet2015.fileprediction.scratch import Scratch
 from unet2015.images import open_image, read_image, write_image
 from unet2015.instances import foreground, label_cells
@@ -141,6 +141,18 @@ def test_more_cells_than_uint16_can_count_keep_their_numbers():
     image = SimpleNamespace(planes=[(0,), (1,)], path="image.tif")
     stack = number_stack(pixels, image, Result("labels"))
     assert stack[0, slice(0, 514), slice(0, 514)].max() == 257**2
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [(Result("classes"), {0, 2}), (Result("labels"), {0, 1}), (Result(dtype="uint8"), {0, 1, 2})],
+)
+def test_pyramid_levels_of_classes_and_cells_hold_no_mixtures(tmp_path, result, expected):
+    pixels = np.zeros((700, 700), np.uint8)
+    pixels[101:, 101:] = 2
+    image = SimpleNamespace(planes=[()], plane_axes="", pixel_size={}, path="image.tif")
+    write_result(tmp_path / "out.zarr", pixels, image, result)
+    assert set(np.unique(zarr.open_array(tmp_path / "out.zarr/1", mode="r")[:])) == expected
 
 
 @pytest.mark.parametrize("big", [False, True])
