@@ -170,6 +170,21 @@ def test_each_plane_has_its_own_statistics_and_numbers(model, tmp_path, request,
             assert np.array_equal(result.read((t, z))[0], expected)
 
 
+def test_integers_are_normalised_by_the_range_of_their_type(tmp_path):
+    model, path = Model(UNet(base_channels=2, depth=2), "range"), tmp_path / "image.tif"
+    write_image(path, blobs((60, 70)) // 125)
+    predict_file(path, tmp_path / "out.tif", model, CPU, Result())
+    expected = predict(read_image(path), model)[1]
+    assert np.allclose(read_image(tmp_path / "out.tif"), expected, atol=1e-5)
+
+
+def test_the_plane_that_is_out_of_range_is_named(tmp_path):
+    model, path = Model(UNet(base_channels=2, depth=2), "range"), tmp_path / "stack.tif"
+    write_image(path, np.stack([np.eye(25, dtype=np.float32), np.full((25, 25), 7.0)]), "TYX")
+    with pytest.raises(ImageError, match=r"stack\.tif \(T 1\)"):
+        predict_file(path, tmp_path / "out.tif", model, CPU, Result())
+
+
 @pytest.mark.usefixtures("large")
 def test_one_of_several_channels_can_be_selected(model, tmp_path):
     pixels = np.stack([blobs((60, 70), seed) for seed in range(3)])
