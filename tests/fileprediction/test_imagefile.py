@@ -22,7 +22,7 @@ from unet2015.checkpoint import Model, load_model
 from unet2015.cli import main
 from unet2015.engines.device import Engine
 from unet2015.errors import ImageError
-from unet2015.fileprediction.imagefile import predict_file, scratch_folder
+from unet2015.fileprediction.imagefile import explain_full_disk, predict_file, scratch_folder
 from unet2015.fileprediction.results import Result, number_stack, write_result
 from unet2015.fileprediction.scratch import Scratch
 from unet2015.images import open_image, read_image, write_image
@@ -348,6 +348,26 @@ def test_an_image_with_reordered_channels_is_not_resumed(model, image, tmp_path,
     write_channels(image, pixels, ["GFP", "DAPI"])
     with pytest.raises(ImageError, match="is not the image whose unfinished"):
         predict_file(image, tmp_path / "out.tif", *how)
+
+
+@pytest.mark.usefixtures("large")
+def test_work_on_another_channel_or_by_another_version_is_not_resumed(model, image, monkeypatch):
+    write_channels(image, np.stack([blobs((301, 217), seed) for seed in (1, 2)]), ["DAPI", "GFP"])
+    how = image, image.with_name("out.tif"), load_model(model), CPU, Result()
+    with monkeypatch.context() as patched:
+        patched.setattr(PIXELS, failing(5, "pixels"))
+        with pytest.raises(InputError, match="is full"):
+            predict_file(*how, ("DAPI",), 84)
+    with pytest.raises(InputError, match="channels"):
+        predict_file(*how, ("GFP",), 84)
+    monkeypatch.setattr("unet2015.fileprediction.imagefile.__version__", "0.0")
+    with pytest.raises(InputError, match="version"):
+        predict_file(*how, ("DAPI",), 84)
+
+
+def test_an_exhausted_quota_is_a_full_disk(tmp_path):
+    with pytest.raises(InputError, match="is full"), explain_full_disk(tmp_path):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
 
 def test_work_on_a_temporarily_unreachable_image_resumes(
