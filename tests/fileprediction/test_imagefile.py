@@ -418,6 +418,18 @@ def test_a_prediction_resumes_with_its_original_backend(model, image, monkeypatc
     assert cli(*words) == 0
 
 
+def test_a_requested_backend_is_not_replaced_by_that_of_the_record(
+    interrupted, monkeypatch, capsys
+):
+    monkeypatch.setattr(
+        "unet2015.fileprediction.preparation.choose_backend",
+        lambda engine, *_: engine._replace(backend="compile"),
+    )
+    capsys.readouterr()
+    assert cli(*interrupted, "--backend", "compile") == 2
+    assert "backend torch instead of compile" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("large")
 def test_a_damaged_record_of_the_backend_is_refused(model, image, monkeypatch, capsys):
     out = image.with_name("out.tif")
@@ -559,6 +571,14 @@ def test_bad_input_is_reported_before_any_computation(model, image, capsys):
         assert cli(*words) == 2
         assert message in capsys.readouterr().err
         assert not image.with_name(target).exists()
+
+
+def test_a_stack_is_not_computed_for_a_png(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(UNet, "forward", None)
+    write_image(tmp_path / "stack.tif", np.stack([blobs((60, 70))] * 2), "TYX")
+    words = ("predict", tmp_path / "stack.tif", "-m", model, "-o", tmp_path / "out.png")
+    assert cli(*words, "--dtype", "uint8") == 2
+    assert "a PNG holds one small plane" in capsys.readouterr().err
 
 
 def test_a_plane_too_large_for_a_png_is_not_said_to_fit_in_uint8(model, image, capsys, monkeypatch):
