@@ -68,10 +68,9 @@ def check_image(
         pixels = prod(image.result_shape)
         small = not image.plane_axes and pixels < STREAMED_FROM
         if job.target.suffix.lower() == ".png" and not (small and job.result.stored == np.uint8):
-            smaller = small and job.result.kind == "probability"
             raise InputError(
                 f"{job.target}: a PNG holds one small plane of integers, not {image.describe()} of "
-                f"{job.result.stored}: write a .tif{', or choose --dtype uint8' * smaller}."
+                f"{job.result.stored}: write a .tif{', or choose --dtype uint8' * small}."
             )
         return Checked(job, pixels, (tile,) if tile else image.shape[-2:])
 
