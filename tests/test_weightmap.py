@@ -363,7 +363,7 @@ def test_class_weights_may_be_a_name_or_a_pair(caplog):
 def test_a_boolean_mask_is_warned_about_once(caplog):
     map._warn_of_mask.cache_clear()
     for _ in range(2):
-        border_weight_map([[True, False]])
+        border_weight_map([[True, False]], class_weights=None)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "counts as one cell" in caplog.text
 
