@@ -150,10 +150,9 @@ def deform(
         raise InputError(
             f"the orders are {list(orders)} for {len(arrays)} arrays: give one for each, 0 to 5."
         )
-    for array in arrays:
-        ends = (array.min(initial=0), array.max(initial=0)) if array.dtype.kind in "iu" else (0, 0)
-        if not -LARGEST <= ends[0] <= ends[1] <= LARGEST:
-            raise InputError("deform takes integers up to 2**53: renumber larger labels first.")
+    integers = [array for array in arrays if array.dtype.kind in "iu"]
+    if any(array.min(initial=0) < -LARGEST or array.max(initial=0) > LARGEST for array in integers):
+        raise InputError("deform takes integers up to 2**53: renumber larger labels first.")
     # elasticdeform fills arrays one pixel high or wide with zeros.
     deformer = _deformer() if min(arrays[0].shape) > 1 else deform_with_scipy
     floats = [_as_float(array) for array in arrays]

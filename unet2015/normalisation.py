@@ -137,7 +137,7 @@ def merge(one: Statistics, other: Statistics) -> Statistics:
     )
 
 
-@np.errstate(over="ignore")  # what does not fit is refused
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # `_fits` finds what this makes
 def fit(scheme: Scheme, stats: Statistics, dtype: np.dtype[Any], name: str = "the image") -> Affine:
     """Find the transformation that a scheme prescribes for an image.
 
@@ -197,12 +197,13 @@ def _check_range(stats: Statistics, dtype: np.dtype[Any], name: str) -> None:
 
 def _fits(affine: Affine, stats: Statistics, dtype: np.dtype[Any]) -> bool:
     """Whether float32 can hold the normalised darkest and brightest pixels."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        ends = np.stack([stats.least, stats.greatest], axis=1)[:, None].astype(dtype)
-        return bool(np.isfinite(affine(ends)).all() and affine.factor.all())
+    ends = np.stack([stats.least, stats.greatest], axis=1)[:, None].astype(dtype)
+    return bool(np.isfinite(affine(ends)).all() and affine.factor.all())
 
 
 def _inverse(spread: NDArray[np.float64], stats: Statistics) -> NDArray[np.float64]:
-    """1 / spread, or 1 for constant channels, whose computed deviation need not be exactly 0."""
-    with np.errstate(divide="ignore"):  # infinity where squares underflow, which `fit` refuses
-        return 1 / np.where(stats.greatest > stats.least, spread, 1.0)
+    """1 / spread, or 1 for constant channels, whose computed deviation need not be exactly 0.
+
+    It is infinite where squares underflow, which `fit` refuses.
+    """
+    return 1 / np.where(stats.greatest > stats.least, spread, 1.0)
