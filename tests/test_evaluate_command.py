@@ -16,10 +16,10 @@ import pytest
 import tifffile
 import zarr
 
-from unet2015 import InputError, cli
+from unet2015 import InputError, annotated_frame, cli
 from unet2015.commands import evaluate as evaluate_command
 from unet2015.commands import track
-from unet2015.evaluation import picture, score_frame, score_sequence
+from unet2015.evaluation import picture, score_annotated, score_frame, score_sequence
 from unet2015.evaluation.em import score_stack
 from unet2015.evaluation.picture import COLOURS, paint_mistakes
 from unet2015.evaluation.worst import microscope_image, read_frames
@@ -247,11 +247,12 @@ def test_the_folders_of_masks_themselves_give_the_same_scores(truth, result, cap
         assert evaluate_json(capsys, reference, found) == expected
 
 
-def test_markers_of_another_size_are_refused(truth, result, capsys):
-    write(truth / "TRA/man_track003.tif", CELLS[:, :20])
+@pytest.mark.parametrize("frame", [2, 3], ids=["without a mask", "with a mask"])
+def test_markers_of_another_size_are_refused(truth, result, capsys, frame):
+    write(truth / f"TRA/man_track00{frame}.tif", CELLS[:, :20])
     message = fails(capsys, truth, result)
-    assert "mask003.tif has the shape 40x60, but its reference" in message
-    assert "man_track003.tif 40x20" in message
+    assert f"mask00{frame}.tif has the shape 40x60, but its reference" in message
+    assert f"man_track00{frame}.tif 40x20" in message
 
 
 def test_a_frame_without_markers_is_reported(truth, result, capsys):
@@ -331,6 +332,32 @@ def test_pictures_and_pages_show_the_components(tmp_path, capsys, monkeypatch):
     assert "are for a result: give the result, too" in capsys.readouterr().err
 
 
+def test_only_the_wanted_frames_are_read_with_the_components_of_the_result(tmp_path):
+    stack = np.stack([CELLS, CELLS * 0])
+    for folder in ("labels", "found"):
+        write(tmp_path / folder / "s.tif", stack)
+        write(tmp_path / folder / "t.tif", stack)
+    frames = read_frames(tmp_path / "labels", tmp_path / "found", {"s[0]", "t[1]"}, "result")
+    assert sorted(frames) == ["s[0]", "t[1]"]
+    assert [int(labels.max()) for labels in frames["s[0]"]] == [4, 3]  # 1 and 2 touch
+
+
+def test_the_image_of_a_frame_has_its_shape_and_is_one_plane(tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 256, (*CELLS.shape, 3), dtype=np.uint8)
+    write(tmp_path / "rgb.tif", rgb)
+    write(tmp_path / "s.tif", np.stack([CELLS, CELLS + 1]))
+    write(tmp_path / "t[0].tif", CELLS)
+    write(tmp_path / "t.tif", np.stack([CELLS + 1, CELLS + 2]))
+
+    def found(name, shape=CELLS.shape):
+        return microscope_image(tmp_path, name, shape)
+
+    np.testing.assert_allclose(found("rgb"), rgb.mean(axis=-1))
+    np.testing.assert_array_equal(found("s[1]"), CELLS + 1)
+    np.testing.assert_array_equal(found("t[0]"), CELLS)
+    assert [found("s"), found("s[2]"), found("rgb", (40, 59))] == [None] * 3
+
+
 def test_planes_of_stacks_are_shown_with_their_images(tmp_path, capsys, monkeypatch):
     stack, image = np.stack([CELLS, CELLS * 0]), np.arange(2 * CELLS.size, dtype=np.float32)
     for folder in ("labels", "found"):
@@ -392,6 +419,7 @@ def test_without_a_reference_lineage_all_but_tra_is_scored(truth, result, capsys
     score = score_sequence(truth, result)
     assert (score.seg, det(score.graph)) == (expected.seg, det(expected.graph))
     assert not score.tracked
+    assert [note for note in score.notes if "TRA needs" in note and "man_track.txt" in note]
     assert "TRA needs" in evaluate(capsys, truth, result)
 
 
@@ -514,6 +542,20 @@ def test_an_object_that_holds_a_cell_is_judged_even_if_it_covers_an_unknown_one(
     assert not any(map(len, frame.mistakes))
 
 
+def test_objects_mostly_where_annotation_is_missing_are_not_judged():
+    known = np.where(CELLS == 4, 0, CELLS)
+    found = known.copy()
+    found[20:30, 40:50], found[30:36, 40:50] = 8, 9
+    for ignored, objects in ((4, 5), (5, 5), (6, 4)):  # of the 10 rows of object 8
+        ignore = np.zeros(CELLS.shape, bool)
+        ignore[20 : 20 + ignored] = True
+        frame = annotated_frame(CELLS, known, "a", ignore)
+        score = score_annotated([frame], [found])
+        assert (score.counts.objects, score.seg) == (objects, 1)
+        told = ["Objects not judged, since annotation is missing there: 1."]
+        assert score.notes == (told if objects == 4 else [])
+
+
 def test_a_picture_gives_objects_without_a_cell_other_colours():
     reference, result = np.zeros((9, 20), np.uint8), np.zeros((9, 20), np.uint8)
     reference[2:6, 2:6], result[2:6, 2:6] = 5, 7  # object 7 holds cell 5
@@ -523,6 +565,45 @@ def test_a_picture_gives_objects_without_a_cell_other_colours():
     cells, objects = panels["frame 0, reference: 1 cell"], panels["result: 2 objects"]
     assert (objects[3, 3] == cells[3, 3]).all()
     assert (objects[3, 12] != cells[3, 3]).any()
+    assert (objects[0, 0] == 1).all(), "the background is white"
+
+
+def test_a_picture_says_that_a_frame_has_no_cells():
+    nothing = np.zeros((9, 20), np.uint8)
+    frame = score_frame("0", overlap_table(nothing, nothing), np.array([], int))
+    assert "no cells, 0 mistakes" in picture._panels(frame, nothing, nothing, None)
+
+
+def test_a_spurious_object_does_not_hide_the_cell_under_it():
+    reference, result = np.zeros((20, 30), np.uint8), np.zeros((20, 30), np.uint8)
+    reference[2:12, 2:12] = 1
+    result[2:12, 2:8], result[2:12, 8:28] = 1, 2
+    frame = score_frame("0", overlap_table(reference, result), np.array([], int))
+    assert frame.mistakes.spurious.tolist() == [2]
+    painted = paint_mistakes(frame, reference, result)
+    for column, colour in (
+        (4, COLOURS["found"]),
+        (7, picture.RESULT_OUTLINE),
+        (10, COLOURS["found"]),
+        (11, picture.REFERENCE_OUTLINE),
+        (20, COLOURS["spurious"]),
+    ):
+        assert tuple(painted[6, column]) == colour, column
+
+
+def test_a_picture_shows_the_worst_frames_only(tmp_path, monkeypatch):
+    drawn, panels = [], picture._panels
+    monkeypatch.setattr(
+        picture, "_panels", lambda frame, *rest: drawn.append(frame.name) or panels(frame, *rest)
+    )
+    truth = write_result(tmp_path / "truth", [CELLS] * 6)
+    wrong = np.where(CELLS == 4, 0, CELLS)
+    result = write_result(tmp_path / "found", [CELLS, wrong, CELLS, CELLS * 0, wrong, wrong])
+    path = tmp_path / "P.PNG"
+    picture.check_picture(path, truth, result, None)
+    picture.draw_mistakes(path, score_sequence(truth, result), truth, result)
+    assert drawn == ["003", "001", "004", "005"]
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names must be Unicode")

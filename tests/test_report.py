@@ -278,6 +278,11 @@ def test_the_worst_frames_and_the_frames_of_the_worst_cells_are_shown(data, resu
     worst = worst_cells(score.frames, 4)
     assert [cell.seg for cell in worst] == [0, 0, 0, 1]
     assert worst[0].frame.name == "002"
+    tied = [
+        frame._replace(name=f"{seg}", seg=frame.seg._replace(mean=seg))
+        for frame, seg in zip(score.frames[:1] * 3, (0.7, 0.2, 0.9), strict=True)
+    ]
+    assert [frame.name for frame in worst_first(tied)] == ["0.2", "0.7", "0.9"]
     good = [score.frames[0]._replace(name=f"good{n}", mistakes=score.frames[2].mistakes,
             seg=score.frames[0].seg._replace(values=np.ones_like(score.frames[0].seg.values)))
             for n in range(20)]  # fmt: skip

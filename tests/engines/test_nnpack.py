@@ -76,6 +76,21 @@ def test_nnpack_is_refused_for_other_than_float32_on_a_cpu(engine):
         choose_backend(engine, "nnpack", 1)
 
 
+@needs_nnpack
+@pytest.mark.parametrize("named", [False, True])
+def test_calls_of_conv2d_in_other_forms_are_left_to_pytorch(calls, named):
+    class Bare(nn.Conv2d):
+        def forward(self, image):
+            if named:
+                return torch.conv2d(image, self.weight, bias=self.bias, stride=2)
+            return torch.conv2d(image, self.weight)
+
+    network, image = Bare(WIDE, WIDE, 3), torch.rand(1, WIDE, LARGE, LARGE)
+    with torch.inference_mode():
+        assert torch.equal(NnpackNetwork(network)(image), network(image))
+    assert not calls
+
+
 def test_nnpack_is_refused_where_pytorch_lacks_it(monkeypatch):
     monkeypatch.delattr(torch, "_nnpack_spatial_convolution", raising=False)
     with pytest.raises(InputError, match="take --backend auto"):
