@@ -51,6 +51,8 @@ def test_freed_memory_is_kept_for_reuse():
 @needs_glibc
 def test_malloc_settings_of_the_user_are_respected():
     assert faults("keep", MALLOC_ARENA_MAX="2")[1:] == ("False", "False")
+    tunable = "glibc.malloc.arena_max=2"
+    assert faults("keep", GLIBC_TUNABLES=tunable)[1:] == ("False", "False")
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch):

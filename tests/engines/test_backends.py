@@ -108,8 +108,29 @@ def test_float32_on_a_gpu_disables_tf32(monkeypatch):
 def test_compiling_needs_triton_on_gpus_and_a_compiler_on_cpus(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     assert not can_compile(torch.device("cuda"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name == "triton" else None)
+    assert can_compile(torch.device("cuda"))
+    monkeypatch.setenv("CXX", "mine++")
+    for installed in ("mine++", "g++", "clang++", "cl"):
+        monkeypatch.setattr("shutil.which", {installed: "found"}.get)
+        assert can_compile(torch.device("cpu")), installed
     monkeypatch.setattr("shutil.which", lambda _name: None)
     assert not can_compile(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("engine", "training", "is_last"),
+    [
+        (CPU, False, True),
+        (CPU, True, False),
+        (BFLOAT16, True, True),
+        (Engine(torch.device("cuda")), True, True),
+        (CPU._replace(backend="nnpack"), False, False),
+    ],
+)
+def test_maps_have_their_channels_last_except_where_that_is_slower(engine, training, is_last):
+    expected = torch.channels_last if is_last else torch.contiguous_format
+    assert engine.memory_format(training) == expected
 
 
 @pytest.mark.skipif(not can_compile(CPU.device), reason="no C++ compiler")
@@ -149,6 +170,26 @@ def test_only_the_errors_of_long_compiler_output_are_logged(caplog):
 
     WithFallback(fast, nn.Identity(), "the fast way")(torch.ones(3))
     assert "(C++ compile error: a.cpp:1:10: fatal error: no header 1 |):" in caplog.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("message", "told"), [("", "(RuntimeError)"), ("g++ " + "-I/usr " * 99, "(g++ -I/usr -I/usr ")]
+)
+def test_a_failure_has_a_reason_of_one_short_line(caplog, message, told):
+    def fast(_image):
+        raise RuntimeError(message)
+
+    WithFallback(fast, nn.Identity(), "the fast way")(torch.ones(3))
+    assert told in caplog.messages[0]
+    assert len(caplog.messages[0]) < 400
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("out of memory"), InputError("bad.")])
+def test_the_backward_pass_does_not_fall_back_for_errors_that_stay(error, caplog):
+    run = WithFallback(nn.Identity(), nn.Identity(), "the fast way")
+    assert not run.fall_back(error)
+    assert not caplog.messages
+    assert run.fall_back(ValueError("of the backend"))
 
 
 def test_threads_that_fail_together_all_fall_back(caplog):
@@ -191,10 +232,12 @@ def test_input_errors_are_not_blamed_on_the_backend(caplog):
 
 def test_a_job_in_batches_is_compiled_once(monkeypatch):
     made = []
-    monkeypatch.setattr(backends.torch, "compile", lambda n, **_: made.append(n) or n)
+    monkeypatch.setattr(
+        backends.torch, "compile", lambda n, dynamic: made.append((n, dynamic)) or n
+    )
     network = UNet(base_channels=1, depth=1)
     assert runner(network, torch.float32, "compile") is runner(network, torch.float32, "compile")
-    assert made == [network]
+    assert made == [(network, False)]
 
 
 def test_threads_place_a_network_one_after_the_other():
