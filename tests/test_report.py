@@ -7,7 +7,7 @@ import pytest
 
 from unet2015.cli import main
 from unet2015.datasets.any import load_frames
-from unet2015.datasets.frames import annotated_frame, digest
+from unet2015.datasets.frames import annotated_frame, digest, in_field
 from unet2015.datasets.synthetic import simulate, write_sequence
 from unet2015.errors import InputError
 from unet2015.evaluation import score_sequence
@@ -19,6 +19,7 @@ from unet2015.report.gathering import (
     frames_to_show,
     read_run,
     score_predictions,
+    score_result,
     training_frames,
     weigh,
 )
@@ -286,6 +287,7 @@ def test_the_worst_frames_and_the_frames_of_the_worst_cells_are_shown(data, resu
     good = [score.frames[0]._replace(name=f"good{n}", mistakes=score.frames[2].mistakes,
             seg=score.frames[0].seg._replace(values=np.ones_like(score.frames[0].seg.values)))
             for n in range(20)]  # fmt: skip
+    assert frames_to_show(score.frames)[0].name == "002"
     shown = frames_to_show([*good, score.frames[0]])
     assert len(shown) == 7
     assert shown[-1].name == "000"  # few mistakes, but the only cell of SEG 0
@@ -294,17 +296,38 @@ def test_the_worst_frames_and_the_frames_of_the_worst_cells_are_shown(data, resu
 @pytest.mark.parametrize("width", [1, 3])
 def test_the_weight_map_matches_the_training(data, width):
     settings = {
-        "training": {"ridge": width, "margin": 0},
+        "training": {"ridge": width, "margin": 5},
         "weight_map": {"w0": 7.0, "sigma": 3.0},
         "class_weights": [0.5, 2.0],
         "frames": ["elsewhere/01/t001"],
     }
     frames = training_frames(data, settings)
     assert [frame.name[-7:] for frame in frames] == ["01/t001"]
+    frames[0].ignore[30:40, 30:40] = True
     weighed = weigh(frames, settings)
     cut = separate_touching(frames[0].labels, width)
-    expected = border_weight_map(cut, 7.0, 3.0, class_weights=(0.5, 2.0), ridge=0)
+    ignore = in_field(frames[0], 5).ignore
+    assert (ignore[35, 35], ignore[:5].any(), ignore[20:25].all()) == (True, True, False)
+    expected = border_weight_map(cut, 7.0, 3.0, class_weights=(0.5, 2.0), ignore=ignore, ridge=0)
     assert np.array_equal(weighed.weights, expected)
+
+
+def test_training_frames_that_are_not_there_are_reported(data, tmp_path):
+    with pytest.raises(InputError, match="does not record its training frames"):
+        training_frames(data, {})
+    with pytest.raises(InputError, match="holds none of the frames"):
+        training_frames(data, {"frames": ["elsewhere/01/t009"]})
+    pixels = np.eye(40, dtype=np.uint8)
+    for folder in ("images", "labels"):
+        write_image(tmp_path / folder / "a.tif", pixels)
+    names = ["elsewhere/a", "elsewhere/b"]
+    assert len(training_frames(tmp_path, {"frames": names})) == 1
+
+
+def test_the_margin_of_a_report_is_that_of_its_scores(data, result):
+    segs = [score_result(data / "02_GT", result, margin).score.seg for margin in (0, 20)]
+    assert segs == [score_sequence(data / "02_GT", result, margin).seg for margin in (0, 20)]
+    assert segs[0] != segs[1]
 
 
 def test_the_weight_map_shows_the_frame_with_the_most_cells():
@@ -325,8 +348,10 @@ def test_objects_in_unannotated_areas_are_not_spurious():
     labels[2:6, 2:6] = 1
     ignore[2:6, 9:15] = 1
     found[2:6, 2:6], found[2:6, 11:16], found[8, 2:4] = 5, 6, 7
-    frame = annotated_frame(labels, labels, "set/01/t000", ignore > 0)
+    image = np.stack([labels, 3 * labels])
+    frame = annotated_frame(image, labels, "set/01/t000", ignore > 0)
     scored = score_predictions([frame], [found], "a network")
+    assert np.array_equal(scored.frames[0].image, 2.0 * labels), "the mean of the channels"
     assert scored.frames[0].score.mistakes.spurious.tolist() == [7]
     assert scored.score.frames[0].unjudged == 1
     assert scored.reference == "set/01"
