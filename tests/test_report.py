@@ -15,6 +15,7 @@ from unet2015.evaluation.worst import worst_cells, worst_first
 from unet2015.images import read_image, write_image
 from unet2015.report import check_page
 from unet2015.report.charts import curve, histogram
+from unet2015.report.content import RunRecord
 from unet2015.report.gathering import (
     frames_to_show,
     read_run,
@@ -27,6 +28,8 @@ from unet2015.report.html import Html, element
 from unet2015.report.outlines import boxes, outlines
 from unet2015.report.page import _read
 from unet2015.report.rasters import LARGEST_SIDE, grey_uri, reduce_labels, reduction, weights_uri
+from unet2015.report.runsections import run_facts, settings_section, training_section
+from unet2015.runs import LogLine
 from unet2015.weightmap import border_weight_map, separate_touching
 
 SMALL = [
@@ -263,6 +266,24 @@ def test_a_histogram_counts_every_cell_once_and_names_the_mean():
     drawn = histogram(np.array([0.0, 0.5, 0.51, 1.0]), "SEG")
     assert [int(n) for n in re.findall(r"(\d+) cells with SEG", drawn)] == [1, 2, 1]
     assert "mean 0.5025" in drawn
+    drawn = histogram(np.array([0.5, 0.8, 0.9]), "SEG")
+    assert re.findall(r"SEG ([\d.]+ to [\d.]+)<", drawn) == [
+        "0.50 to 0.55", "0.80 to 0.85", "0.90 to 0.95"
+    ]  # fmt: skip
+    assert "median 0.8000, 0 cells with 0, 33% with 0.9 or more" in drawn
+
+
+def test_a_curve_marks_few_points_and_ends_its_axes_at_round_numbers():
+    def drawn(count, **options):
+        points = [(7.0 * (n + 1) / count, 0.3) for n in range(count)]
+        return curve(points, ("iteration", "SEG"), kind="seg", **options)
+
+    assert [drawn(count).count("<circle") for count in (60, 61)] == [60, 0]
+    heights = {0.3: {}, 1.0: {"highest": 1}}
+    for top, options in heights.items():
+        marks = [float(mark) for mark in re.findall(r">([\d.]+)</text>", drawn(3, **options))]
+        assert marks[:4] == [0, 2, 4, 6], "8 would lie outside"
+        assert marks[-1] == top
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-7, 0.3, 700.0])
@@ -359,6 +380,46 @@ def test_objects_in_unannotated_areas_are_not_spurious():
     scored = score_predictions([frame], [found], "a network", margin=1)
     assert scored.margin == 1
     assert scored.frames[0].score.mistakes.spurious.tolist() == [7]
+
+
+def run_of(log=(), settings=None, defaults=None):
+    return RunRecord("runs/a", "0.1.0", 1234567, settings or {}, defaults or {}, list(log))
+
+
+LOG = [
+    LogLine(100, 0.9, 5e-3, 0.1, 50.0, 0.0),
+    LogLine(200, 0.25, 1e-3, 0.8, 70.0, 0.5),
+    LogLine(300, 0.2, 0.0, None, 80.0, 0.25),
+]
+
+
+def test_a_run_is_summarised_by_its_last_lines():
+    facts = {"iterations": 300, "training time": "3.3 min", "last loss": "0.2000"}
+    facts |= {"last validation SEG": "0.8000", "parameters": "1,234,567"}
+    assert run_facts(run_of(LOG)) == facts
+    assert run_facts(run_of()) == {"parameters": "1,234,567"}
+
+
+def test_a_run_without_validation_has_one_curve():
+    both = training_section(run_of(LOG))
+    alone = training_section(run_of(line._replace(validation_seg=None) for line in LOG))
+    for section, curves in ((both, 2), (alone, 1), (training_section(run_of()), 0)):
+        assert section.count("<svg") == curves
+        assert ("No sequence was held out" in section) == (curves == 1)
+        assert ("no log.csv" in section) == (curves == 0)
+
+
+def test_changed_settings_are_shown_with_their_defaults():
+    settings = {"network": {"depth": 3, "dropout": 0.5}, "class_weights": [1.25, 0.5]}
+    settings |= {"frames": ["a/b"], "precision": "bfloat16", "data": "ab12"}
+    section = settings_section(run_of((), settings, {"network": {"depth": 4, "dropout": 0.5}}))
+    cells = re.findall(r"<td>([^<]*)</td>", section)
+    assert cells[:2] == ["3 (4)", "0.5"]
+    assert cells[2:] == [
+        "unet2015 0.1.0", "foreground 1.25, background 0.5", "a/b", "bfloat16", "ab12"
+    ]  # fmt: skip
+    assert section.count('class="changed"') == 1
+    assert "unet2015 0.1.0" in settings_section(run_of()), "of a model without a record"
 
 
 def test_style_and_script_are_part_of_the_package():
