@@ -29,6 +29,12 @@ from unet2015.report.outlines import boxes, outlines
 from unet2015.report.page import _read
 from unet2015.report.rasters import LARGEST_SIDE, grey_uri, reduce_labels, reduction, weights_uri
 from unet2015.report.runsections import run_facts, settings_section, training_section
+from unet2015.report.scoresections import (
+    frames_section,
+    score_facts,
+    scores_section,
+    worst_section,
+)
 from unet2015.runs import LogLine
 from unet2015.weightmap import border_weight_map, separate_touching
 
@@ -282,7 +288,7 @@ def test_a_curve_marks_few_points_and_ends_its_axes_at_round_numbers():
     heights = {0.3: {}, 1.0: {"highest": 1}}
     for top, options in heights.items():
         marks = [float(mark) for mark in re.findall(r">([\d.]+)</text>", drawn(3, **options))]
-        assert marks[:4] == [0, 2, 4, 6], "8 would lie outside"
+        assert marks[:5] == [0, 2, 4, 6, 0], "8 would lie outside"
         assert marks[-1] == top
 
 
@@ -380,6 +386,80 @@ def test_objects_in_unannotated_areas_are_not_spurious():
     scored = score_predictions([frame], [found], "a network", margin=1)
     assert scored.margin == 1
     assert scored.frames[0].score.mistakes.spurious.tolist() == [7]
+
+
+@pytest.fixture
+def scored():
+    """A perfect frame, and one with a missed cell and a spurious object."""
+    labels = np.zeros((40, 50), np.uint8)
+    labels[5:15, 5:15], labels[20:30, 30:45] = 1, 2
+    wrong = np.where(labels == 2, 0, labels)
+    wrong[:3, 45:] = 9
+    frames = [annotated_frame(labels, labels, f"set/01/t00{n}") for n in range(2)]
+    return score_predictions(frames, [labels, wrong], "a network")
+
+
+def test_a_result_is_summarised(scored):
+    facts = {"SEG": "0.7500", "reference cells": 4, "scored frames": 2, "mistakes": 2}
+    assert score_facts(scored) == facts
+
+
+def test_cells_and_objects_say_what_is_wrong_with_them(scored):
+    section = frames_section(scored)
+    for told in (
+        "All 2 scored frames, worst first.",
+        "1 missed, 1 spurious.",
+        "2 cells, 2 objects; no mistakes.",
+        ">cell 2: SEG 0.000, missed<",
+        ">object 1 on cell 1: SEG 1.000<",
+        ">object 9: spurious<",
+    ):
+        assert told in section, told
+    few = frames_section(scored._replace(frames=scored.frames[:1]))
+    assert "1 of 2 scored frames, those with the most mistakes or the worst cells.<" in few
+
+
+def test_images_are_shown_where_there_are_any(scored):
+    for missing in range(3):
+        frames = [f._replace(image=None) for f in scored.frames[:missing]]
+        section = frames_section(scored._replace(frames=frames + scored.frames[missing:]))
+        assert ('data-layer="image"' in section) == (missing < 2)
+        assert section.count("data:image/jpeg") == 2 - missing
+        told = re.findall(r"No image was available for (\d) of them", section)
+        assert told == [str(missing)] * (missing > 0)
+
+
+def test_the_worst_cells_are_shown_with_their_surroundings(scored):
+    cards = re.findall(r"<li>(.*?)</li>", worst_section(scored))
+    assert len(cards) == 4
+    for told in ("SEG 0.000", "frame set/01/t001, cell 2", "missed", 'data-box="24 12 27 27"'):
+        assert told in cards[0]
+    assert all('data-box="-2 -2 24 24"' in card for card in cards if "cell 1" in card)
+
+
+def test_frames_are_listed_worst_first_and_linked_if_shown(scored):
+    section = scores_section(scored._replace(score=scored.score._replace(notes=["A note."])))
+    assert re.findall(r'title="show frame ([^"]*)"', section) == ["set/01/t001", "set/01/t000"]
+    assert "A note." in section
+    few = scores_section(scored._replace(frames=scored.frames[:1]))
+    assert re.findall(r'title="show frame ([^"]*)"', few) == ["set/01/t001"]
+    assert "<td>set/01/t000</td>" in few
+
+
+def test_a_reference_without_cells_has_no_worst_ones():
+    nothing = np.zeros((40, 50), np.uint8)
+    empty = score_predictions([annotated_frame(nothing, nothing, "a/b")], [nothing], "a network")
+    assert "The reference has no cells." in worst_section(empty)
+    assert "<figure" not in scores_section(empty)
+
+
+def test_a_cell_lost_in_the_reduction_has_no_picture():
+    labels = np.zeros((8, LARGEST_SIDE + 100), np.uint8)
+    labels[0, 0] = 1
+    scored = score_predictions([annotated_frame(labels, labels, "a/b")], [labels], "a network")
+    assert "data-box" not in worst_section(scored)
+    assert "frame a/b, cell 1" in worst_section(scored)
+    assert "Shown at 1/2 of its size." in frames_section(scored)
 
 
 def run_of(log=(), settings=None, defaults=None):
