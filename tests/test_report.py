@@ -285,8 +285,7 @@ def test_a_curve_marks_few_points_and_ends_its_axes_at_round_numbers():
         return curve(points, ("iteration", "SEG"), kind="seg", **options)
 
     assert [drawn(count).count("<circle") for count in (60, 61)] == [60, 0]
-    heights = {0.3: {}, 1.0: {"highest": 1}}
-    for top, options in heights.items():
+    for top, options in (0.3, {}), (1.0, {"highest": 1}):
         marks = [float(mark) for mark in re.findall(r">([\d.]+)</text>", drawn(3, **options))]
         assert marks[:5] == [0, 2, 4, 6, 0], "8 would lie outside"
         assert marks[-1] == top
@@ -493,10 +492,9 @@ def test_changed_settings_are_shown_with_their_defaults():
     settings = {"network": {"depth": 3, "dropout": 0.5}, "class_weights": [1.25, 0.5]}
     settings |= {"frames": ["a/b"], "precision": "bfloat16", "data": "ab12"}
     section = settings_section(run_of((), settings, {"network": {"depth": 4, "dropout": 0.5}}))
-    cells = re.findall(r"<td>([^<]*)</td>", section)
-    assert cells[:2] == ["3 (4)", "0.5"]
-    assert cells[2:] == [
-        "unet2015 0.1.0", "foreground 1.25, background 0.5", "a/b", "bfloat16", "ab12"
+    assert re.findall(r"<td>([^<]*)</td>", section) == [
+        "3 (4)", "0.5",
+        "unet2015 0.1.0", "foreground 1.25, background 0.5", "a/b", "bfloat16", "ab12",
     ]  # fmt: skip
     assert section.count('class="changed"') == 1
     assert "unet2015 0.1.0" in settings_section(run_of()), "of a model without a record"
