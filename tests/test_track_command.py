@@ -53,7 +53,7 @@ def fails(capsys, *arguments):
     return message
 
 
-def test_a_sequence_is_tracked_in_place(tmp_path):
+def test_a_sequence_is_tracked_in_place(tmp_path, caplog):
     result = write_masks(tmp_path / "01_RES", sequence(np.random.default_rng(0)))
     (result / "notes.txt").write_text("mine")
     before = [tifffile.imread(path) for path in sorted(result.glob("mask*"))]
@@ -61,6 +61,7 @@ def test_a_sequence_is_tracked_in_place(tmp_path):
     masks = [tifffile.imread(path) for path in sorted(result.glob("mask*"))]
     assert all(mask.dtype == np.uint16 for mask in masks)
     assert all(((a > 0) == (b > 0)).all() for a, b in zip(before, masks, strict=True))
+    assert "frames: 6, tracks: 7, divisions: 1, reappearances after a gap: 1;" in caplog.text
     tracks = read_tracks(result / "res_track.txt")
     # Two wanderers, one lost in frame 3 and found again, one mother and two daughters.
     assert sorted(row[1:3] for row in tracks.tolist()) == [
@@ -197,9 +198,17 @@ def test_an_empty_folder_may_be_the_output_on_windows_too(tmp_path, monkeypatch)
     assert sorted(os.listdir(tmp_path / "here")) == ["mask000.tif", "res_track.txt"]
 
 
-def test_settings_reach_the_tracker(tmp_path):
+@pytest.mark.parametrize(("frames", "first"), [(2, "000"), (1000, "000"), (1001, "0000")])
+def test_frames_of_a_stack_are_numbered_with_equal_digits(tmp_path, frames, first):
+    zarr.save_array(tmp_path / "cells.zarr", np.ones((frames, 1, 1), np.uint8))
+    assert next(command._read_stack(tmp_path / "cells.zarr")).digits == first
+
+
+def test_settings_reach_the_tracker(tmp_path, caplog):
     frame, empty = np.ones((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
     result = write_masks(tmp_path / "01_RES", [frame, empty, frame])
+    assert cli.main(["track", str(result), "-o", str(tmp_path / "joined")]) == 0
+    assert "tracks: 2, divisions: 0, reappearances after a gap: 1;" in caplog.text
     assert cli.main(["track", str(result), "--max-gap", "0", "-o", str(tmp_path / "out")]) == 0
     assert read_tracks(tmp_path / "out" / "res_track.txt")[1].tolist() == [2, 2, 2, 0]
 
@@ -234,6 +243,9 @@ def test_bad_input_gets_one_sentence_and_changes_nothing(tmp_path, capsys):
     (result / "mask001.tif").rename(result / "aside")
     assert "no mask for 1 of 3 frames, the first is frame 1" in fails(capsys, result)
     (result / "aside").rename(result / "mask001.tif")
+    (result / "mask000.tif").rename(result / "aside")
+    assert "no mask for 1 of 3 frames, the first is frame 0" in fails(capsys, result)
+    (result / "aside").rename(result / "mask000.tif")
     assert snapshot(result) == before
 
 
