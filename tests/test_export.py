@@ -1,5 +1,6 @@
 """Exported models compute what they compute here."""
 
+import io
 import json
 import logging
 import shutil
@@ -8,8 +9,10 @@ import zipfile
 from importlib.util import find_spec
 from types import SimpleNamespace
 
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from unet2015 import builtin, normalisation
@@ -17,6 +20,7 @@ from unet2015.checkpoint import Model, save_model
 from unet2015.cli import main
 from unet2015.errors import InputError
 from unet2015.export import exchange
+from unet2015.export.bioimageio_package import PAPER_DOI
 from unet2015.export.exchange import Probabilities, write_onnx, write_torchscript
 from unet2015.images import write_image
 from unet2015.unet import UNet
@@ -149,7 +153,6 @@ def test_a_package_reproduces_the_prediction_from_raw_pixels(scheme, tmp_path):
     assert main(["export", str(tmp_path / "model.safetensors"), "-o", str(out), *words]) == 0
     described = core.load_model_description(out)
     assert described.name == "U-Net 2015 cells"
-    assert [axis.size.offset for axis in described.outputs[0].axes[2:]] == [-40, -40]
     other = np.random.default_rng(1).integers(9, 900, (1, 1, 64, 60), dtype=np.uint16)
     expected = probabilities(model, normalisation.normalise(other[0], scheme)[None])
     for weights in ("onnx", "torchscript"):
@@ -157,6 +160,46 @@ def test_a_package_reproduces_the_prediction_from_raw_pixels(scheme, tmp_path):
             sample = create_sample_for_model(described, inputs={"image": other})
             result = pipeline.predict_sample_without_blocking(sample).members["probabilities"]
         np.testing.assert_allclose(result.data.data, expected, atol=1e-4)
+
+
+@needs_extra
+@pytest.mark.usefixtures("quick_onnx")
+def test_a_package_describes_the_model(stored, tmp_path):
+    from bioimageio import core
+
+    words = ["--author", "Ada", "Bo", "--license", "CC-BY-4.0", "--description", "Finds dots."]
+    words += ["--name", "Dots (2)"]
+    out = str(tmp_path / "cells.zip")
+    assert main(["export", stored, "-o", out, *words]) == 0
+    described = core.load_model_description(out)
+    assert (described.name, described.description) == ("Dots (2)", "Finds dots.")
+    assert [author.name for author in described.authors] == ["Ada", "Bo"]
+    assert str(described.license) == "CC-BY-4.0"
+    assert [str(entry.doi) for entry in described.cite] == [PAPER_DOI]
+    (image,), (classes,) = described.inputs, described.outputs
+    assert [(axis.size.min, axis.size.step) for axis in image.axes[2:]] == [(44, 4)] * 2
+    assert [axis.size.offset for axis in classes.axes[2:]] == [-40, -40]
+    assert [str(name) for name in classes.axes[1].channel_names] == ["background", "cell"]
+    (normalised,) = (step for step in image.preprocessing if step.id == "zero_mean_unit_variance")
+    assert [str(axis) for axis in normalised.kwargs.axes] == ["y", "x"]  # each channel on its own
+
+
+@needs_extra
+@pytest.mark.usefixtures("quick_onnx")
+def test_the_sample_is_the_corner_of_the_first_plane(stored, tmp_path):
+    image = np.random.default_rng(0).normal(size=(2, 540, 150)).astype(np.float32)
+    write_image(tmp_path / "sample.tif", image, "TYX")
+    words = ["--sample", str(tmp_path / "sample.tif")]
+    assert main(["export", stored, "-o", str(tmp_path / "cells.zip"), *words]) == 0
+    with zipfile.ZipFile(tmp_path / "cells.zip") as archive:
+        given, expected = (
+            np.load(io.BytesIO(archive.read(f"test_{kind}.npy"))) for kind in ("input", "output")
+        )
+        cover = imagecodecs.png_decode(archive.read("cover.png"))
+    np.testing.assert_array_equal(given[0, 0], image[0, :512, :148])
+    grey, shown = np.split(cover, 2, axis=1)
+    np.testing.assert_array_equal(shown[:20], grey[:20])
+    np.testing.assert_allclose(shown[20:-20, 20:-20], 255 * expected[0, 1], atol=0.51)
 
 
 @needs_extra
@@ -176,7 +219,11 @@ def test_a_package_documents_its_sizes(stored, tmp_path):
     with zipfile.ZipFile(tmp_path / "cells.zip") as archive:
         text = archive.read("README.md").decode()
         assert archive.read("cover.png").startswith(b"\x89PNG")
-    assert "20 pixels are missing on each side" in " ".join(text.split())
+    text = " ".join(text.split())
+    assert "must be 44, 44 + 4, 44 + 2 * 4, and so on" in text
+    assert "The output is 40 pixels smaller: 20 pixels are missing on each side" in text
+    assert "Segments cells in microscopy images. A [U-Net" in text
+    assert "The training data are not stated." in text
 
 
 @needs_extra
@@ -214,11 +261,13 @@ def test_bad_options_get_one_sentence(stored, tmp_path, capsys):
 
 
 @needs_extra
-def test_a_sample_that_is_too_small_is_refused(stored, tmp_path, capsys):
+def test_a_sample_that_does_not_fit_is_refused(stored, tmp_path, capsys):
     sample, out = tmp_path / "small.tif", tmp_path / "a.zip"
     write_image(sample, np.zeros((30, 200), np.uint8))
     asked = [stored, "-o", str(out), "--sample", str(sample)]
     assert "at least 44 x 44" in refusal(asked, capsys)
+    tifffile.imwrite(sample, np.zeros((60, 60, 3), np.uint8), photometric="rgb")
+    assert "has 3 channels, the model takes 1" in refusal(asked, capsys)
     assert not out.exists()
 
 
@@ -227,6 +276,8 @@ def test_a_sample_that_is_too_small_is_refused(stored, tmp_path, capsys):
 def test_metadata_that_the_format_forbids_is_refused(stored, tmp_path, capsys):
     words = [stored, "-o", str(tmp_path / "a.zip")]
     assert "'a/b: c' is not allowed" in refusal([*words, "--name", "a/b: c"], capsys)
+    for name in ("dots", "x" * 129):
+        assert "use 5 to 128 letters" in refusal([*words, "--name", name], capsys)
     assert "SPDX" in refusal([*words, "--license", "nonsense"], capsys)
     assert "no name" in refusal([*words, "--author", " "], capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
@@ -235,7 +286,7 @@ def test_metadata_that_the_format_forbids_is_refused(stored, tmp_path, capsys):
 @needs_extra
 @pytest.mark.usefixtures("quick_onnx")
 def test_a_name_derived_from_the_file_name_is_valid(stored, tmp_path):
-    assert main(["export", stored, "-o", str(tmp_path / "zäh.v2.zip")]) == 0
+    assert main(["export", stored, "-o", str(tmp_path / f"zäh.v2{'x' * 200}.zip")]) == 0
 
 
 @needs_extra

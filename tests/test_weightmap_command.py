@@ -420,6 +420,15 @@ def test_an_image_without_a_preview_is_refused(tmp_path, capsys):
     assert "--preview" in capsys.readouterr().err
 
 
+def test_one_image_for_several_label_images_is_refused(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_image(tmp_path / "labels" / f"{name}.tif", cells())
+    words = (tmp_path / "labels", "-o", tmp_path / "out", "--preview", tmp_path / "p.png")
+    assert run(*words, "--image", tmp_path / "labels" / "a.tif") == 2
+    assert_one_sentence(capsys, "--image is for one label image")
+    assert not (tmp_path / "out").exists()
+
+
 def test_preview_finds_the_frame_of_the_challenge(tmp_path):
     for folder in ("02", "02_GT/SEG"):
         (tmp_path / folder).mkdir(parents=True)
