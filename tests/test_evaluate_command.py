@@ -19,7 +19,7 @@ import zarr
 from unet2015 import InputError, annotated_frame, cli
 from unet2015.commands import evaluate as evaluate_command
 from unet2015.commands import track
-from unet2015.evaluation import picture, score_annotated, score_frame, score_sequence, tables
+from unet2015.evaluation import picture, score_annotated, score_frame, score_sequence
 from unet2015.evaluation.em import score_stack
 from unet2015.evaluation.picture import COLOURS, paint_mistakes
 from unet2015.evaluation.worst import microscope_image, read_frames
@@ -628,7 +628,6 @@ def test_a_picture_of_the_worst_frames_is_drawn(truth, result, tmp_path, capsys)
     evaluate(capsys, truth, result, "--picture", tmp_path / "m.pdf", "--images", images)
     assert (tmp_path / "m.pdf").read_bytes().startswith(b"%PDF")
     assert "no picture suffix" in fails(capsys, truth, result, "--picture", tmp_path / "m.doc")
-    assert "must end in .html" in fails(capsys, truth, result, "--report", tmp_path / "m.doc")
     assert "is not a folder" in fails(
         capsys, truth, result, "--picture", tmp_path / "m.png", "--images", tmp_path / "absent"
     )
@@ -637,12 +636,6 @@ def test_a_picture_of_the_worst_frames_is_drawn(truth, result, tmp_path, capsys)
         words = (truth, result, option, page, "--images", tmp_path)
         assert "holds no image of frame" in fails(capsys, *words)
         assert not page.exists()
-
-
-def test_the_page_names_the_margin(truth, result, tmp_path, capsys):
-    evaluate(capsys, truth, result, "--margin", 3, "--report", tmp_path / "a.html")
-    assert tables.field_of_interest(3) in (tmp_path / "a.html").read_text()
-    assert tables.field_of_interest(0) not in (tmp_path / "a.html").read_text()
 
 
 def test_images_beside_labels_are_found(tmp_path, capsys):

@@ -101,11 +101,13 @@ def test_a_report_of_a_run_alone_has_neither_frames_nor_weights(trained, tmp_pat
 def test_a_run_and_a_result_share_a_page(data, trained, result, tmp_path):
     page = tmp_path / "page.html"
     words = ("report", trained, result, "--reference", data / "02_GT", "--data", data, "-o", page)
-    assert cli(*words) == 0
+    assert cli(*words, "--margin", "5") == 0
     text = page.read_text()
+    assert "<title>unet2015: run and &lt;02_RES&gt;</title>" in text
+    assert "all but the outer 5 pixels" in text
     for title in ("Frames", "Scores", "Training", "Weight map"):
         assert f">{title}</h2>" in text
-    score = score_sequence(data / "02_GT", result)
+    score = score_sequence(data / "02_GT", result, margin=5)
     assert f"<dd>{score.seg:.4f}</dd>" in text
 
 
@@ -196,7 +198,12 @@ def test_bad_input_gets_one_sentence(data, trained, result, tmp_path, capsys):
         ((tmp_path / "no", trained), "no does not exist"),
         ((), "one run, one result"),
         ((trained, trained), "2 training runs"),
+        ((result, result, "--reference", truth), "2 results"),
         ((trained, "--reference", truth), "are for a result"),
+        ((trained, "--images", data / "02"), "are for a result"),
+        ((trained, "--margin", "5"), "are for a result"),
+        ((trained.parent, "--margin", "5"), "is the folder of a demo"),
+        ((trained.parent, "--data", data), "is the folder of a demo"),
         ((result, "--reference", truth, "--data", data), "training run"),
         ((trained, "--data", tmp_path), "does not exist"),
         ((result, "--reference", truth, "--images", tmp_path / "no"), "is not a folder"),
