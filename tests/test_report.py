@@ -1,9 +1,12 @@
 """``unet2015 report`` and ``--report``: what is on the page, and what is refused."""
 
+import base64
 import re
 
+import imagecodecs
 import numpy as np
 import pytest
+from matplotlib import colormaps
 
 from unet2015.cli import main
 from unet2015.datasets.any import load_frames
@@ -27,7 +30,14 @@ from unet2015.report.gathering import (
 from unet2015.report.html import Html, element
 from unet2015.report.outlines import boxes, outlines
 from unet2015.report.page import _read
-from unet2015.report.rasters import LARGEST_SIDE, grey_uri, reduce_labels, reduction, weights_uri
+from unet2015.report.rasters import (
+    COLOUR_MAP,
+    LARGEST_SIDE,
+    grey_uri,
+    reduce_labels,
+    reduction,
+    weights_uri,
+)
 from unet2015.report.runsections import run_facts, settings_section, training_section
 from unet2015.report.scoresections import (
     frames_section,
@@ -266,6 +276,22 @@ def test_large_images_and_their_labels_are_reduced_alike():
     assert reduce_labels(labels, factor)[:3, 0].tolist() == [0, 1, 1]
     assert grey_uri(np.zeros(shape), factor).startswith("data:image/jpeg;base64,/9j/")
     assert weights_uri(np.ones(shape), factor).startswith("data:image/png;base64,iVBOR")
+
+
+def test_reduced_images_are_averaged_and_weights_keep_their_peaks():
+    image, weights = np.full((8, 16), 0.0), np.zeros((8, 16))
+    image[:, 8:] = 1
+    image[::2, 8:] = 0  # half of each block
+    weights[3, 3], weights[0, 15] = 5, 10
+    grey = imagecodecs.jpeg8_decode(from_uri(grey_uri(image, 8)))
+    np.testing.assert_allclose(grey.squeeze(), [0, 127.5], atol=3)
+    colours = imagecodecs.png_decode(from_uri(weights_uri(weights, 8)))[0]
+    bar = [colormaps[COLOUR_MAP](round(share * 63) / 63, bytes=True)[:3] for share in (0.5, 1)]
+    np.testing.assert_array_equal(colours, bar)
+
+
+def from_uri(uri):
+    return base64.b64decode(uri.partition(",")[2])
 
 
 def test_an_image_thinner_than_its_reduction_is_shown():

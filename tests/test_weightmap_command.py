@@ -7,6 +7,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image as pillow
 from scipy import ndimage
 
@@ -195,6 +196,7 @@ def test_a_mask_without_connected_components_is_pointed_out(tmp_path, caplog):
         assert run(tmp_path / "mask.tif", "-o", tmp_path / "out.tif") == 0
     assert "most numbers have several separate pieces" in caplog.text
     assert "--connected-components" in caplog.text
+    assert sum(record.levelname == "WARNING" for record in caplog.records) == 1
 
 
 def soft_mask():
@@ -324,6 +326,30 @@ def test_the_preview_shows_the_image_if_given(tmp_path, monkeypatch, with_image)
     assert len(np.unique(picture[..., :3] @ [1, 256, 65536])) > 100
 
 
+def test_the_preview_is_of_the_image_with_the_largest_weight(tmp_path, monkeypatch):
+    apart = np.zeros((40, 50), np.uint8)
+    apart[5:9, 5:9], apart[30:34, 40:44] = 1, 2
+    touching = apart.copy()
+    touching[5:9, 9:13] = 3
+    for name, labels in {"a": apart, "b": touching, "c": apart}.items():
+        write_image(tmp_path / "labels" / f"{name}.tif", labels)
+    drawn = []
+    monkeypatch.setattr(weightmap_command, "draw_peak", lambda *words: drawn.append(words[1]))
+    words = ("-o", tmp_path / "out", "--preview", tmp_path / "preview.png")
+    assert run(tmp_path / "labels", *words, "--class-weights", 1, 1) == 0
+    assert drawn == [tmp_path / "labels" / "b.tif"]
+
+
+def test_pyramids_average_weights_and_pick_targets(tmp_path):
+    write_image(tmp_path / "a.tif", cells(600, 700, 40))
+    words = ("-o", tmp_path / "w.zarr", "--target", tmp_path / "t.zarr")
+    assert run(tmp_path / "a.tif", *words) == 0
+    weights, target = (zarr.open(tmp_path / f"{name}.zarr") for name in "wt")
+    averaged = weights["0"][:].reshape(300, 2, 350, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(weights["1"][:], averaged, rtol=1e-6)
+    np.testing.assert_array_equal(target["1"][:], target["0"][::2, ::2])
+
+
 def test_labels_may_be_palette_indices(tmp_path):
     write_image(tmp_path / "a.tif", cells())
     picture = pillow.fromarray(cells().astype(np.uint8)).convert("P")
@@ -403,6 +429,8 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path):
         (10, ("--class-balance", 0.1), False),
         (60, (), False),
         (60, ("--ridge", 9), True),
+        (70, ("--ridge", 9), True),
+        (70, ("--spacing", 1, 5), False),
     ],
 )
 def test_cells_that_outweigh_their_border_are_pointed_out(tmp_path, caplog, size, given, told):
@@ -498,6 +526,7 @@ def test_unusable_labels_get_one_sentence(tmp_path, capsys, make, what):
         (["--sigma", "nan"], "sigma is nan"),
         (["--w0", "-1"], "w0 is -1"),
         (["--spacing", "0", "1"], "spacing is"),
+        (["--ignore", "0"], "--ignore is 0, the background"),
         (["--class-weights", "1", "-1"], "class weights are"),
         (["-o", "labels.tif"], "labels.tif is the input"),
         (["-o", "weights.png"], "weights.png cannot hold a weight map"),
@@ -508,12 +537,14 @@ def test_unusable_labels_get_one_sentence(tmp_path, capsys, make, what):
         (["--target", "out.tif"], "same file"),
         (["--preview", "preview.jpg"], "preview.jpg"),
         (["--preview", "preview.png", "--image", "small.tif"], "same size"),
+        (["--preview", "preview.png", "--image", "stack.tif"], "same size"),
     ],
 )
 def test_unusable_options_get_one_sentence(tmp_path, monkeypatch, capsys, flags, what):
     monkeypatch.chdir(tmp_path)
     write_image("labels.tif", cells())
     write_image("small.tif", cells(5, 5))
+    write_image("stack.tif", np.stack([cells()] * 2), "TYX")
     before = Path("labels.tif").read_bytes()
     assert run("labels.tif", "-o", "out.tif", *flags) == 2
     assert_one_sentence(capsys, what)
