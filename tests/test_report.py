@@ -16,7 +16,7 @@ from unet2015.errors import InputError
 from unet2015.evaluation import score_sequence
 from unet2015.evaluation.worst import worst_cells, worst_first
 from unet2015.images import read_image, write_image
-from unet2015.report import check_page
+from unet2015.report import Report, check_page, write_page
 from unet2015.report.charts import curve, histogram
 from unet2015.report.content import RunRecord
 from unet2015.report.gathering import (
@@ -45,6 +45,7 @@ from unet2015.report.scoresections import (
     scores_section,
     worst_section,
 )
+from unet2015.report.viewer import Picture, raster, viewer
 from unet2015.runs import LogLine
 from unet2015.weightmap import border_weight_map, separate_touching
 
@@ -114,6 +115,8 @@ def test_a_run_and_a_result_share_a_page(data, trained, result, tmp_path):
     assert cli(*words, "--margin", "5") == 0
     text = page.read_text()
     assert "<title>unet2015: run and &lt;02_RES&gt;</title>" in text
+    assert f"<p>Training run <b>{trained}</b> on 3 annotated frames.</p>" in text
+    assert f"&lt;02_RES&gt;</b> scored against the reference <b>{data / '02_GT'}</b>.</p>" in text
     assert "all but the outer 5 pixels" in text
     for title in ("Frames", "Scores", "Training", "Weight map"):
         assert f">{title}</h2>" in text
@@ -228,9 +231,15 @@ def test_bad_input_gets_one_sentence(data, trained, result, tmp_path, capsys):
 
 def test_a_page_may_be_in_a_new_folder_but_not_below_a_file(tmp_path):
     check_page(tmp_path / "a" / "b" / "page.html")
+    check_page(tmp_path / "PAGE.HTM")
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="another place"):
         check_page(tmp_path / "file" / "page.html")
+
+
+def test_names_that_are_not_unicode_do_not_cost_the_page(tmp_path):
+    write_page(tmp_path / "page.html", Report("cells \udcff"))
+    assert "<title>cells ?</title>" in (tmp_path / "page.html").read_text()
 
 
 def test_markup_is_kept_and_text_is_escaped():
@@ -459,6 +468,22 @@ def test_images_are_shown_where_there_are_any(scored):
         assert section.count("data:image/jpeg") == 2 - missing
         told = re.findall(r"No image was available for (\d) of them", section)
         assert told == [str(missing)] * (missing > 0)
+
+
+def test_only_a_viewer_of_several_pictures_has_buttons_to_page():
+    pictures = [
+        Picture(title, Html(title), (3, 5), raster("data:,", (3, 5), "image")) for title in "ab"
+    ]
+    one, two = viewer("look", [], pictures[:1]), viewer("look", [], pictures)
+    for told in ("next frame", "previous frame", "<select"):
+        assert told not in one
+        assert told in two
+    assert re.findall(r'<p class="caption"( hidden)?>(.)</p>', two) == [
+        ("", "a"),
+        (" hidden", "b"),
+    ]
+    assert two.count('viewBox="0 0 5 3"') == two.count('width="5" height="3" class="image"') == 2
+    assert two.count('class="away"') == 1
 
 
 def test_the_worst_cells_are_shown_with_their_surroundings(scored):
