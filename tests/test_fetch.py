@@ -145,6 +145,13 @@ def test_an_existing_archive_is_verified_and_kept(server, tmp_path, monkeypatch,
     assert not server.asked
 
 
+@pytest.mark.usefixtures("server")
+def test_another_archive_than_the_official_one_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setitem(OFFICIAL, "em", OFFICIAL["em"]._replace(sha256="0" * 64))
+    assert fetched(tmp_path) == 2
+    assert left(tmp_path) == []
+
+
 def test_an_existing_data_set_is_not_fetched_again(server, tmp_path):
     fetched(tmp_path)
     assert fetched(tmp_path) == 0

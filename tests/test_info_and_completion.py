@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from unet2015 import __version__
+from unet2015.builtin import built_in_models
 from unet2015.cli import COMMANDS, main
 from unet2015.commands import info
 from unet2015.images import write_image
@@ -51,9 +52,17 @@ def test_options_of_the_command_are_completed(bash):
 def test_other_shells_get_a_script_too(shell, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")  # changed for good by the command
     assert main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    assert all(name in script for name in COMMANDS)
-    assert "base-channels" in script
+    lines = capsys.readouterr().out.splitlines()
+    if shell == "zsh":
+        assert lines[:2] == ["autoload -U +X bashcompinit && bashcompinit", "_unet2015() {"]
+        assert sum(
+            line.lstrip().startswith(f"{name}) words=") for name in COMMANDS for line in lines
+        ) == len(COMMANDS)
+    else:
+        for name, what in COMMANDS.items():
+            assert f"complete -c unet2015 -n __fish_use_subcommand -a {name} -d '{what}'" in lines
+        option = "complete -c unet2015 -n '__fish_seen_subcommand_from train' -l base-channels"
+        assert option in lines
 
 
 def test_info_shows_versions_and_device(capsys):
@@ -62,6 +71,7 @@ def test_info_shows_versions_and_device(capsys):
     assert main(["info", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["unet2015"] == __version__
+    assert found["models"] == ", ".join(built_in_models())
     assert found["computes on"].startswith(("cpu", "cuda"))
     assert all(name in page and value in page for name, value in found.items())
 

@@ -45,6 +45,7 @@ from unet2015.report.scoresections import (
     scores_section,
     worst_section,
 )
+from unet2015.report.table import show
 from unet2015.report.viewer import Picture, raster, viewer
 from unet2015.runs import LogLine
 from unet2015.weightmap import border_weight_map, separate_touching
@@ -215,6 +216,7 @@ def test_bad_input_gets_one_sentence(data, trained, result, tmp_path, capsys):
         ((trained, "--reference", truth), "are for a result"),
         ((trained, "--images", data / "02"), "are for a result"),
         ((trained, "--margin", "5"), "are for a result"),
+        ((trained, "--connected-components", "both"), "are for a result"),
         ((trained.parent, "--margin", "5"), "is the folder of a demo"),
         ((trained.parent, "--data", data), "is the folder of a demo"),
         ((result, "--reference", truth, "--data", data), "training run"),
@@ -259,6 +261,11 @@ def pixels_inside(path, shape):
                     crossing = x0 + (row + 0.5 - y0) / (y1 - y0) * (x1 - x0)
                     inside[row] ^= np.arange(shape[1]) + 0.5 > crossing
     return inside
+
+
+def test_values_that_are_missing_are_dashes_in_tables():
+    row = [*map(show, (None, float("nan"), 0.25, 3, "x"))]
+    assert row == ["–", "–", "0.2500", 3, "x"]
 
 
 def test_an_outline_encloses_its_cell_with_holes_and_pieces():
