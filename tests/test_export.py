@@ -23,6 +23,7 @@ from unet2015.export import exchange
 from unet2015.export.bioimageio_package import PAPER_DOI
 from unet2015.export.exchange import Probabilities, write_onnx, write_torchscript
 from unet2015.images import write_image
+from unet2015.pictures import to_grey
 from unet2015.unet import UNet
 
 needs_extra = pytest.mark.skipif(
@@ -204,6 +205,7 @@ def test_the_sample_is_the_corner_of_the_first_plane(stored, tmp_path):
         cover = imagecodecs.png_decode(archive.read("cover.png"))
     np.testing.assert_array_equal(given[0, 0], image[0, :512, :148])
     grey, shown = np.split(cover, 2, axis=1)
+    np.testing.assert_array_equal(grey, np.rint(255 * to_grey(given[0, 0])))
     np.testing.assert_array_equal(shown[:20], grey[:20])
     np.testing.assert_allclose(shown[20:-20, 20:-20], 255 * expected[0, 1], atol=0.51)
 
