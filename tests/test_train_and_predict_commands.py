@@ -460,6 +460,8 @@ def test_a_tile_of_which_little_is_judged_is_warned_of(data, tmp_path, caplog):
 def test_training_is_refused_before_the_data_are_read(data, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("unet2015.commands.train.load_frames", lambda *_: 1 / 0)
     (tmp_path / "log.csv").write_text("precious,1\n")
+    (tmp_path / "curve").mkdir()
+    (tmp_path / "curve/loss.png").touch()
     (data / "other").mkdir()
     (data / "other/photo.png").touch()
     for words, message in [
@@ -474,6 +476,7 @@ def test_training_is_refused_before_the_data_are_read(data, tmp_path, capsys, mo
         (("-o", data / "01_GT"), "is where the data are"),
         (("-o", data / "01_GT/SEG/run"), "is where the data are"),
         (("-o", data / "other"), "other holds images, such as photo.png"),
+        (("-o", tmp_path / "curve"), "loss.png is not of a training run"),
         (("-o", tmp_path / "log.csv/run"), "log.csv"),
     ]:
         out = () if "-o" in words else ("-o", tmp_path / "run")
